@@ -1,0 +1,40 @@
+-- wrk: the documented certificate edit, each body different from the one before it, or the read; on random ids.
+-- Arguments after `--`: edit or read, API key, first id, last id.
+local threads = 0
+
+function setup(thread)
+  thread:set("seed", threads)
+  threads = threads + 1
+end
+
+function init(args)
+  request = args[1] == "edit" and edit or read
+  first, last = tonumber(args[3]), tonumber(args[4])
+  math.randomseed(seed * 7919 + os.time())
+  number = 0
+  headers = {
+    ["Authorization"] = "Bearer " .. args[2],
+    ["Content-Type"] = "application/json",
+  }
+end
+
+function edit()
+  number = number + 1
+  local body = '{"course_begin_at":"2025-04-01T00:00:00Z","course_end_at":"2025-07-01T00:00:00Z",'
+    .. '"expiration_date":"2026-04-01T00:00:00Z","admin_comment":"재발급 요청 ' .. seed .. "-" .. number
+    .. '","level":' .. number .. "}"
+  return wrk.format("PATCH", "/open-api/achievements/" .. math.random(first, last), headers, body)
+end
+
+function read()
+  return wrk.format("GET", "/open-api/achievements/" .. math.random(first, last), headers)
+end
+
+function done(summary, latency)
+  local errors = summary.errors
+  io.write(string.format(
+    '\nRESULT {"requests":%d,"seconds":%.3f,"refused":%d,"broken":%d,"p50_ms":%.3f,"p99_ms":%.3f,"max_ms":%.3f}\n',
+    summary.requests, summary.duration / 1e6, errors.status,
+    errors.connect + errors.read + errors.write + errors.timeout,
+    latency:percentile(50) / 1000, latency:percentile(99) / 1000, latency.max / 1000))
+end

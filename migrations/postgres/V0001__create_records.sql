@@ -1,0 +1,368 @@
+-- Every record table has the same first columns: id, owner, version, newest change, times.
+-- Instants are microseconds since 1970, UTC. A deleted row stays, with deleted_at set.
+
+CREATE TABLE account (
+    id BIGINT PRIMARY KEY,
+    account_id BIGINT NOT NULL,
+    version BIGINT NOT NULL CHECK (version > 0),
+    change_id BIGINT NOT NULL,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL,
+    deleted_at BIGINT,
+    club_domain TEXT,
+    ncloud_account_no TEXT,
+    solapi_account_id TEXT,
+    portal_url TEXT,
+    body TEXT NOT NULL,
+    UNIQUE (club_domain),
+    UNIQUE (ncloud_account_no),
+    UNIQUE (solapi_account_id),
+    UNIQUE (portal_url)
+) WITH (fillfactor = 70);
+
+CREATE TABLE department (
+    id TEXT PRIMARY KEY,
+    account_id BIGINT NOT NULL REFERENCES account (id),
+    version BIGINT NOT NULL CHECK (version > 0),
+    change_id BIGINT NOT NULL,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL,
+    deleted_at BIGINT,
+    parent_id TEXT REFERENCES department (id),
+    body TEXT NOT NULL
+) WITH (fillfactor = 70);
+CREATE INDEX department_by_parent_id ON department (parent_id);
+
+CREATE TABLE role (
+    id TEXT PRIMARY KEY,
+    account_id BIGINT NOT NULL REFERENCES account (id),
+    version BIGINT NOT NULL CHECK (version > 0),
+    change_id BIGINT NOT NULL,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL,
+    deleted_at BIGINT,
+    body TEXT NOT NULL
+) WITH (fillfactor = 70);
+
+CREATE TABLE person (
+    id BIGINT PRIMARY KEY,
+    account_id BIGINT NOT NULL REFERENCES account (id),
+    version BIGINT NOT NULL CHECK (version > 0),
+    change_id BIGINT NOT NULL,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL,
+    deleted_at BIGINT,
+    name_key TEXT NOT NULL,
+    email_key TEXT,
+    login_key TEXT,
+    learner_id TEXT,
+    department_id TEXT REFERENCES department (id),
+    body TEXT NOT NULL,
+    UNIQUE (learner_id)
+) WITH (fillfactor = 70);
+CREATE INDEX person_by_email_key ON person (email_key);
+CREATE INDEX person_by_login_key ON person (login_key);
+CREATE INDEX person_by_department_id ON person (department_id);
+
+CREATE TABLE credential (
+    id BIGINT PRIMARY KEY,
+    account_id BIGINT NOT NULL REFERENCES account (id),
+    version BIGINT NOT NULL CHECK (version > 0),
+    change_id BIGINT NOT NULL,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL,
+    deleted_at BIGINT,
+    public_id TEXT,
+    secret_hash TEXT,
+    person_id BIGINT REFERENCES person (id),
+    body TEXT NOT NULL,
+    UNIQUE (public_id)
+) WITH (fillfactor = 70);
+CREATE INDEX credential_by_secret_hash ON credential (secret_hash);
+
+CREATE TABLE design (
+    id BIGINT PRIMARY KEY,
+    account_id BIGINT NOT NULL REFERENCES account (id),
+    version BIGINT NOT NULL CHECK (version > 0),
+    change_id BIGINT NOT NULL,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL,
+    deleted_at BIGINT,
+    design_type TEXT NOT NULL,
+    body TEXT NOT NULL,
+    CHECK (design_type IN ('certificate', 'badge'))
+) WITH (fillfactor = 70);
+CREATE INDEX design_by_account_id_design_type ON design (account_id, design_type);
+
+CREATE TABLE form (
+    id BIGINT PRIMARY KEY,
+    account_id BIGINT NOT NULL REFERENCES account (id),
+    version BIGINT NOT NULL CHECK (version > 0),
+    change_id BIGINT NOT NULL,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL,
+    deleted_at BIGINT,
+    name_key TEXT NOT NULL,
+    certificate_design_id BIGINT REFERENCES design (id),
+    badge_design_id BIGINT REFERENCES design (id),
+    body TEXT NOT NULL
+) WITH (fillfactor = 70);
+
+CREATE TABLE achievement (
+    id BIGINT PRIMARY KEY,
+    account_id BIGINT NOT NULL REFERENCES account (id),
+    version BIGINT NOT NULL CHECK (version > 0),
+    change_id BIGINT NOT NULL,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL,
+    deleted_at BIGINT,
+    form_id BIGINT NOT NULL REFERENCES form (id),
+    person_id BIGINT NOT NULL REFERENCES person (id),
+    certificate_number TEXT NOT NULL,
+    issued_at BIGINT NOT NULL,
+    body TEXT NOT NULL,
+    UNIQUE (certificate_number)
+) WITH (fillfactor = 70);
+CREATE INDEX achievement_by_account_id_issued_at_id ON achievement (account_id, issued_at, id);
+CREATE INDEX achievement_by_person_id ON achievement (person_id);
+CREATE INDEX achievement_by_form_id ON achievement (form_id);
+
+CREATE TABLE partner (
+    id BIGINT PRIMARY KEY,
+    account_id BIGINT NOT NULL REFERENCES account (id),
+    version BIGINT NOT NULL CHECK (version > 0),
+    change_id BIGINT NOT NULL,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL,
+    deleted_at BIGINT,
+    person_id BIGINT NOT NULL REFERENCES person (id),
+    body TEXT NOT NULL,
+    UNIQUE (person_id)
+) WITH (fillfactor = 70);
+
+CREATE TABLE model (
+    id BIGINT PRIMARY KEY,
+    account_id BIGINT NOT NULL REFERENCES account (id),
+    version BIGINT NOT NULL CHECK (version > 0),
+    change_id BIGINT NOT NULL,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL,
+    deleted_at BIGINT,
+    body TEXT NOT NULL
+) WITH (fillfactor = 70);
+
+CREATE TABLE course (
+    id BIGINT PRIMARY KEY,
+    account_id BIGINT NOT NULL REFERENCES account (id),
+    version BIGINT NOT NULL CHECK (version > 0),
+    change_id BIGINT NOT NULL,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL,
+    deleted_at BIGINT,
+    course_key TEXT,
+    search_key TEXT NOT NULL,
+    status TEXT NOT NULL,
+    content_item_id TEXT,
+    body TEXT NOT NULL,
+    UNIQUE (content_item_id)
+) WITH (fillfactor = 70);
+CREATE UNIQUE INDEX course_key_live ON course (account_id, course_key) WHERE deleted_at IS NULL;
+CREATE INDEX course_by_account_id ON course (account_id, created_at, id);
+
+CREATE TABLE class (
+    id BIGINT PRIMARY KEY,
+    account_id BIGINT NOT NULL REFERENCES account (id),
+    version BIGINT NOT NULL CHECK (version > 0),
+    change_id BIGINT NOT NULL,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL,
+    deleted_at BIGINT,
+    partner_id BIGINT NOT NULL REFERENCES partner (id),
+    course_id BIGINT REFERENCES course (id),
+    primary_model_id BIGINT REFERENCES model (id),
+    body TEXT NOT NULL
+) WITH (fillfactor = 70);
+CREATE INDEX class_by_partner_id ON class (partner_id);
+CREATE INDEX class_by_course_id ON class (course_id);
+
+CREATE TABLE invite_code (
+    id BIGINT PRIMARY KEY,
+    account_id BIGINT NOT NULL REFERENCES account (id),
+    version BIGINT NOT NULL CHECK (version > 0),
+    change_id BIGINT NOT NULL,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL,
+    deleted_at BIGINT,
+    partner_id BIGINT NOT NULL REFERENCES partner (id),
+    class_id BIGINT NOT NULL REFERENCES class (id),
+    code TEXT NOT NULL,
+    body TEXT NOT NULL,
+    UNIQUE (code)
+) WITH (fillfactor = 70);
+CREATE INDEX invite_code_by_class_id ON invite_code (class_id);
+
+CREATE TABLE tenant (
+    id TEXT PRIMARY KEY,
+    account_id BIGINT NOT NULL REFERENCES account (id),
+    version BIGINT NOT NULL CHECK (version > 0),
+    change_id BIGINT NOT NULL,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL,
+    deleted_at BIGINT,
+    owner_id BIGINT NOT NULL REFERENCES account (id),
+    alias TEXT NOT NULL,
+    body TEXT NOT NULL,
+    UNIQUE (owner_id),
+    UNIQUE (alias)
+) WITH (fillfactor = 70);
+
+CREATE TABLE application (
+    id TEXT PRIMARY KEY,
+    account_id BIGINT NOT NULL REFERENCES account (id),
+    version BIGINT NOT NULL CHECK (version > 0),
+    change_id BIGINT NOT NULL,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL,
+    deleted_at BIGINT,
+    tenant_id TEXT NOT NULL REFERENCES tenant (id),
+    name TEXT NOT NULL,
+    client_id TEXT NOT NULL,
+    body TEXT NOT NULL,
+    UNIQUE (client_id)
+) WITH (fillfactor = 70);
+CREATE UNIQUE INDEX application_name_live ON application (tenant_id, name) WHERE deleted_at IS NULL;
+
+CREATE TABLE entity (
+    id TEXT PRIMARY KEY,
+    account_id BIGINT NOT NULL REFERENCES account (id),
+    version BIGINT NOT NULL CHECK (version > 0),
+    change_id BIGINT NOT NULL,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL,
+    deleted_at BIGINT,
+    slug TEXT NOT NULL,
+    body TEXT NOT NULL
+) WITH (fillfactor = 70);
+CREATE UNIQUE INDEX entity_slug_live ON entity (account_id, slug) WHERE deleted_at IS NULL;
+
+CREATE TABLE crm_record (
+    id TEXT PRIMARY KEY,
+    account_id BIGINT NOT NULL REFERENCES account (id),
+    version BIGINT NOT NULL CHECK (version > 0),
+    change_id BIGINT NOT NULL,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL,
+    deleted_at BIGINT,
+    entity_id TEXT NOT NULL REFERENCES entity (id),
+    body TEXT NOT NULL
+) WITH (fillfactor = 70);
+CREATE INDEX crm_record_by_entity_id ON crm_record (entity_id);
+
+CREATE TABLE relationship_type (
+    id TEXT PRIMARY KEY,
+    account_id BIGINT NOT NULL REFERENCES account (id),
+    version BIGINT NOT NULL CHECK (version > 0),
+    change_id BIGINT NOT NULL,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL,
+    deleted_at BIGINT,
+    name TEXT NOT NULL,
+    source_entity_id TEXT NOT NULL REFERENCES entity (id),
+    target_entity_id TEXT NOT NULL REFERENCES entity (id),
+    body TEXT NOT NULL
+) WITH (fillfactor = 70);
+CREATE UNIQUE INDEX relationship_type_name_live ON relationship_type (account_id, name, source_entity_id, target_entity_id) WHERE deleted_at IS NULL;
+
+CREATE TABLE relationship (
+    id TEXT PRIMARY KEY,
+    account_id BIGINT NOT NULL REFERENCES account (id),
+    version BIGINT NOT NULL CHECK (version > 0),
+    change_id BIGINT NOT NULL,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL,
+    deleted_at BIGINT,
+    relationship_type_id TEXT NOT NULL REFERENCES relationship_type (id),
+    source_entity_id TEXT NOT NULL REFERENCES entity (id),
+    source_record_id TEXT NOT NULL REFERENCES crm_record (id),
+    target_entity_id TEXT NOT NULL REFERENCES entity (id),
+    target_record_id TEXT NOT NULL REFERENCES crm_record (id),
+    body TEXT NOT NULL
+) WITH (fillfactor = 70);
+CREATE UNIQUE INDEX relationship_ends_live ON relationship (relationship_type_id, source_record_id, target_record_id) WHERE deleted_at IS NULL;
+CREATE INDEX relationship_by_source_record_id ON relationship (source_record_id);
+CREATE INDEX relationship_by_target_record_id ON relationship (target_record_id);
+
+CREATE TABLE enrollment (
+    id TEXT PRIMARY KEY,
+    account_id BIGINT NOT NULL REFERENCES account (id),
+    version BIGINT NOT NULL CHECK (version > 0),
+    change_id BIGINT NOT NULL,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL,
+    deleted_at BIGINT,
+    course_id BIGINT NOT NULL REFERENCES course (id),
+    person_id BIGINT NOT NULL REFERENCES person (id),
+    body TEXT NOT NULL
+) WITH (fillfactor = 70);
+CREATE INDEX enrollment_by_person_id ON enrollment (person_id);
+CREATE INDEX enrollment_by_course_id ON enrollment (course_id);
+
+-- History. The key is the only index: a record names its newest change, a change the one before.
+CREATE TABLE change (
+    id BIGINT PRIMARY KEY,
+    account_id BIGINT NOT NULL,
+    kind TEXT NOT NULL,
+    record_id TEXT NOT NULL,
+    version BIGINT NOT NULL,
+    previous_id BIGINT,
+    at BIGINT NOT NULL,
+    actor TEXT NOT NULL,
+    dialect TEXT NOT NULL,
+    request_id TEXT NOT NULL,
+    action TEXT NOT NULL,
+    before TEXT NOT NULL,
+    after TEXT NOT NULL
+);
+
+-- The first answer to each idempotency key, kept for a day.
+CREATE TABLE idempotency (
+    credential_id BIGINT NOT NULL,
+    key TEXT NOT NULL,
+    request_hash TEXT NOT NULL,
+    status BIGINT NOT NULL,
+    headers TEXT NOT NULL,
+    body TEXT NOT NULL,
+    at BIGINT NOT NULL,
+    PRIMARY KEY (credential_id, key)
+);
+CREATE INDEX idempotency_by_at ON idempotency (at);
+
+-- Access tokens by the hash of their text.
+CREATE TABLE token (
+    hash TEXT PRIMARY KEY,
+    credential_id BIGINT NOT NULL REFERENCES credential (id),
+    expires_at BIGINT NOT NULL
+);
+CREATE INDEX token_by_expires_at ON token (expires_at);
+
+-- Signatures that were used, until the time after which their date alone refuses them.
+CREATE TABLE signature (
+    credential_id BIGINT NOT NULL,
+    digest TEXT NOT NULL,
+    expires_at BIGINT NOT NULL,
+    PRIMARY KEY (credential_id, digest)
+);
+CREATE INDEX signature_by_expires_at ON signature (expires_at);
+
+CREATE SEQUENCE change_id_seq;
+CREATE SEQUENCE account_id_seq;
+CREATE SEQUENCE person_id_seq;
+CREATE SEQUENCE credential_id_seq;
+CREATE SEQUENCE design_id_seq;
+CREATE SEQUENCE form_id_seq;
+CREATE SEQUENCE achievement_id_seq;
+CREATE SEQUENCE partner_id_seq;
+CREATE SEQUENCE model_id_seq;
+CREATE SEQUENCE course_id_seq;
+CREATE SEQUENCE class_id_seq;
+CREATE SEQUENCE invite_code_id_seq;

@@ -1,0 +1,123 @@
+//! What a running server holds, and the one room where time and randomness come in.
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::oneshot;
+
+use crate::config::Config;
+use crate::domain::command::Entropy;
+use crate::pipeline::Pipeline;
+use crate::store::{OpenError, Store, Writer, WriterHandle};
+use crate::vault::Vault;
+
+/// The source of the current time, whole microseconds.
+#[derive(Clone, Debug)]
+pub enum Clock {
+    /// The machine's.
+    System,
+    /// One that stands until it is moved, for demonstrations and tests; microseconds since 1970.
+    Frozen(Arc<AtomicI64>),
+}
+
+impl Clock {
+    /// A clock that stands at `at`.
+    pub fn frozen(at: Timestamp) -> Self {
+        Self::Frozen(Arc::new(AtomicI64::new(at.as_microsecond())))
+    }
+
+    /// The current time.
+    pub fn now(&self) -> Timestamp {
+        let micros = match self {
+            #[expect(clippy::disallowed_methods, reason = "this is the one room of the clock")]
+            Self::System => Timestamp::now().as_microsecond(),
+            Self::Frozen(at) => at.load(Ordering::SeqCst),
+        };
+        Timestamp::from_microsecond(micros).unwrap_or_default()
+    }
+
+    /// Moves a frozen clock forward; the machine's is nobody's to move.
+    pub fn advance(&self, by: SignedDuration) {
+        if let Self::Frozen(at) = self {
+            at.fetch_add(i64::try_from(by.as_micros()).unwrap_or_default(), Ordering::SeqCst);
+        }
+    }
+}
+
+/// The operating system's randomness.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OsEntropy;
+
+impl Entropy for OsEntropy {
+    fn fill(&mut self, bytes: &mut [u8]) {
+        // Without randomness no secret is safe: stopping is the only sound answer.
+        #[expect(
+            clippy::expect_used,
+            clippy::disallowed_methods,
+            reason = "this is the one room of randomness; the system call cannot fail"
+        )]
+        getrandom::fill(bytes).expect("the operating system gives random bytes");
+    }
+}
+
+/// A running server's parts. Cloning shares them.
+#[derive(Clone)]
+pub struct App(Arc<Parts>);
+
+/// See [`App`].
+pub struct Parts {
+    /// Where records live.
+    pub store: Store,
+    /// The way in which anything is written.
+    pub pipeline: Pipeline,
+    /// What keeps signing secrets.
+    pub vault: Vault,
+    /// The time.
+    pub clock: Clock,
+    /// The operator's choices.
+    pub config: Config,
+}
+
+impl Deref for App {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+/// A server's writer, and the word that it gives when it meets a fault after which no write can be
+/// trusted.
+#[derive(Debug)]
+pub struct Running {
+    /// The writer.
+    pub writer: WriterHandle,
+    /// Resolves with the cause of such a fault.
+    pub fatal: oneshot::Receiver<String>,
+}
+
+impl App {
+    /// Starts the writer of `store` and gives the parts that requests work with.
+    ///
+    /// # Errors
+    /// [`OpenError`] when the writer cannot reach the database.
+    pub fn start(
+        store: Store,
+        vault: Vault,
+        clock: Clock,
+        config: Config,
+    ) -> Result<(Self, Running), OpenError> {
+        let (pipeline, jobs) = Pipeline::new();
+        let (fatal, fatal_received) = oneshot::channel();
+        let writer = store.start_writer(Writer {
+            jobs,
+            clock: clock.clone(),
+            entropy: Box::new(OsEntropy),
+            fatal,
+        })?;
+        let app = Self(Arc::new(Parts { store, pipeline, vault, clock, config }));
+        Ok((app, Running { writer, fatal: fatal_received }))
+    }
+}

@@ -1,0 +1,159 @@
+//! `haksa migrate`, `check`, `history` and `undo`.
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Args;
+
+use super::{DatabaseOptions, say};
+use crate::domain::actor::Actor;
+use crate::domain::command::{Expected, Undo};
+use crate::domain::error::Error;
+use crate::domain::kind::Kind;
+use crate::domain::record::Key;
+use crate::pipeline::{Envelope, Reply};
+
+/// Records read at once by a check.
+const PAGE: i64 = 1000;
+
+/// Options of `haksa history`.
+#[derive(Args, Debug)]
+pub struct HistoryOptions {
+    /// KIND/ID, e.g. achievement/1539.
+    record: String,
+    /// Changes to show at the most.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..=10_000))]
+    limit: i64,
+    #[command(flatten)]
+    database: DatabaseOptions,
+}
+
+/// Options of `haksa undo`.
+#[derive(Args, Debug)]
+pub struct UndoOptions {
+    /// The change's id, as `haksa history` shows it.
+    change: i64,
+    #[command(flatten)]
+    database: DatabaseOptions,
+}
+
+pub(super) async fn migrate(options: &DatabaseOptions) -> anyhow::Result<ExitCode> {
+    let store = DatabaseOptions::open(&options.config()?).await?;
+    let applied = store.migrate().await?;
+    if applied.is_empty() {
+        say("up to date");
+    }
+    for name in applied {
+        say(format_args!("applied {name}"));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) async fn check(options: &DatabaseOptions) -> anyhow::Result<ExitCode> {
+    let store = DatabaseOptions::open(&options.config()?).await?;
+    let mut faults = store.faults().await?;
+    let mut total = 0;
+    for kind in Kind::ALL.iter().copied() {
+        let mut after: Option<Key> = None;
+        loop {
+            let documents = store.documents_after(kind, after.as_ref(), PAGE).await?;
+            let Some(last) = documents.last() else { break };
+            after = Some(last.meta.key.clone());
+            total += documents.len();
+            for document in &documents {
+                if let Err(Error::Internal(cause)) = kind.check_fields(document) {
+                    faults.push(cause);
+                }
+            }
+        }
+    }
+    if faults.is_empty() {
+        say(format_args!("{total} records, no faults"));
+        return Ok(ExitCode::SUCCESS);
+    }
+    for fault in &faults {
+        say(fault);
+    }
+    say(format_args!("{total} records, {} faults", faults.len()));
+    Ok(ExitCode::from(1))
+}
+
+pub(super) async fn history(options: HistoryOptions) -> anyhow::Result<ExitCode> {
+    let (kind, key) = parse_record(&options.record)?;
+    let store = DatabaseOptions::open(&options.database.config()?).await?;
+    let document = store
+        .read(|facts| facts.document(kind, &key))
+        .await?
+        .with_context(|| format!("there is no {}", options.record))?;
+    let meta = &document.meta;
+    for change in store.history(meta.account_id, meta.change_id, options.limit).await? {
+        say(format_args!(
+            "change {}  version {}  {}  {} by {} through {} ({})",
+            change.id,
+            change.version,
+            change.at,
+            change.action.name(),
+            change.actor,
+            change.dialect,
+            change.request_id
+        ));
+        let before = change.before.as_object();
+        let empty = serde_json::Map::new();
+        for (name, after) in change.after.as_object().unwrap_or(&empty) {
+            match before.and_then(|before| before.get(name)) {
+                Some(before) => say(format_args!("    {name}: {before} -> {after}")),
+                None => say(format_args!("    {name}: {after}")),
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn parse_record(text: &str) -> anyhow::Result<(Kind, Key)> {
+    let (kind, id) = text
+        .split_once('/')
+        .with_context(|| format!("{text:?} is not KIND/ID, e.g. achievement/1539"))?;
+    let kind = Kind::parse(kind).with_context(|| {
+        let kinds: Vec<_> = Kind::ALL.iter().map(|kind| kind.name()).collect();
+        format!("no kind {kind:?}; there are {}", kinds.join(", "))
+    })?;
+    let key = Key::parse(kind.table().key, id)
+        .with_context(|| format!("{id:?} cannot be the id of a {}", kind.name()))?;
+    Ok((kind, key))
+}
+
+pub(super) async fn undo(options: UndoOptions) -> anyhow::Result<ExitCode> {
+    let (app, running) = options.database.start().await?;
+    let change = app
+        .store
+        .read(|facts| facts.change(options.change))
+        .await?
+        .with_context(|| format!("there is no change {}", options.change))?;
+    let command = Undo { change_id: change.id, expected: Expected::Any };
+    let envelope = Envelope::new(Actor::operator(change.account_id), "haksa undo");
+    let undone = app.pipeline.run(command, envelope).await;
+    drop(app);
+    running.writer.join().await;
+    match undone {
+        Ok(Reply::Done(outcome, _)) => {
+            for change in outcome.changes {
+                say(format_args!(
+                    "change {} takes back change {} of {}/{}",
+                    change.id,
+                    options.change,
+                    change.kind.name(),
+                    change.record_id
+                ));
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Ok(Reply::Repeated(_) | Reply::Noted) => Ok(ExitCode::SUCCESS),
+        Err(Error::Conflict(fields)) => anyhow::bail!(
+            "not undone: later changes touched {}. Look at `haksa history {}/{}` and undo those first",
+            fields.join(", "),
+            change.kind.name(),
+            change.record_id
+        ),
+        Err(error) => Err(error.into()),
+    }
+}

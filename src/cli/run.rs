@@ -1,0 +1,159 @@
+//! `haksa demo` and `haksa serve`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Args;
+use jiff::Timestamp;
+use tokio::net::TcpListener;
+
+use super::{DatabaseOptions, say};
+use crate::app::{App, Clock, OsEntropy, Running};
+use crate::config::{Config, UnknownFields};
+use crate::demo;
+use crate::domain::command::Entropy as _;
+use crate::http::Patience;
+use crate::store::Store;
+use crate::vault::{MasterKey, Vault};
+
+const LISTEN: &str = "127.0.0.1:8080";
+
+/// Options of `haksa demo`.
+#[derive(Args, Debug)]
+pub struct DemoOptions {
+    /// Where to listen; port 0 takes a free one.
+    #[arg(long, env = "HAKSA_LISTEN", default_value = LISTEN)]
+    listen: String,
+    /// A folder for the database, kept afterwards. By default a temporary one.
+    #[arg(long, env = "HAKSA_DATA", value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Another database than `haksa.db` in that folder: `sqlite:PATH` or `postgres://…`.
+    #[arg(long, env = "HAKSA_DATABASE", hide_env_values = true)]
+    database: Option<String>,
+    /// Print one line of JSON for programs instead.
+    #[arg(long)]
+    json: bool,
+    /// Freeze the clock at an instant, e.g. 2026-04-23T09:15:30Z.
+    #[arg(long, env = "HAKSA_CLOCK", value_name = "INSTANT")]
+    clock: Option<Timestamp>,
+}
+
+/// Options of `haksa serve`.
+#[derive(Args, Debug)]
+pub struct ServeOptions {
+    #[command(flatten)]
+    database: DatabaseOptions,
+    /// Where to listen [default: 127.0.0.1:8080].
+    #[arg(long, env = "HAKSA_LISTEN")]
+    listen: Option<String>,
+    /// Kolleges: what to do with body keys that a route does not know.
+    #[arg(long, env = "HAKSA_KOLLEGES_UNKNOWN_FIELDS", value_enum)]
+    kolleges_unknown_fields: Option<UnknownFields>,
+    /// SOLAPI: accept HMAC-MD5 signatures too.
+    #[arg(long, env = "HAKSA_SOLAPI_HMAC_MD5")]
+    solapi_hmac_md5: Option<bool>,
+}
+
+pub(super) fn fill(bytes: &mut [u8]) {
+    OsEntropy.fill(bytes);
+}
+
+pub(super) async fn demo(options: DemoOptions) -> anyhow::Result<ExitCode> {
+    // Dropped, and so removed, when the server ends.
+    let (folder, _temporary) = if let Some(folder) = options.data {
+        std::fs::create_dir_all(&folder)
+            .with_context(|| format!("cannot make {}", folder.display()))?;
+        (folder, None)
+    } else {
+        let temporary = tempfile::tempdir().context("cannot make a temporary folder")?;
+        (temporary.path().to_owned(), Some(temporary))
+    };
+    let clock = options.clock.map_or(Clock::System, Clock::frozen);
+    let database =
+        options.database.unwrap_or_else(|| format!("sqlite:{}", folder.join("haksa.db").display()));
+    let store = Store::open(&database).await?;
+    store.migrate().await?;
+    let key = MasterKey::find_or_create(None, &folder.join("master.key"), fill)?;
+    let (app, running) = App::start(store, Vault::new(&key), clock, Config::default())?;
+    demo::load(&app).await.context("cannot load the demo account")?;
+    let listener = listen(&options.listen).await?;
+    let base_url = format!("http://{}", listener.local_addr()?);
+    let signals = signals()?;
+    if options.json {
+        say(demo::summary(&base_url));
+    } else {
+        say(format_args!("Haksa serves a demonstration account at {base_url}\n"));
+        for (name, command) in demo::commands(&base_url) {
+            say(format_args!("# {name}\n{command}\n"));
+        }
+        say(format_args!("API documentation: {base_url}/docs/\nStop with Ctrl-C."));
+    }
+    run(app, running, listener, signals).await
+}
+
+pub(super) async fn serve(options: ServeOptions) -> anyhow::Result<ExitCode> {
+    let ServeOptions { database, listen: address, kolleges_unknown_fields, solapi_hmac_md5 } =
+        options;
+    let mut config = database.config()?;
+    config.listen = address.or(config.listen);
+    if let Some(unknown_fields) = kolleges_unknown_fields {
+        config.kolleges.unknown_fields = unknown_fields;
+    }
+    if let Some(hmac_md5) = solapi_hmac_md5 {
+        config.solapi.hmac_md5 = hmac_md5;
+    }
+    let store = DatabaseOptions::open(&config).await?;
+    for name in store.migrate().await? {
+        tracing::info!(migration = %name, "applied");
+    }
+    let vault = database.vault(&config)?;
+    let listener = listen(config.listen.as_deref().unwrap_or(LISTEN)).await?;
+    let signals = signals()?;
+    tracing::info!(address = %listener.local_addr()?, "serving");
+    let (app, running) = App::start(store, vault, Clock::System, config)?;
+    run(app, running, listener, signals).await
+}
+
+async fn listen(address: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
+}
+
+/// Serves until a signal or a fatal fault, then lets the writer finish.
+async fn run(
+    app: App,
+    running: Running,
+    listener: TcpListener,
+    signals: impl Future<Output = ()>,
+) -> anyhow::Result<ExitCode> {
+    let Running { writer, mut fatal } = running;
+    let mut fault = None;
+    let stop = async {
+        tokio::select! {
+            () = signals => {}
+            cause = &mut fatal => fault = cause.ok(),
+        }
+    };
+    crate::http::serve(listener, app, Patience::default(), stop).await?;
+    writer.join().await;
+    match fault {
+        None => Ok(ExitCode::SUCCESS),
+        Some(cause) => anyhow::bail!(
+            "the database could not be written safely and the server stopped: {cause}. Check the \
+             disk, then start again; everything acknowledged is on disk"
+        ),
+    }
+}
+
+/// Resolves when the program is told to stop. From the call on, a signal no longer kills it.
+fn signals() -> anyhow::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}

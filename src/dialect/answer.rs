@@ -1,0 +1,55 @@
+//! Building answers.
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderName, HeaderValue, StatusCode};
+use serde::Serialize;
+
+use super::Answer;
+
+impl Answer {
+    /// An answer without a body.
+    pub fn empty(status: u16) -> Self {
+        Self { status, ..Self::default() }
+    }
+
+    /// A JSON answer of type `application/json`.
+    pub fn json(status: u16, body: &impl Serialize) -> Self {
+        Self::with_type(status, "application/json", serde_json::to_vec(body).unwrap_or_default())
+    }
+
+    /// An answer of a media type.
+    pub fn with_type(status: u16, media_type: &str, body: Vec<u8>) -> Self {
+        let headers = vec![("content-type".to_owned(), media_type.to_owned())];
+        Self { status, headers, body }
+    }
+
+    /// The same with another header.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.headers.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// The same with the record's version as its entity tag (RFC 9110 section 8.8.3).
+    #[must_use]
+    pub fn etag(self, version: i64) -> Self {
+        self.header("etag", format!("\"{version}\""))
+    }
+}
+
+impl IntoResponse for Answer {
+    fn into_response(self) -> Response {
+        let mut response = Response::new(Body::from(self.body));
+        *response.status_mut() =
+            StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        for (name, value) in self.headers {
+            if let (Ok(name), Ok(value)) =
+                (HeaderName::try_from(name), HeaderValue::try_from(value))
+            {
+                response.headers_mut().append(name, value);
+            }
+        }
+        response
+    }
+}

@@ -1,0 +1,244 @@
+//! A request in the hands of a dialect, and what every dialect's edits gain: entity tags,
+//! idempotency keys, dry runs and request ids.
+
+use std::net::IpAddr;
+
+use axum::RequestExt as _;
+use axum::extract::{FromRequest, MatchedPath, Request};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method};
+use jiff::Timestamp;
+use sha2::{Digest as _, Sha256};
+
+use super::{Answer, Malformed};
+use crate::app::App;
+use crate::domain::actor::Actor;
+use crate::domain::command::{Command, Expected};
+use crate::domain::error::Error;
+use crate::domain::facts::{Facts, Known};
+use crate::http::{Arrival, BODY_MAX};
+use crate::pipeline::{Envelope, Idempotency, Outcome, Reply};
+
+/// Makes a command repeatable: the same key and request within 24 hours get the first answer again.
+pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
+/// `true`: decide, answer, write nothing.
+pub const DRY_RUN: &str = "haksa-dry-run";
+/// How many records a dry run would have changed.
+pub const CHANGES: &str = "haksa-changes";
+/// An idempotency key's length at the most.
+const IDEMPOTENCY_KEY_MAX: usize = 255;
+
+/// A request with its body.
+pub struct Call {
+    /// The server's parts.
+    pub app: App,
+    /// The method.
+    pub method: Method,
+    /// Path and query, exactly as sent.
+    pub target: String,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// Who is at the other end of the connection.
+    pub peer: IpAddr,
+    /// The body, whole.
+    pub body: Bytes,
+    /// The id by which logs, history and the answer name this request.
+    pub request_id: String,
+    /// When it came.
+    pub at: Timestamp,
+    parameters: Vec<(String, String)>,
+}
+
+impl FromRequest<App> for Call {
+    type Rejection = Answer;
+
+    async fn from_request(mut request: Request, app: &App) -> Result<Self, Answer> {
+        let pattern = request.extract_parts::<MatchedPath>().await;
+        let parameters = pattern
+            .map(|pattern| parameters(pattern.as_str(), request.uri().path()))
+            .unwrap_or_default();
+        let (parts, body) = request.into_parts();
+        let malformed = super::Wire::of(parts.uri.path()).malformed;
+        let arrival = parts.extensions.get::<Arrival>().cloned().unwrap_or_default();
+        let body = axum::body::to_bytes(body, BODY_MAX)
+            .await
+            .map_err(|_| malformed(Malformed::Incomplete, &parts.headers))?;
+        Ok(Self {
+            app: app.clone(),
+            method: parts.method,
+            target: parts
+                .uri
+                .path_and_query()
+                .map_or_else(|| "/".to_owned(), |target| target.as_str().to_owned()),
+            headers: parts.headers,
+            peer: arrival.peer,
+            body,
+            request_id: arrival.request_id,
+            at: arrival.at,
+            parameters,
+        })
+    }
+}
+
+/// The segments that stand for a pattern's parameters. (The router's own are lost as soon as one of
+/// them is not UTF-8.)
+fn parameters(pattern: &str, path: &str) -> Vec<(String, String)> {
+    let named = |(name, segment): (&str, &str)| {
+        let name = name.strip_prefix('{')?.strip_suffix('}')?;
+        Some((name.to_owned(), decoded(segment)))
+    };
+    pattern.split('/').zip(path.split('/')).filter_map(named).collect()
+}
+
+/// A path segment with its percent-encoding undone; what is not UTF-8 names nothing.
+fn decoded(segment: &str) -> String {
+    percent_encoding::percent_decode_str(segment).decode_utf8_lossy().into_owned()
+}
+
+impl Call {
+    /// The path, exactly as sent.
+    pub fn path(&self) -> &str {
+        self.target.split_once('?').map_or(self.target.as_str(), |(path, _)| path)
+    }
+
+    /// The query, exactly as sent; empty when there is none.
+    pub fn query(&self) -> &str {
+        self.target.split_once('?').map_or("", |(_, query)| query)
+    }
+
+    /// A query parameter, decoded; the first where it is repeated.
+    pub fn query_parameter(&self, name: &str) -> Option<String> {
+        form_urlencoded::parse(self.query().as_bytes())
+            .find(|(found, _)| found == name)
+            .map(|(_, value)| value.into_owned())
+    }
+
+    /// A path parameter, decoded.
+    pub fn parameter(&self, name: &str) -> &str {
+        self.parameters.iter().find(|(found, _)| found == name).map_or("", |(_, value)| value)
+    }
+
+    /// A header that is readable text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// The credentials after `Bearer` (RFC 6750 section 2.1), the scheme in any case.
+    pub fn bearer(&self) -> Option<&str> {
+        let (scheme, token) = self.header("authorization")?.split_once(' ')?;
+        let token = token.trim();
+        (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+    }
+
+    /// The media type of the body, in lower case, without parameters; empty when none is named.
+    pub fn media_type(&self) -> String {
+        let header = self.header("content-type").unwrap_or_default();
+        header.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+    }
+
+    /// The versions named by `If-Match` (RFC 9110 section 13.1.1).
+    pub fn expected(&self) -> Expected {
+        let mut versions = Vec::new();
+        let mut lines = self.headers.get_all("if-match").iter().peekable();
+        if lines.peek().is_none() {
+            return Expected::Any;
+        }
+        for tag in lines.filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(',')) {
+            match tag.trim() {
+                "*" => return Expected::Any,
+                // A weak or foreign tag matches no version, so it is left out.
+                tag => versions.extend(
+                    tag.strip_prefix('"')
+                        .and_then(|tag| tag.strip_suffix('"'))
+                        .and_then(|tag| tag.parse::<i64>().ok()),
+                ),
+            }
+        }
+        Expected::Versions(versions)
+    }
+
+    /// Runs a read; see [`crate::store::Store::read`].
+    ///
+    /// # Errors
+    /// The read's refusal, or [`Error::Unavailable`].
+    pub async fn read<T>(&self, f: impl FnMut(&mut Facts) -> Known<T>) -> Result<T, Error> {
+        self.app.store.read(f).await
+    }
+
+    /// Runs a command for `actor` and words its outcome with `encode`. Entity tag, idempotency key
+    /// and dry run are seen to here.
+    ///
+    /// # Errors
+    /// The command's refusal; [`Error::Invalid`] for an unusable idempotency key.
+    pub async fn submit(
+        &self,
+        actor: Actor,
+        command: impl Command,
+        encode: impl Fn(&Outcome, &mut Facts) -> Known<Answer> + Send + 'static,
+    ) -> Result<Answer, Error> {
+        let is_dry_run =
+            self.header(DRY_RUN).is_some_and(|value| value.eq_ignore_ascii_case("true"));
+        let encode = move |outcome: &Outcome, facts: &mut Facts| {
+            let answer = encode(outcome, facts)?.etag(outcome.subject.meta.version);
+            Ok(if is_dry_run {
+                answer.header(CHANGES, outcome.changed_count.to_string())
+            } else {
+                answer
+            })
+        };
+        let envelope = Envelope {
+            actor,
+            request_id: self.request_id.clone(),
+            is_dry_run,
+            idempotency: if is_dry_run { None } else { self.idempotency()? },
+            encode: Box::new(encode),
+        };
+        match self.app.pipeline.run(command, envelope).await? {
+            Reply::Done(_, answer) | Reply::Repeated(answer) => Ok(answer),
+            Reply::Noted => Err(Error::internal("a command was only noted")),
+        }
+    }
+
+    fn idempotency(&self) -> Result<Option<Idempotency>, Error> {
+        let Some(value) = self.headers.get(IDEMPOTENCY_KEY) else {
+            return Ok(None);
+        };
+        let key = value
+            .to_str()
+            .ok()
+            .filter(|key| !key.is_empty() && key.len() <= IDEMPOTENCY_KEY_MAX)
+            .ok_or_else(|| {
+                Error::invalid(
+                    "Idempotency-Key",
+                    "invalid",
+                    "an idempotency key is 1 to 255 visible ASCII characters",
+                )
+            })?;
+        let mut hash = Sha256::new();
+        for part in [self.method.as_str().as_bytes(), self.target.as_bytes()] {
+            hash.update(part);
+            hash.update([0]);
+        }
+        // The same bytes mean something else under another type (XML, JSON, merge patch).
+        hash.update(self.headers.get("content-type").map_or(&[][..], HeaderValue::as_bytes));
+        hash.update([0]);
+        hash.update(&self.body);
+        Ok(Some(Idempotency { key: key.to_owned(), request_hash: hex::encode(hash.finalize()) }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn path_parameters_are_decoded_once() {
+        for (segment, value) in
+            [("11", "11"), ("%2011", " 11"), ("%252011", "%2011"), ("%ff", "\u{fffd}")]
+        {
+            let found = parameters("/a/{one}/b/{two}", &format!("/a/7/b/{segment}"));
+            let expected = [("one", "7"), ("two", value)];
+            assert_eq!(found, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        }
+    }
+}

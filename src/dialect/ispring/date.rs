@@ -1,0 +1,186 @@
+//! Instants at the wire: dates and date-times of several forms in, calendar dates out.
+
+use jiff::Timestamp;
+use jiff::civil::{Date, DateTime, Time};
+use jiff::tz::{Offset, TimeZone};
+
+/// What a date without a time of day means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DateOnly {
+    /// Its first second.
+    Begins,
+    /// Its last second.
+    Ends,
+}
+
+/// Reads `YYYY-MM-DD`, `YYYY-MM-DD hh:mm[:ss[.f…]]` or RFC 3339. Without an offset the time is
+/// `zone`'s: one that does not exist moves forward, an ambiguous one is the earlier.
+pub fn parse(text: &str, date_only: DateOnly, zone: &TimeZone) -> Option<Timestamp> {
+    let (date, rest) = text.split_at_checked(10)?;
+    let date = parse_date(date)?;
+    if rest.is_empty() {
+        let time = match date_only {
+            DateOnly::Begins => Time::midnight(),
+            DateOnly::Ends => Time::new(23, 59, 59, 0).ok()?,
+        };
+        return zone.to_timestamp(DateTime::from_parts(date, time)).ok();
+    }
+    let rest = rest.strip_prefix([' ', 'T', 't'])?;
+    let (time, offset) = match rest.find(['Z', 'z', '+', '-']) {
+        Some(at) => rest.split_at(at),
+        None => (rest, ""),
+    };
+    let at = DateTime::from_parts(date, parse_time(time)?);
+    match offset {
+        "" => zone.to_timestamp(at).ok(),
+        "Z" | "z" => TimeZone::UTC.to_timestamp(at).ok(),
+        offset => parse_offset(offset)?.to_timestamp(at).ok(),
+    }
+}
+
+/// The calendar date in the zone.
+pub fn format(at: Timestamp, zone: &TimeZone) -> String {
+    at.to_zoned(zone.clone()).strftime("%Y-%m-%d").to_string()
+}
+
+/// Date, time and offset in the zone.
+pub fn format_instant(at: Timestamp, zone: &TimeZone) -> String {
+    at.to_zoned(zone.clone()).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
+}
+
+fn parse_date(text: &str) -> Option<Date> {
+    let mut parts = text.split('-');
+    let (year, month, day) = (parts.next()?, parts.next()?, parts.next()?);
+    let year = i16::try_from(number(year, 4)?).ok().filter(|year| *year >= 1970)?;
+    Date::new(year, small(month)?, small(day)?).ok().filter(|_| parts.next().is_none())
+}
+
+fn parse_time(text: &str) -> Option<Time> {
+    let (text, fraction) = match text.split_once('.') {
+        Some((text, fraction)) => (text, Some(fraction)),
+        None => (text, None),
+    };
+    let mut parts = text.split(':');
+    let (hour, minute) = (small(parts.next()?)?, small(parts.next()?)?);
+    let second = match (parts.next(), fraction) {
+        (Some(second), _) => small(second)?,
+        (None, None) => 0,
+        (None, Some(_)) => return None,
+    };
+    let nanosecond = match fraction {
+        None => 0,
+        Some(fraction) if (1..=9).contains(&fraction.len()) => {
+            number(&format!("{fraction:0<9}"), 9)?
+        }
+        Some(_) => return None,
+    };
+    Time::new(hour, minute, second, i32::try_from(nanosecond).ok()?)
+        .ok()
+        .filter(|_| parts.next().is_none())
+}
+
+fn parse_offset(text: &str) -> Option<Offset> {
+    let sign = if text.starts_with('-') { -1 } else { 1 };
+    let (hours, minutes) = text.get(1..)?.split_once(':')?;
+    let (hours, minutes) = (small(hours)?, small(minutes)?);
+    if hours > 23 || minutes > 59 {
+        return None;
+    }
+    Offset::from_seconds(sign * (i32::from(hours) * 3600 + i32::from(minutes) * 60)).ok()
+}
+
+fn small(text: &str) -> Option<i8> {
+    i8::try_from(number(text, 2)?).ok()
+}
+
+/// A number of exactly so many digits.
+fn number(text: &str, digits: usize) -> Option<u32> {
+    let is_plain = text.len() == digits && text.bytes().all(|byte| byte.is_ascii_digit());
+    is_plain.then(|| text.parse().ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str, zone: &str) -> Option<String> {
+        let zone = TimeZone::get(zone).unwrap();
+        parse(text, DateOnly::Begins, &zone).map(|at| at.to_string())
+    }
+
+    #[test]
+    fn every_documented_form_is_read() {
+        for (text, expected) in [
+            ("2019-09-26", "2019-09-26T00:00:00Z"),
+            ("2019-09-26 10:30:00", "2019-09-26T10:30:00Z"),
+            ("2019-09-26 10:30", "2019-09-26T10:30:00Z"),
+            ("2019-09-26T10:30:00", "2019-09-26T10:30:00Z"),
+            ("2026-01-10T09:00:00.000Z", "2026-01-10T09:00:00Z"),
+            ("2026-01-10t09:00:00z", "2026-01-10T09:00:00Z"),
+            ("2026-01-10T09:00:00.123456+03:00", "2026-01-10T06:00:00.123456Z"),
+            ("2026-01-10T09:00:00-00:30", "2026-01-10T09:30:00Z"),
+            ("2024-02-29", "2024-02-29T00:00:00Z"),
+            ("1970-01-01", "1970-01-01T00:00:00Z"),
+            ("9999-12-30", "9999-12-30T00:00:00Z"),
+        ] {
+            assert_eq!(read(text, "UTC").as_deref(), Some(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        for text in [
+            "",
+            "2019",
+            "26.09.2019",
+            "2019-13-40",
+            "2019-02-29",
+            "2019-9-26",
+            "1969-12-31",
+            "10000-01-01",
+            "+2019-09-26",
+            "2019-09-26 25:00:00",
+            "2019-09-26 24:00:00",
+            "2019-09-26 10",
+            "2019-09-26 10:60",
+            "2019-09-26 10:30:60",
+            "2019-09-26 10:30.5",
+            "2019-09-26 10:30:00.",
+            "2019-09-26 10:30:00.1234567890",
+            "2019-09-26 10:30:00+0300",
+            "2019-09-26 10:30:00+24:00",
+            "2019-09-26 10:30:00 +03:00",
+            "2019-09-26Z",
+            "2019-09-26  10:30:00",
+            "2019-09-26\u{a0}10:30:00",
+            "２019-09-26",
+            "2019-09-2é",
+        ] {
+            assert_eq!(read(text, "UTC"), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_time_without_offset_is_the_zones() {
+        for (text, zone, expected) in [
+            ("2019-09-26", "Asia/Seoul", "2019-09-25T15:00:00Z"),
+            ("2019-09-26 10:30:00", "Europe/Moscow", "2019-09-26T07:30:00Z"),
+            // Does not exist: forward by the length of the gap.
+            ("2026-03-29 02:30:00", "Europe/Berlin", "2026-03-29T01:30:00Z"),
+            // Exists twice: the earlier.
+            ("2026-10-25 02:30:00", "Europe/Berlin", "2026-10-25T00:30:00Z"),
+            ("2026-10-25T02:30:00+01:00", "Europe/Berlin", "2026-10-25T01:30:00Z"),
+        ] {
+            assert_eq!(read(text, zone).as_deref(), Some(expected), "{text} {zone}");
+        }
+    }
+
+    #[test]
+    fn a_day_ends_with_its_last_second() {
+        let zone = TimeZone::get("Asia/Seoul").unwrap();
+        let at = parse("2026-01-10", DateOnly::Ends, &zone).unwrap();
+        assert_eq!(at.to_string(), "2026-01-10T14:59:59Z");
+        assert_eq!(format(at, &zone), "2026-01-10");
+        assert_eq!(format_instant(at, &zone), "2026-01-10T23:59:59+09:00");
+    }
+}

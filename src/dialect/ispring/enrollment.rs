@@ -1,0 +1,174 @@
+//! Enrollments: `POST` and `GET` of one.
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde_json::{Map, Value};
+
+use super::auth::authenticate;
+use super::body::{self, Fault, Fields};
+use super::date::{self, DateOnly};
+use super::error::{Failure, worded};
+use super::format::Format;
+use crate::dialect::{Answer, Call, Refusal};
+use crate::domain::access::{self, Right};
+use crate::domain::actor::Actor;
+use crate::domain::command::{self, Edit};
+use crate::domain::error::Error;
+use crate::domain::facts::{Facts, Known};
+use crate::domain::kind::Kind;
+use crate::domain::learning::course::Course;
+use crate::domain::learning::enrollment::{DueDateType, Enrollment, EnrollmentEdit};
+use crate::domain::patch::Patch;
+use crate::domain::people::account::Account;
+use crate::domain::people::person::Person;
+use crate::domain::record::{Key, Record as _, Stored};
+
+const FIELDS: &[&str] = &["accessDate", "dueDateType", "dueDate", "duePeriod", "lockAfterDueDate"];
+const UUID_LENGTH: usize = 36;
+
+/// `POST /enrollment/{enrollment_id}`, "Editing an enrollment": replaces the whole schedule.
+pub async fn edit(call: &Call) -> Result<Answer, Refusal> {
+    worded(call, Format::Xml, try_edit(call).await)
+}
+
+async fn try_edit(call: &Call) -> Result<Answer, Failure> {
+    // The vendor has a route of this name; it is not an enrollment's id.
+    if call.parameter("enrollment_id") == "delete" {
+        return Err(Failure::UnknownPath);
+    }
+    let actor = authenticate(call).await?;
+    let key = key(call, &actor, Right::Edit)?;
+    // Who may not edit this one learns that before anything of the body is judged.
+    let zone = call
+        .read(|facts| {
+            let enrollment = facts.get::<Enrollment>(actor.account_id, key.clone())?;
+            let place = enrollment.record.place(&enrollment.meta, facts)?;
+            command::permit(&actor, Right::Edit, Kind::Enrollment, &place)?;
+            time_zone(actor.account_id, facts)
+        })
+        .await?;
+    let fields = body::decode(&call.headers, &call.body, FIELDS)?;
+    let edit = decode(&fields, call.at, &zone)?;
+    let command = Edit::<Enrollment> { key, edit, expected: call.expected() };
+    Ok(call.submit(actor, command, |_, _| Ok(Answer::empty(200))).await?)
+}
+
+/// `GET /enrollment/{enrollment_id}`.
+pub async fn get(call: &Call) -> Result<Answer, Refusal> {
+    worded(call, Format::Xml, try_get(call).await)
+}
+
+async fn try_get(call: &Call) -> Result<Answer, Failure> {
+    let actor = authenticate(call).await?;
+    let key = key(call, &actor, Right::Read)?;
+    let (version, body) = call
+        .read(|facts| {
+            let enrollment = command::read::<Enrollment>(&actor, key.clone(), facts)?;
+            Ok((enrollment.meta.version, encode(&enrollment, facts)?))
+        })
+        .await?;
+    let format = Format::preferred(&call.headers, Format::Xml);
+    Ok(format.answer(200, &["enrollment"], &body).etag(version))
+}
+
+/// The id in the path, for a caller who has `right` somewhere. A malformed id is an unknown one.
+fn key(call: &Call, actor: &Actor, right: Right) -> Result<Key, Error> {
+    if !access::has_anywhere(actor, right, Kind::Enrollment) {
+        return Err(Error::Denied);
+    }
+    let id = call.parameter("enrollment_id");
+    // Without the length, UUIDs in braces or without hyphens would pass too.
+    match uuid::Uuid::try_parse(id) {
+        Ok(id_read) if id.len() == UUID_LENGTH => Ok(Key::Text(id_read.to_string())),
+        _ => Err(Error::NotFound(Kind::Enrollment)),
+    }
+}
+
+fn time_zone(account_id: i64, facts: &Facts) -> Known<TimeZone> {
+    Ok(facts.get::<Account>(account_id, account_id)?.record.time_zone())
+}
+
+/// Reads a schedule. Fields that its type of due date does not use are not looked at: the documented
+/// samples send leftovers in them.
+fn decode(fields: &Fields, now: Timestamp, zone: &TimeZone) -> Result<EnrollmentEdit, Fault> {
+    let access_date = match fields.text("accessDate")? {
+        Some(text) => date::parse(text, DateOnly::Begins, zone),
+        None => Timestamp::from_second(now.as_second()).ok(),
+    };
+    let due_date_type =
+        fields.text("dueDateType")?.and_then(DueDateType::parse).ok_or(Fault::Malformed)?;
+    let mut edit = EnrollmentEdit {
+        access_date: Patch::Value(access_date.ok_or(Fault::Malformed)?),
+        due_date_type: Patch::Value(due_date_type),
+        due_date: Patch::Null,
+        due_period_h: Patch::Null,
+        lock_after_due_date: Patch::Null,
+    };
+    match due_date_type {
+        DueDateType::Unlimited | DueDateType::Default => return Ok(edit),
+        DueDateType::DueDate => {
+            let text = fields.text("dueDate")?;
+            let due_date = text.and_then(|text| date::parse(text, DateOnly::Ends, zone));
+            edit.due_date = Patch::Value(due_date.ok_or(Fault::Malformed)?);
+        }
+        DueDateType::DuePeriod => {
+            let hours = fields.text("duePeriod")?.and_then(whole_number);
+            edit.due_period_h = Patch::Value(hours.ok_or(Fault::Malformed)?);
+        }
+    }
+    let lock = fields.text("lockAfterDueDate")?.and_then(boolean).ok_or(Fault::Malformed)?;
+    edit.lock_after_due_date = Patch::Value(lock);
+    Ok(edit)
+}
+
+fn whole_number(text: &str) -> Option<i64> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+}
+
+fn boolean(text: &str) -> Option<bool> {
+    match text {
+        "true" | "1" => Some(true),
+        "false" | "0" => Some(false),
+        _ => None,
+    }
+}
+
+fn encode(enrollment: &Stored<Enrollment>, facts: &mut Facts) -> Known<Value> {
+    let Stored { meta, record } = enrollment;
+    let zone = time_zone(meta.account_id, facts)?;
+    let course = facts.find::<Course>(meta.account_id, record.course_id)?;
+    let course = course.map(|course| course.record);
+    let person = facts.find::<Person>(meta.account_id, record.person_id)?;
+    let due = record.due(course.as_deref());
+    let is_locked_after = due.is_some_and(|due| due.is_locked_after);
+
+    let mut body = Map::new();
+    let mut put = |name: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            body.insert(name.to_owned(), value);
+        }
+    };
+    let day = |at: Timestamp| Value::String(date::format(at, &zone));
+    put("enrollmentId", Some(meta.key.to_string().into()));
+    put("courseId", course.and_then(|course| course.content_item_id.clone()).map(Value::String));
+    put("learnerId", person.and_then(|person| person.record.learner_id.clone()).map(Value::String));
+    put("accessDate", Some(day(record.access_date)));
+    put("dueDate", due.map(|due| day(due.at)));
+    put("expirationDate", due.filter(|due| due.is_locked_after).map(|due| day(due.at)));
+    put("enrollmentTypeGroup", Some(i32::from(record.is_from_catalog).into()));
+    put("shouldLockAfterDueDate", Some(is_locked_after.into()));
+    put(
+        "certificate",
+        record.certificate.as_ref().map(|certificate| {
+            let at = |at: Timestamp| Value::String(date::format_instant(at, &zone));
+            let fields = [
+                ("issuedCertificateId", Some(Value::String(certificate.id.clone()))),
+                ("issueDate", Some(at(certificate.issued_at))),
+                ("expiryDate", certificate.expires_at.map(at)),
+            ];
+            let sent = fields.into_iter().filter_map(|(name, value)| Some((name, value?)));
+            sent.map(|(name, value)| (name.to_owned(), value)).collect()
+        }),
+    );
+    Ok(Value::Object(body))
+}

@@ -1,0 +1,131 @@
+//! Refusals in the vendor's shape: `code`, which is the HTTP status, and `message`.
+
+use http::HeaderMap;
+use serde_json::json;
+
+use super::body::Fault;
+use super::format::Format;
+use crate::dialect::{Answer, Call, Malformed, Refusal, log_refusal};
+use crate::domain::error::Error;
+use crate::domain::kind::Kind;
+
+fn refusal(format: Format, status: u16, message: &str) -> Answer {
+    format.answer(status, &[], &json!({"code": status, "message": message}))
+}
+
+/// Words a refusal in the default format.
+pub fn reject(error: &Error) -> Answer {
+    reject_in(Format::Xml, error)
+}
+
+/// Words a fault of the request itself.
+pub fn malformed(fault: Malformed, headers: &HeaderMap) -> Answer {
+    let format = Format::preferred(headers, Format::Xml);
+    match fault {
+        Malformed::UnknownPath => refusal(format, 404, "Not Found"),
+        Malformed::UnknownMethod => refusal(format, 405, "Method Not Allowed"),
+        Malformed::TooLarge => refusal(format, 413, "Payload too large"),
+        Malformed::Incomplete => refusal(format, 400, "Wrong parameters"),
+        Malformed::Failed => refusal(format, 500, "Internal error"),
+    }
+}
+
+/// Words what a handler found, in the format that the caller prefers.
+///
+/// # Errors
+/// Always [`Refusal::Answer`].
+pub fn worded(
+    call: &Call,
+    default: Format,
+    served: Result<Answer, Failure>,
+) -> Result<Answer, Refusal> {
+    served.map_err(|failure| {
+        let format = Format::preferred(&call.headers, default);
+        Refusal::Answer(match failure {
+            Failure::Error(error) => {
+                log_refusal(call, &error);
+                reject_in(format, &error)
+            }
+            Failure::Body(Fault::Malformed) => refusal(format, 400, "Wrong parameters"),
+            Failure::Body(Fault::MediaType) => refusal(format, 415, "Unsupported media type"),
+            Failure::UnknownPath => malformed(Malformed::UnknownPath, &call.headers),
+        })
+    })
+}
+
+/// Why a handler does not serve a call.
+#[derive(Debug)]
+pub enum Failure {
+    /// The domain refuses.
+    Error(Error),
+    /// The body cannot be read.
+    Body(Fault),
+    /// The path is another route's, which is not served.
+    UnknownPath,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        Self::Body(fault)
+    }
+}
+
+fn reject_in(format: Format, error: &Error) -> Answer {
+    match error {
+        Error::Unauthenticated | Error::Replayed => {
+            refusal(format, 401, "Authorization failed").header("www-authenticate", "Bearer")
+        }
+        Error::Denied => refusal(format, 403, "Permission denied"),
+        Error::NotFound(Kind::Enrollment) => refusal(format, 400, "Unknown Enrollment"),
+        Error::NotFound(_) | Error::Invalid(_) => refusal(format, 400, "Wrong parameters"),
+        Error::Conflict(_) => refusal(format, 409, "Conflict"),
+        Error::Stale => refusal(format, 412, "Precondition failed"),
+        Error::KeyReused => refusal(format, 422, "Idempotency-Key was used with another request"),
+        Error::Unavailable { retry_after_s } => refusal(format, 503, "Service unavailable")
+            .header("retry-after", retry_after_s.to_string()),
+        Error::Internal(_) => refusal(format, 500, "Internal error"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_refusal_is_code_and_message() {
+        for (error, status, message) in [
+            (Error::Unauthenticated, 401, "Authorization failed"),
+            (Error::Replayed, 401, "Authorization failed"),
+            (Error::Denied, 403, "Permission denied"),
+            (Error::NotFound(Kind::Enrollment), 400, "Unknown Enrollment"),
+            (Error::NotFound(Kind::Course), 400, "Wrong parameters"),
+            (Error::Invalid(Vec::new()), 400, "Wrong parameters"),
+            (Error::Conflict(Vec::new()), 409, "Conflict"),
+            (Error::Stale, 412, "Precondition failed"),
+            (Error::KeyReused, 422, "Idempotency-Key was used with another request"),
+            (Error::Unavailable { retry_after_s: 1 }, 503, "Service unavailable"),
+            (Error::internal("the cause"), 500, "Internal error"),
+        ] {
+            let answer = reject(&error);
+            assert_eq!(answer.status, status);
+            assert_eq!(
+                String::from_utf8(answer.body).unwrap(),
+                format!(
+                    "<?xml version=\"1.0\" encoding=\"UTF-8\"?><response><code>{status}</code>\
+                     <message>{message}</message></response>"
+                )
+            );
+            let answer = reject_in(Format::Json, &error);
+            assert_eq!(
+                String::from_utf8(answer.body).unwrap(),
+                format!(r#"{{"code":{status},"message":"{message}"}}"#)
+            );
+        }
+    }
+}

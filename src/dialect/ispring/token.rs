@@ -1,0 +1,89 @@
+//! `POST /api/v3/token`: an API key (client id and secret) for an access token.
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+
+use super::auth::owner;
+use super::body::Fault;
+use super::error::{Failure, worded};
+use super::format::Format;
+use crate::app::OsEntropy;
+use crate::dialect::{Answer, Call, Dialect, Refusal};
+use crate::domain::command::Entropy as _;
+use crate::domain::error::Error;
+use crate::domain::facts::{Facts, Known, Token};
+use crate::domain::people::credential::Credential;
+use crate::vault::{hash_token, is_equal_constant_time, random_token};
+
+/// How long a token lives, seconds.
+const LIFE_S: i64 = 1800;
+
+/// Issues a token. Without preference the answer is JSON here.
+pub async fn issue(call: &Call) -> Result<Answer, Refusal> {
+    worded(call, Format::Json, try_issue(call).await)
+}
+
+async fn try_issue(call: &Call) -> Result<Answer, Failure> {
+    let request = decode(call)?;
+    let credential_id = call.read(|facts| credential_id(&request, call.at, facts)).await?;
+    let token = random_token(|bytes| OsEntropy.fill(bytes));
+    let expires_at =
+        call.at.checked_add(SignedDuration::from_secs(LIFE_S)).map_err(Error::internal)?;
+    let hash = hex::encode(hash_token(token.expose()));
+    call.app.pipeline.keep_token(Token { hash, credential_id, expires_at }).await?;
+    let body = json!({
+        "access_token": token.expose(),
+        "expires_in": LIFE_S,
+        "token_type": "bearer",
+    });
+    let format = Format::preferred(&call.headers, Format::Json);
+    Ok(format.answer(200, &[], &body).header("cache-control", "no-store"))
+}
+
+struct Request {
+    client_id: String,
+    secret_hash: String,
+}
+
+fn decode(call: &Call) -> Result<Request, Fault> {
+    if call.media_type() != "application/x-www-form-urlencoded" {
+        return Err(Fault::Malformed);
+    }
+    let one = |name: &str| {
+        let mut values =
+            form_urlencoded::parse(&call.body).filter(|(key, _)| key == name).map(|(_, v)| v);
+        match (values.next(), values.next()) {
+            (Some(value), None) if !value.is_empty() => Ok(value),
+            _ => Err(Fault::Malformed),
+        }
+    };
+    let (client_id, client_secret) = (one("client_id")?, one("client_secret")?);
+    if one("grant_type")? != "client_credentials" {
+        return Err(Fault::Malformed);
+    }
+    Ok(Request {
+        // No database keeps NUL in a text column; no client id has one.
+        client_id: client_id.to_ascii_lowercase().replace('\0', " "),
+        secret_hash: hex::encode(hash_token(&client_secret)),
+    })
+}
+
+/// The API key behind a request. One answer for an unknown id and a wrong secret; only who has the
+/// secret learns that the key is disabled.
+fn credential_id(request: &Request, at: Timestamp, facts: &mut Facts) -> Known<i64> {
+    let found =
+        facts.select_in_all_accounts::<Credential>("public_id", request.client_id.as_str())?;
+    let credential = found
+        .into_iter()
+        .find(|stored| stored.record.dialect == Dialect::Ispring)
+        .filter(|stored| {
+            stored.record.secret_hash.as_ref().is_some_and(|hash| {
+                is_equal_constant_time(hash.as_bytes(), request.secret_hash.as_bytes())
+            })
+        })
+        .ok_or(Error::Unauthenticated)?;
+    if !credential.record.is_live(at) || owner(&credential, facts)?.is_none() {
+        return Err(Error::Denied.into());
+    }
+    Ok(credential.id())
+}

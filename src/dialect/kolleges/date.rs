@@ -1,0 +1,213 @@
+//! Instants at the wire: ISO 8601 in, `YYYY-MM-DDTHH:mm:ss.sssZ` out.
+
+use jiff::civil::{Date, DateTime};
+use jiff::tz::{Offset, TimeZone};
+use jiff::{Timestamp, ToSpan as _};
+use serde::{Serialize, Serializer};
+
+/// How precise an instant was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Given {
+    /// A whole day.
+    Day(Timestamp),
+    /// A moment.
+    Moment(Timestamp),
+}
+
+impl Given {
+    /// The moment, or the beginning of the day.
+    pub const fn start(self) -> Timestamp {
+        match self {
+            Self::Day(at) | Self::Moment(at) => at,
+        }
+    }
+
+    /// The first moment after what was given: the next day, or the next millisecond.
+    pub fn end(self) -> Timestamp {
+        match self {
+            Self::Day(at) => at.checked_add(24.hours()).unwrap_or(Timestamp::MAX),
+            Self::Moment(at) => at.checked_add(1.millisecond()).unwrap_or(Timestamp::MAX),
+        }
+    }
+}
+
+/// Reads `YYYY-MM-DD` (midnight UTC) or `YYYY-MM-DDTHH:MM[:SS[.f…]]` with `Z`, `±HH:MM` or nothing
+/// (UTC). A fraction is cut to milliseconds.
+pub fn parse(text: &str) -> Option<Given> {
+    let (date, rest) = text.split_at_checked(10)?;
+    let bytes = date.as_bytes();
+    let date = Date::new(
+        i16::try_from(digits(bytes.get(..4)?)?).ok()?,
+        two(bytes.get(5..7)?)?,
+        two(bytes.get(8..10)?)?,
+    )
+    .ok()
+    .filter(|_| bytes.get(4) == Some(&b'-') && bytes.get(7) == Some(&b'-'))?;
+    if rest.is_empty() {
+        return utc(date.at(0, 0, 0, 0)).map(Given::Day);
+    }
+    let rest = rest.strip_prefix('T')?;
+    let (time, offset) = match rest.find(['Z', '+', '-']) {
+        Some(at) => rest.split_at(at),
+        None => (rest, "Z"),
+    };
+    let (time, fraction) = match time.split_once('.') {
+        Some((time, fraction)) => (time, Some(fraction)),
+        None => (time, None),
+    };
+    let mut parts = time.split(':');
+    let hour = two(parts.next()?.as_bytes())?;
+    let minute = two(parts.next()?.as_bytes())?;
+    let second = parts.next().map(|text| two(text.as_bytes()));
+    let millisecond = match (second, fraction) {
+        (_, None) => 0,
+        (None, Some(_)) => return None,
+        (Some(_), Some(fraction)) => milliseconds(fraction)?,
+    };
+    let second = second.map_or(Some(0), |second| second)?;
+    if parts.next().is_some() {
+        return None;
+    }
+    let time = jiff::civil::Time::new(hour, minute, second, millisecond * 1_000_000).ok()?;
+    let civil = date.to_datetime(time);
+    match offset {
+        "Z" => utc(civil).map(Given::Moment),
+        offset => {
+            let (sign, rest) = offset.split_at_checked(1)?;
+            let (hours, minutes) = rest.split_once(':')?;
+            let hours = two(hours.as_bytes()).filter(|hours| *hours < 24)?;
+            let minutes = two(minutes.as_bytes()).filter(|minutes| *minutes < 60)?;
+            let seconds = i32::from(hours) * 3600 + i32::from(minutes) * 60;
+            let offset = Offset::from_seconds(if sign == "-" { -seconds } else { seconds }).ok()?;
+            offset.to_timestamp(civil).ok().map(Given::Moment)
+        }
+    }
+}
+
+fn utc(civil: DateTime) -> Option<Timestamp> {
+    civil.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
+}
+
+fn digits(bytes: &[u8]) -> Option<i32> {
+    bytes.iter().try_fold(0, |value: i32, byte| {
+        byte.is_ascii_digit().then(|| value * 10 + i32::from(byte - b'0'))
+    })
+}
+
+fn two(bytes: &[u8]) -> Option<i8> {
+    if bytes.len() == 2 { i8::try_from(digits(bytes)?).ok() } else { None }
+}
+
+fn milliseconds(fraction: &str) -> Option<i32> {
+    let bytes = fraction.as_bytes();
+    digits(bytes.get(..bytes.len().min(9))?).filter(|_| (1..=9).contains(&bytes.len()))?;
+    let mut kept = [b'0'; 3];
+    for (to, from) in kept.iter_mut().zip(bytes) {
+        *to = *from;
+    }
+    digits(&kept)
+}
+
+/// An instant as the wire shows it.
+#[derive(Clone, Copy, Debug)]
+pub struct At(pub Timestamp);
+
+impl std::fmt::Display for At {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let civil = Offset::UTC.to_datetime(self.0);
+        write!(
+            f,
+            "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",
+            civil.year(),
+            civil.month(),
+            civil.day(),
+            civil.hour(),
+            civil.minute(),
+            civil.second(),
+            civil.millisecond()
+        )
+    }
+}
+
+impl Serialize for At {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn accepts_the_documented_forms() {
+        for (text, expected) in [
+            ("2025-04-01", "2025-04-01T00:00:00.000Z"),
+            ("2025-04-01T00:00:00Z", "2025-04-01T00:00:00.000Z"),
+            ("2025-04-03T00:00:00.000Z", "2025-04-03T00:00:00.000Z"),
+            ("2025-04-02T09:30:00+09:00", "2025-04-02T00:30:00.000Z"),
+            ("2025-04-02T09:30:00-01:30", "2025-04-02T11:00:00.000Z"),
+            ("2025-04-02T09:30:00", "2025-04-02T09:30:00.000Z"),
+            ("2025-04-02T09:30", "2025-04-02T09:30:00.000Z"),
+            ("2025-04-02T09:30:00.123456789Z", "2025-04-02T09:30:00.123Z"),
+            ("2025-04-02T09:30:00.5Z", "2025-04-02T09:30:00.500Z"),
+            ("2024-02-29", "2024-02-29T00:00:00.000Z"),
+        ] {
+            assert_eq!(
+                parse(text).map(|given| At(given.start()).to_string()).as_deref(),
+                Some(expected)
+            );
+        }
+    }
+
+    #[test]
+    fn refuses_everything_else() {
+        for text in [
+            "",
+            "2025/04/01",
+            "2025-02-30",
+            "2025-02-29",
+            "2025-13-01",
+            "2025-4-1",
+            "20250401",
+            "2025-04-01T",
+            "2025-04-01 00:00:00",
+            "2025-04-01T24:00:00Z",
+            "2025-04-01T00:60:00Z",
+            "2025-04-01T00:00:60Z",
+            "2025-04-01T00:00:00.Z",
+            "2025-04-01T00:00:00.1234567890Z",
+            "2025-04-01T00:00.5Z",
+            "2025-04-01T00:00:00+0900",
+            "2025-04-01T00:00:00+24:00",
+            "2025-04-01T00:00:00z",
+            "2025-04-01Z",
+            "1743465600",
+            "이천이십오년사월일일입니다",
+            "2025-04-01T00:00:00:00Z",
+            "+002025-04-01",
+        ] {
+            assert_eq!(parse(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_day_ends_with_the_next_one() {
+        let end = parse("2025-04-01").map(Given::end);
+        assert_eq!(end.map(|end| At(end).to_string()).as_deref(), Some("2025-04-02T00:00:00.000Z"));
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(text in "\\PC{0,40}") {
+            let _ = parse(&text);
+        }
+
+        #[test]
+        fn reads_what_it_writes(ms in -62_000_000_000_000_i64..250_000_000_000_000) {
+            let at = Timestamp::from_millisecond(ms).unwrap();
+            prop_assert_eq!(parse(&At(at).to_string()).map(Given::start), Some(at));
+        }
+    }
+}

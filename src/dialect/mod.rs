@@ -1,0 +1,153 @@
+//! The wire languages. A dialect only translates: it authenticates in its vendor's way, decodes
+//! into commands, and words outcomes and refusals; it holds no rule about records.
+
+mod answer;
+mod call;
+pub mod ispring;
+pub mod kolleges;
+pub mod native;
+pub mod ncloud;
+pub mod partner;
+pub mod solapi;
+
+use std::future::Future;
+use std::pin::Pin;
+
+use http::{HeaderMap, Method};
+
+pub use crate::domain::actor::Dialect;
+use crate::domain::error::Error;
+use crate::domain::facts::{Facts, Known};
+use crate::domain::people::credential::Credential;
+use crate::domain::record::Stored;
+pub use crate::pipeline::Answer;
+pub use call::Call;
+
+/// One served route.
+pub struct Route {
+    /// Its method.
+    pub method: Method,
+    /// Its path, parameters in braces.
+    pub path: &'static str,
+    /// What serves it.
+    pub handler: Handler,
+}
+
+/// Serves a call.
+pub type Handler = fn(Call) -> Pin<Box<dyn Future<Output = Answer> + Send>>;
+
+/// Why a call is not served: a refusal that the dialect words in its one place, or one that is
+/// worded already.
+#[derive(Debug)]
+pub enum Refusal {
+    /// To be worded by the dialect's [`Wire::reject`].
+    Error(Error),
+    /// Ready to send.
+    Answer(Answer),
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl From<Answer> for Refusal {
+    fn from(answer: Answer) -> Self {
+        Self::Answer(answer)
+    }
+}
+
+/// What can be wrong with a request before any route sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Malformed {
+    /// No route has this path.
+    UnknownPath,
+    /// The path's routes do not take this method.
+    UnknownMethod,
+    /// The body is over the limit.
+    TooLarge,
+    /// The body came too slowly or broke off.
+    Incomplete,
+    /// The server failed while serving it.
+    Failed,
+}
+
+/// A dialect as the server sees it.
+pub struct Wire {
+    /// Which one.
+    pub dialect: Dialect,
+    /// Its routes.
+    pub routes: &'static [Route],
+    /// The beginnings of the paths that are its own, served or not.
+    pub prefixes: &'static [&'static str],
+    /// Words a refusal.
+    pub reject: fn(&Error) -> Answer,
+    /// Words a fault of the request itself, whose headers say how the caller wants to be answered.
+    pub malformed: fn(Malformed, &HeaderMap) -> Answer,
+    /// Its OpenAPI document, JSON.
+    pub openapi: &'static str,
+}
+
+/// Every dialect. The last one answers for paths that are nobody's.
+pub const WIRES: &[Wire] =
+    &[kolleges::WIRE, partner::WIRE, ncloud::WIRE, solapi::WIRE, ispring::WIRE, native::WIRE];
+
+impl Wire {
+    /// The dialect that answers for a path.
+    pub fn of(path: &str) -> &'static Self {
+        let owns = |wire: &&Self| {
+            wire.prefixes.iter().any(|prefix| {
+                path.strip_prefix(prefix)
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            })
+        };
+        WIRES.iter().find(owns).unwrap_or(&native::WIRE)
+    }
+}
+
+/// Lists routes: refusals of their handlers are worded by `$reject`.
+macro_rules! routes {
+    ($reject:path; $($method:ident $path:literal => $handler:path),+ $(,)?) => {
+        &[$($crate::dialect::Route {
+            method: ::http::Method::$method,
+            path: $path,
+            handler: |call| Box::pin(async move {
+                match $handler(&call).await {
+                    Ok(answer) => answer,
+                    Err($crate::dialect::Refusal::Answer(answer)) => answer,
+                    Err($crate::dialect::Refusal::Error(error)) => {
+                        $crate::dialect::log_refusal(&call, &error);
+                        $reject(&error)
+                    }
+                }
+            }),
+        }),+]
+    };
+}
+use routes;
+
+/// Logs what the caller is not told: the cause of a fault of ours.
+fn log_refusal(call: &Call, error: &Error) {
+    if let Error::Internal(cause) = error {
+        tracing::error!(request_id = %call.request_id, error.cause = %cause, "internal error");
+    }
+}
+
+/// The live credential of a dialect whose bearer key is `key`, where it may be used by this caller.
+///
+/// # Errors
+/// [`crate::domain::facts::Stop::Missing`] until it is loaded.
+pub fn credential_by_key(
+    dialect: Dialect,
+    key: &str,
+    call: &Call,
+    facts: &Facts,
+) -> Known<Option<Stored<Credential>>> {
+    let hash = hex::encode(crate::vault::hash_token(key));
+    let found = facts.select_in_all_accounts::<Credential>("secret_hash", hash.as_str())?;
+    Ok(found.into_iter().find(|stored| {
+        let credential = &stored.record;
+        credential.dialect == dialect && credential.is_live(call.at) && credential.allows(call.peer)
+    }))
+}

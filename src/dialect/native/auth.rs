@@ -1,0 +1,63 @@
+//! `Authorization: Bearer KEY`. A key's rights are named: `*` for everything, `read:*`, or
+//! `edit:achievement` and the like.
+
+use crate::dialect::{Call, Dialect, credential_by_key};
+use crate::domain::access::{Grant, Right, Scope};
+use crate::domain::actor::Actor;
+use crate::domain::error::Error;
+use crate::domain::kind::Kind;
+
+/// Finds out who calls.
+pub async fn authenticate(call: &Call) -> Result<Actor, Error> {
+    let key = call.bearer().ok_or(Error::Unauthenticated)?;
+    let credential = call
+        .read(|facts| credential_by_key(Dialect::Native, key, call, facts))
+        .await?
+        .ok_or(Error::Unauthenticated)?;
+    Ok(Actor {
+        account_id: credential.meta.account_id,
+        credential_id: credential.id(),
+        person_id: credential.record.person_id,
+        dialect: Dialect::Native,
+        grants: credential.record.policies.iter().filter_map(|name| grant(name)).collect(),
+    })
+}
+
+/// The grant that a named right gives; none when the name means nothing.
+pub fn grant(name: &str) -> Option<Grant> {
+    if name == "*" {
+        return Some(Grant::everything());
+    }
+    let (right, kind) = name.split_once(':')?;
+    let rights = match right {
+        "read" => vec![Right::Read],
+        "create" => vec![Right::Create],
+        "edit" => vec![Right::Edit],
+        "delete" => vec![Right::Delete],
+        "*" => Right::ALL.to_vec(),
+        _ => return None,
+    };
+    let kinds = match kind {
+        "*" => None,
+        kind => Some(vec![Kind::parse(kind)?]),
+    };
+    Some(Grant { kinds, rights, scope: Scope::Account })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_named_right_gives_just_that() {
+        assert_eq!(
+            grant("edit:achievement"),
+            Some(Grant::account(&[Kind::Achievement], &[Right::Edit]))
+        );
+        assert_eq!(grant("*"), Some(Grant::everything()));
+        assert_eq!(grant("read:*").and_then(|grant| grant.kinds), None);
+        for nonsense in ["", "read", "read:", "read:nothing", "write:achievement", "**"] {
+            assert_eq!(grant(nonsense), None, "{nonsense:?}");
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! The history of any record, one change with its diff, undo.
+
+use serde_json::{Map, Value, json};
+
+use super::auth::authenticate;
+use super::error::not_found;
+use crate::dialect::{Answer, Call, Refusal};
+use crate::domain::access::Right;
+use crate::domain::actor::Actor;
+use crate::domain::change::Change;
+use crate::domain::command::{self, Undo};
+use crate::domain::error::Error;
+use crate::domain::facts::{Facts, Known};
+use crate::domain::kind::Kind;
+use crate::domain::record::Key;
+
+const LIMIT: i64 = 50;
+const LIMIT_MAX: i64 = 100;
+
+/// `GET /haksa/v1/records/{kind}/{id}/history`: newest first; `limit`, `cursor`.
+pub async fn list(call: &Call) -> Result<Answer, Refusal> {
+    let actor = authenticate(call).await?;
+    let kind = Kind::parse(call.parameter("kind")).ok_or_else(not_found)?;
+    let key = Key::parse(kind.table().key, call.parameter("id")).ok_or(Error::NotFound(kind))?;
+    let limit = match call.query_parameter("limit") {
+        None => LIMIT,
+        Some(text) => text
+            .parse()
+            .ok()
+            .filter(|limit| (1..=LIMIT_MAX).contains(limit))
+            .ok_or_else(|| Error::invalid("limit", "out_of_range", "must be 1 to 100"))?,
+    };
+    let cursor = match call.query_parameter("cursor") {
+        None => None,
+        Some(text) => Some(text.parse::<i64>().map_err(|_| invalid_cursor())?),
+    };
+    let from = call
+        .read(|facts| {
+            let document = command::read_document(&actor, Right::Read, kind, &key, facts)?;
+            let Some(cursor) = cursor else {
+                return Ok(document.meta.change_id);
+            };
+            let record_id = key.to_string();
+            match facts.change(cursor)? {
+                Some(change)
+                    if change.account_id == actor.account_id
+                        && change.kind == kind
+                        && change.record_id == record_id =>
+                {
+                    Ok(cursor)
+                }
+                _ => Err(invalid_cursor().into()),
+            }
+        })
+        .await?;
+    let changes = call.app.store.history(actor.account_id, from, limit).await?;
+    let next = changes.last().and_then(|change| change.previous_id);
+    Ok(Answer::json(
+        200,
+        &json!({
+            "items": changes.iter().map(encode).collect::<Vec<_>>(),
+            "next": next.map(|id| id.to_string()),
+        }),
+    ))
+}
+
+fn invalid_cursor() -> Error {
+    Error::invalid("cursor", "invalid", "not a cursor of this list")
+}
+
+/// `GET /haksa/v1/changes/{id}`.
+pub async fn change(call: &Call) -> Result<Answer, Refusal> {
+    let actor = authenticate(call).await?;
+    let change = find(call, &actor).await?;
+    Ok(Answer::json(200, &encode_whole(&change)))
+}
+
+/// `POST /haksa/v1/changes/{id}/undo`.
+pub async fn undo(call: &Call) -> Result<Answer, Refusal> {
+    let actor = authenticate(call).await?;
+    let change = find(call, &actor).await?;
+    let command = Undo { change_id: change.id, expected: call.expected() };
+    let answered = call.submit(actor, command, |outcome, _| {
+        let change = outcome.changes.first().map(|change| encode_whole(change));
+        Ok(Answer::json(200, &change))
+    });
+    Ok(answered.await?)
+}
+
+async fn find(call: &Call, actor: &Actor) -> Result<Change, Refusal> {
+    let id = call.parameter("id").parse::<i64>().map_err(|_| not_found())?;
+    let change = call.read(|facts| visible(actor, id, facts)).await?;
+    change.ok_or_else(|| not_found().into())
+}
+
+/// The change, where the caller may read its record.
+fn visible(actor: &Actor, id: i64, facts: &mut Facts) -> Known<Option<Change>> {
+    let Some(change) = facts.change(id)?.filter(|c| c.account_id == actor.account_id) else {
+        return Ok(None);
+    };
+    let Some(key) = Key::parse(change.kind.table().key, &change.record_id) else {
+        return Ok(None);
+    };
+    command::read_document(actor, Right::Read, change.kind, &key, facts)?;
+    Ok(Some(change))
+}
+
+fn encode(change: &Change) -> Map<String, Value> {
+    let item = json!({
+        "change_id": change.id,
+        "version": change.version,
+        "at": change.at,
+        "actor": change.actor,
+        "dialect": change.dialect,
+        "request_id": change.request_id,
+        "action": change.action.name(),
+        "before": change.before,
+        "after": change.after,
+    });
+    match item {
+        Value::Object(item) => item,
+        _ => Map::new(),
+    }
+}
+
+fn encode_whole(change: &Change) -> Map<String, Value> {
+    let mut item = encode(change);
+    item.insert("kind".to_owned(), change.kind.name().into());
+    item.insert("record_id".to_owned(), change.record_id.as_str().into());
+    item.insert("previous_change_id".to_owned(), change.previous_id.into());
+    item
+}

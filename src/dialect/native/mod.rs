@@ -1,0 +1,29 @@
+//! Haksa's own API, `/haksa/v1`: what none of the vendors has. Bearer key, JSON, problem details
+//! (RFC 9457).
+
+mod auth;
+mod error;
+mod history;
+
+use super::{Dialect, Route, Wire, routes};
+
+/// The dialect.
+pub const WIRE: Wire = Wire {
+    dialect: Dialect::Native,
+    routes: ROUTES,
+    prefixes: &["/haksa"],
+    reject: error::reject,
+    malformed: error::malformed,
+    openapi: include_str!("../../../docs/openapi/native.json"),
+};
+
+const ROUTES: &[Route] = routes![error::reject;
+    GET "/haksa/v1/records/{kind}/{id}/history" => history::list,
+    GET "/haksa/v1/changes/{id}" => history::change,
+    POST "/haksa/v1/changes/{id}/undo" => history::undo,
+];
+
+/// True when `name` names a right of this dialect.
+pub fn is_right(name: &str) -> bool {
+    auth::grant(name).is_some()
+}

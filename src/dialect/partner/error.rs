@@ -1,0 +1,80 @@
+//! Refusals in the vendor's shape: `{"detail": …}`, a text for whatever is not a field's fault.
+
+use http::HeaderMap;
+
+use crate::dialect::{Answer, Malformed};
+use crate::domain::error::{Error, FieldError};
+use crate::domain::kind::Kind;
+use crate::domain::teaching::class::UNKNOWN_MODELS;
+
+/// What the framework says of a body that it cannot read at all.
+pub const UNREADABLE: &str = "There was an error parsing the body";
+
+/// An answer of the dialect.
+pub fn json(status: u16, body: String) -> Answer {
+    Answer::with_type(status, "application/json", body.into_bytes())
+}
+
+/// A refusal in one text.
+pub fn detail(status: u16, text: &str) -> Answer {
+    json(status, format!(r#"{{"detail":{}}}"#, super::json::quoted(text)))
+}
+
+/// 401.
+pub fn unauthorized() -> Answer {
+    detail(401, "unauthorized").header("www-authenticate", "Bearer")
+}
+
+fn failed() -> Answer {
+    Answer::with_type(500, "text/plain; charset=utf-8", b"Internal Server Error".to_vec())
+}
+
+/// Words a refusal.
+pub fn reject(error: &Error) -> Answer {
+    match error {
+        Error::Unauthenticated | Error::Replayed => unauthorized(),
+        Error::Denied => detail(403, "forbidden"),
+        Error::NotFound(Kind::Class) => detail(404, "Class not found"),
+        Error::NotFound(Kind::Course) => detail(404, "Course not found"),
+        Error::NotFound(_) => detail(404, "Not Found"),
+        Error::Invalid(errors) => errors.first().map_or_else(failed, broken_rule),
+        Error::Conflict(with) if with.iter().any(|name| name.contains("course_key")) => {
+            detail(409, "course_key already exists")
+        }
+        Error::Conflict(with) if with.iter().any(|name| name == "content_item_id") => {
+            detail(409, "course is in use")
+        }
+        Error::Conflict(_) => detail(409, "conflict"),
+        Error::Stale => detail(412, "precondition_failed"),
+        Error::KeyReused => detail(422, "idempotency_key_reused"),
+        Error::Unavailable { retry_after_s } => {
+            detail(503, "service_unavailable").header("retry-after", retry_after_s.to_string())
+        }
+        Error::Internal(_) => failed(),
+    }
+}
+
+/// The vendor names one broken rule at a time.
+fn broken_rule(error: &FieldError) -> Answer {
+    match error.code {
+        "nul" => detail(400, "A string literal cannot contain NUL (0x00) characters."),
+        "unknown_model" => {
+            let ids = error.detail.strip_prefix(UNKNOWN_MODELS).unwrap_or_default();
+            let text = "model_catalog 에 존재하지 않는 모델 id 가 포함되어 있습니다";
+            detail(400, &format!("{text}: [{ids}]"))
+        }
+        "invalid" if error.field == "Idempotency-Key" => detail(400, "invalid_idempotency_key"),
+        code => detail(400, code),
+    }
+}
+
+/// Words a fault of the request itself.
+pub fn malformed(fault: Malformed, _headers: &HeaderMap) -> Answer {
+    match fault {
+        Malformed::UnknownPath => detail(404, "Not Found"),
+        Malformed::UnknownMethod => detail(405, "Method Not Allowed"),
+        Malformed::TooLarge => detail(413, "Request Entity Too Large"),
+        Malformed::Incomplete => detail(400, UNREADABLE),
+        Malformed::Failed => failed(),
+    }
+}

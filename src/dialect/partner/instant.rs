@@ -1,0 +1,330 @@
+//! Instants and dates at the wire: read as leniently as the vendor's framework reads them (ISO 8601
+//! in many spellings, Unix seconds and milliseconds), written in UTC with `Z`.
+
+use jiff::civil::{Date, DateTime, Time};
+use jiff::tz::{Offset, TimeZone};
+use jiff::{SignedDuration, Timestamp};
+
+use super::json::Json;
+use super::validate::Fault;
+
+const TOO_SHORT: &str = "input is too short";
+const EXTRA: &str = "unexpected extra characters at the end of the input";
+const AFTER_9999: &str = "dates after 9999 are not supported as unix timestamps";
+const BEFORE_0: &str = "dates before 0000 are not supported as unix timestamps";
+const YEAR_0: &str = "year 0 is out of range";
+/// Larger numbers are milliseconds.
+const SECONDS_MAX: i64 = 20_000_000_000;
+/// 0000-01-01T00:00:00Z.
+const FIRST_SECOND: i64 = -62_167_219_200;
+/// 9999-12-31T23:59:59Z.
+const LAST_SECOND: i64 = 253_402_300_799;
+
+/// What was written: a date and a time of day, and how far from UTC.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Written {
+    at: DateTime,
+    offset: Offset,
+}
+
+/// Reads a point in time. Without an offset it is UTC; it is cut to microseconds.
+pub fn instant(value: &Json) -> Result<Timestamp, Fault> {
+    let parsing =
+        |error| Fault::because("datetime_parsing", "Input should be a valid datetime, ", error);
+    let written = match value {
+        Json::Text(text) => match date_time(text).or_else(|_| day(text).map(midnight)) {
+            Ok(written) => written,
+            Err(error) => {
+                let message = "Input should be a valid datetime or date, ";
+                return Err(Fault::because("datetime_from_date_parsing", message, error));
+            }
+        },
+        _ => match number(value) {
+            Some(written) => written.map_err(parsing)?,
+            None => return Err(Fault::new("datetime_type", "Input should be a valid datetime")),
+        },
+    };
+    if written.at.year() == 0 {
+        return Err(parsing(YEAR_0));
+    }
+    // An offset can carry the instant out of the years that can be kept, at either end.
+    let at = written.offset.to_timestamp(written.at).map_err(|_| parsing(AFTER_9999))?;
+    if civil(at).year() < 1 { Err(parsing(YEAR_0)) } else { Ok(at) }
+}
+
+/// Reads a date; a point in time is one when it is midnight where it was written.
+pub fn date(value: &Json) -> Result<Date, Fault> {
+    let written = match value {
+        Json::Text(text) => day(text).map(midnight).or_else(|_| date_time(text)),
+        _ => match number(value) {
+            Some(written) => written,
+            None => return Err(Fault::new("date_type", "Input should be a valid date")),
+        },
+    };
+    let written = written.map_err(|error| {
+        let message = "Input should be a valid date or datetime, ";
+        Fault::because("date_from_datetime_parsing", message, error)
+    })?;
+    if written.at.year() == 0 {
+        let message = "Input should be a valid date in the format YYYY-MM-DD, ";
+        return Err(Fault::because("date_parsing", message, YEAR_0));
+    }
+    if written.at.time() != Time::midnight() {
+        return Err(Fault::new(
+            "date_from_datetime_inexact",
+            "Datetimes provided to dates should have zero time - e.g. be exact dates",
+        ));
+    }
+    Ok(written.at.date())
+}
+
+/// Writes a point in time: UTC, no fraction or six digits of it.
+pub fn format(at: Timestamp) -> String {
+    let at = civil(at);
+    let micros = at.subsec_nanosecond() / 1000;
+    let fraction = if micros == 0 { String::new() } else { format!(".{micros:06}") };
+    format!(
+        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}{fraction}Z",
+        at.year(),
+        at.month(),
+        at.day(),
+        at.hour(),
+        at.minute(),
+        at.second()
+    )
+}
+
+fn civil(at: Timestamp) -> DateTime {
+    TimeZone::UTC.to_datetime(at)
+}
+
+fn midnight(date: Date) -> Written {
+    Written { at: date.at(0, 0, 0, 0), offset: Offset::UTC }
+}
+
+/// A Unix time; none for what is no number.
+fn number(value: &Json) -> Option<Result<Written, &'static str>> {
+    match value {
+        Json::Int(number) => Some(unix(i128::from(*number), 0)),
+        Json::BigInt(digits) => {
+            Some(Err(if digits.starts_with('-') { BEFORE_0 } else { AFTER_9999 }))
+        }
+        Json::Float(number) => Some(unix_float(*number)),
+        _ => None,
+    }
+}
+
+/// `number` seconds, or milliseconds when it is large, and `part` millionths of that unit.
+fn unix(number: i128, part: i128) -> Result<Written, &'static str> {
+    let unit = if number.abs() > i128::from(SECONDS_MAX) { 1000 } else { 1_000_000 };
+    let micros = number * unit + part * unit / 1_000_000;
+    let second = micros.div_euclid(1_000_000);
+    if second > i128::from(LAST_SECOND) {
+        return Err(AFTER_9999);
+    }
+    if second < i128::from(FIRST_SECOND) {
+        return Err(BEFORE_0);
+    }
+    let since = SignedDuration::from_micros(i64::try_from(micros).map_err(|_| AFTER_9999)?);
+    let epoch = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
+    let at = epoch.checked_add(since).map_err(|_| AFTER_9999)?;
+    Ok(Written { at, offset: Offset::UTC })
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "casts of floats saturate")]
+fn unix_float(number: f64) -> Result<Written, &'static str> {
+    if number.is_nan() {
+        return Err("NaN values not permitted");
+    }
+    let whole = number.floor();
+    // A millisecond has a thousand microseconds: finer parts are rounded, not cut.
+    let seconds = whole as i64;
+    let finest =
+        if seconds.unsigned_abs() > SECONDS_MAX.unsigned_abs() { 1_000.0 } else { 1_000_000.0 };
+    let part = ((number - whole) * finest).round() * (1_000_000.0 / finest);
+    unix(i128::from(seconds), part as i128)
+}
+
+/// `YYYY-MM-DD` and nothing else; a Unix time that is out of range is refused for that.
+fn day(text: &str) -> Result<Date, &'static str> {
+    let date = date_part(text.as_bytes());
+    match date {
+        Ok(date) if text.len() == 10 => Ok(date),
+        Ok(_) => Err(EXTRA),
+        Err(error) => Err(numeric(text).and_then(Result::err).unwrap_or(error)),
+    }
+}
+
+fn date_time(text: &str) -> Result<Written, &'static str> {
+    iso(text.as_bytes()).or_else(|error| numeric(text).unwrap_or(Err(error)))
+}
+
+/// The Unix time that a text of digits spells.
+fn numeric(text: &str) -> Option<Result<Written, &'static str>> {
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let (whole, part) = digits.split_once('.').unwrap_or((digits, ""));
+    let is_number = whole.bytes().chain(part.bytes()).all(|byte| byte.is_ascii_digit())
+        && !(whole.is_empty() && part.is_empty());
+    if !is_number {
+        return None;
+    }
+    if digits.contains('.') {
+        return text.parse().ok().map(unix_float);
+    }
+    // Longer ones are read as (failed) dates.
+    let number = i128::from(digits.parse::<i64>().ok()?);
+    Some(unix(if text.starts_with('-') { -number } else { number }, 0))
+}
+
+fn two(bytes: &[u8], at: usize) -> Option<i8> {
+    match (bytes.get(at)?, bytes.get(at + 1)?) {
+        (tens @ b'0'..=b'9', ones @ b'0'..=b'9') => {
+            i8::try_from((tens - b'0') * 10 + (ones - b'0')).ok()
+        }
+        _ => None,
+    }
+}
+
+fn date_part(bytes: &[u8]) -> Result<Date, &'static str> {
+    const SEPARATOR: &str = "invalid date separator, expected `-`";
+    if bytes.len() < 10 {
+        return Err(TOO_SHORT);
+    }
+    let century = two(bytes, 0).ok_or("invalid character in year")?;
+    let year = two(bytes, 2).ok_or("invalid character in year")?;
+    if bytes.get(4) != Some(&b'-') {
+        return Err(SEPARATOR);
+    }
+    let month = two(bytes, 5).ok_or("invalid character in month")?;
+    if bytes.get(7) != Some(&b'-') {
+        return Err(SEPARATOR);
+    }
+    let day = two(bytes, 8).ok_or("invalid character in day")?;
+    if !(1..=12).contains(&month) {
+        return Err("month value is outside expected range of 1-12");
+    }
+    Date::new(i16::from(century) * 100 + i16::from(year), month, day)
+        .map_err(|_| "day value is outside expected range")
+}
+
+fn iso(bytes: &[u8]) -> Result<Written, &'static str> {
+    let date = date_part(bytes)?;
+    match bytes.get(10) {
+        None => return Err(TOO_SHORT),
+        Some(b'T' | b't' | b' ' | b'_') => {}
+        Some(_) => return Err("invalid datetime separator, expected `T`, `t`, `_` or space"),
+    }
+    let (time, end) = time_part(bytes, 11)?;
+    let (offset, end) = offset_part(bytes, end)?;
+    if end < bytes.len() {
+        return Err(EXTRA);
+    }
+    Ok(Written { at: date.to_datetime(time), offset })
+}
+
+/// The time of day from `at`, and where it ends.
+fn time_part(bytes: &[u8], at: usize) -> Result<(Time, usize), &'static str> {
+    if bytes.len() < at + 5 {
+        return Err(TOO_SHORT);
+    }
+    let hour = two(bytes, at).ok_or("invalid character in hour")?;
+    if bytes.get(at + 2) != Some(&b':') {
+        return Err("invalid time separator, expected `:`");
+    }
+    let minute = two(bytes, at + 3).ok_or("invalid character in minute")?;
+    if hour > 23 {
+        return Err("hour value is outside expected range of 0-23");
+    }
+    if minute > 59 {
+        return Err("minute value is outside expected range of 0-59");
+    }
+    let mut end = at + 5;
+    let (mut second, mut nanos) = (0, 0);
+    if bytes.get(end) == Some(&b':') {
+        second = two(bytes, end + 1).ok_or("invalid character in second")?;
+        if second > 59 {
+            return Err("second value is outside expected range of 0-59");
+        }
+        end += 3;
+        if matches!(bytes.get(end), Some(b'.' | b',')) {
+            let digits = bytes.iter().skip(end + 1).take_while(|byte| byte.is_ascii_digit());
+            let count = digits.clone().count();
+            if count == 0 {
+                return Err("second fraction digits missing after `.`");
+            }
+            let padded = digits.map(|digit| i32::from(digit - b'0')).chain(std::iter::repeat(0));
+            nanos = padded.take(6).fold(0, |sum, digit| sum * 10 + digit) * 1000;
+            end += 1 + count;
+        }
+    }
+    let time = Time::new(hour, minute, second, nanos).map_err(|_| TOO_SHORT)?;
+    Ok((time, end))
+}
+
+/// The distance from UTC from `at`, and where it ends.
+fn offset_part(bytes: &[u8], at: usize) -> Result<(Offset, usize), &'static str> {
+    const MINUS: &[u8] = "\u{2212}".as_bytes();
+    let rest = bytes.get(at..).unwrap_or_default();
+    let (sign, at) = match rest.first() {
+        None => return Ok((Offset::UTC, at)),
+        Some(b'Z' | b'z') => return Ok((Offset::UTC, at + 1)),
+        Some(b'+') => (1, at + 1),
+        Some(b'-') => (-1, at + 1),
+        Some(_) if rest.starts_with(MINUS) => (-1, at + MINUS.len()),
+        Some(_) => return Err("invalid timezone sign"),
+    };
+    let hour = two(bytes, at).ok_or("invalid timezone hour")?;
+    let at = at + 2 + usize::from(bytes.get(at + 2) == Some(&b':'));
+    let minute = two(bytes, at).ok_or("invalid timezone minute")?;
+    if minute > 59 {
+        return Err("timezone minute value is outside expected range of 0-59");
+    }
+    if hour > 23 {
+        return Err("timezone offset must be less than 24 hours");
+    }
+    let seconds = sign * (i32::from(hour) * 3600 + i32::from(minute) * 60);
+    let offset = Offset::from_seconds(seconds).map_err(|_| "invalid timezone hour")?;
+    Ok((offset, at + 2))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn what_cannot_be_kept_is_refused() {
+        for (text, error) in [
+            ("9999-12-31T23:59:59Z", AFTER_9999),
+            ("9999-12-31", AFTER_9999),
+            ("0001-01-01T00:00:00+01:00", YEAR_0),
+            ("0000-06-01", YEAR_0),
+        ] {
+            let fault = instant(&Json::Text(text.to_owned())).unwrap_err();
+            assert_eq!(fault.kind, "datetime_parsing", "{text}");
+            assert!(fault.message.ends_with(error), "{text}: {}", fault.message);
+        }
+    }
+
+    #[test]
+    fn a_negative_unix_time_with_a_fraction_lies_before_the_next_second() {
+        let at = instant(&Json::Float(-1.25)).unwrap();
+        assert_eq!(format(at), "1969-12-31T23:59:58.750000Z");
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(text in "[0-9TZ:+., \u{2212}-]{0,40}", number: f64, whole: i64) {
+            for value in [Json::Text(text), Json::Float(number), Json::Int(whole)] {
+                let _ = instant(&value);
+                let _ = date(&value);
+            }
+        }
+
+        #[test]
+        fn reads_what_it_writes(micros in -62_135_596_800_000_000_i64..253_370_764_800_000_000) {
+            let at = Timestamp::from_microsecond(micros).unwrap();
+            prop_assert_eq!(instant(&Json::Text(format(at))).ok(), Some(at));
+        }
+    }
+}

@@ -1,0 +1,352 @@
+//! The 422 list: reading values as leniently as the vendor's framework does, and naming every one
+//! that cannot be read, in its words and in the order of the schema.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+use super::error;
+use super::json::{Json, quoted};
+use crate::dialect::Answer;
+use crate::domain::patch::Patch;
+
+/// A longer text is no whole number.
+const DIGITS_MAX: usize = 4300;
+
+/// Why a value cannot be read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fault {
+    /// The framework's name for it.
+    pub kind: &'static str,
+    /// The same for a person.
+    pub message: Cow<'static, str>,
+    /// What the message is made of, as a JSON object.
+    context: Option<String>,
+}
+
+impl Fault {
+    /// A fault that needs no explanation.
+    pub const fn new(kind: &'static str, message: &'static str) -> Self {
+        Self { kind, message: Cow::Borrowed(message), context: None }
+    }
+
+    /// A fault with its cause behind the message.
+    pub fn because(kind: &'static str, message: &str, error: &str) -> Self {
+        let context = Some(format!(r#"{{"error":{}}}"#, quoted(error)));
+        Self { kind, message: format!("{message}{error}").into(), context }
+    }
+
+    /// A value outside a bound.
+    fn bound(kind: &'static str, words: &str, name: &str, bound: i64) -> Self {
+        Self {
+            kind,
+            message: format!("Input should be {words} {bound}").into(),
+            context: Some(format!(r#"{{"{name}":{bound}}}"#)),
+        }
+    }
+}
+
+/// What is wrong with a request, in the order of the answer.
+#[derive(Debug, Default)]
+pub struct Faults(Vec<String>);
+
+impl Faults {
+    /// Adds the fault of the value at `place`, a JSON array.
+    pub fn push(&mut self, place: &str, input: &Json, fault: &Fault) {
+        let mut item = format!(
+            r#"{{"type":"{}","loc":{place},"msg":{},"input":{input}"#,
+            fault.kind,
+            quoted(&fault.message)
+        );
+        if let Some(context) = &fault.context {
+            let _ = write!(item, r#","ctx":{context}"#);
+        }
+        item.push('}');
+        self.0.push(item);
+    }
+
+    /// The one fault of a body that is no JSON.
+    pub fn invalid_json(position: usize, error: &str) -> Answer {
+        let mut fault = Fault::because("json_invalid", "", error);
+        fault.message = "JSON decode error".into();
+        let mut faults = Self::default();
+        faults.push(&format!(r#"["body",{position}]"#), &Json::Object(Vec::new()), &fault);
+        faults.answer()
+    }
+
+    /// Goes on with `value` when nothing is wrong.
+    ///
+    /// # Errors
+    /// The 422 answer.
+    pub fn refuse_or<T>(&self, value: Option<T>) -> Result<T, Answer> {
+        value.filter(|_| self.0.is_empty()).ok_or_else(|| self.answer())
+    }
+
+    fn answer(&self) -> Answer {
+        error::json(422, format!(r#"{{"detail":[{}]}}"#, self.0.join(",")))
+    }
+
+    /// A whole number in the path, not below `least`.
+    pub fn path(&mut self, name: &str, text: &str, least: Option<i64>) -> Option<i64> {
+        self.number("path", name, text, least, None)
+    }
+
+    /// A whole number in the query, within bounds.
+    pub fn query(&mut self, name: &str, text: &str, least: i64, most: Option<i64>) -> Option<i64> {
+        self.number("query", name, text, Some(least), most)
+    }
+
+    fn number(
+        &mut self,
+        part: &str,
+        name: &str,
+        text: &str,
+        least: Option<i64>,
+        most: Option<i64>,
+    ) -> Option<i64> {
+        let read = whole_of_text(text).and_then(|number| match (least, most) {
+            (Some(least), _) if number < least => {
+                Err(Fault::bound("greater_than_equal", "greater than or equal to", "ge", least))
+            }
+            (_, Some(most)) if number > most => {
+                Err(Fault::bound("less_than_equal", "less than or equal to", "le", most))
+            }
+            _ => Ok(number),
+        });
+        let place = format!(r#"["{part}","{name}"]"#);
+        read.map_err(|fault| self.push(&place, &Json::Text(text.to_owned()), &fault)).ok()
+    }
+}
+
+/// A request's body, as far as it is an object.
+pub struct Fields<'a> {
+    body: &'a Json,
+    /// Null clears (RFC 7396) instead of keeping what is stored.
+    null_clears: bool,
+    faults: &'a mut Faults,
+}
+
+impl<'a> Fields<'a> {
+    /// The fields of `body`; none, with a fault, when it is no object.
+    pub fn of(body: &'a Json, null_clears: bool, faults: &'a mut Faults) -> Option<Self> {
+        match body {
+            Json::Object(_) => return Some(Self { body, null_clears, faults }),
+            Json::Null => faults.push(r#"["body"]"#, body, &MISSING),
+            _ => {
+                let message = "Input should be a valid dictionary or object to extract fields from";
+                faults.push(r#"["body"]"#, body, &Fault::new("model_attributes_type", message));
+            }
+        }
+        None
+    }
+
+    /// A field that may be absent or null.
+    pub fn field<T>(&mut self, name: &str, read: impl Fn(&Json) -> Result<T, Fault>) -> Patch<T> {
+        match self.body.get(name) {
+            Some(Json::Null) if self.null_clears => Patch::Null,
+            None | Some(Json::Null) => Patch::Absent,
+            Some(value) => self.read(name, value, read).map_or(Patch::Absent, Patch::Value),
+        }
+    }
+
+    /// A field that must be there.
+    pub fn required<T>(
+        &mut self,
+        name: &str,
+        read: impl Fn(&Json) -> Result<T, Fault>,
+    ) -> Option<T> {
+        if let Some(value) = self.body.get(name) {
+            return self.read(name, value, read);
+        }
+        self.faults.push(&place(name), self.body, &MISSING);
+        None
+    }
+
+    /// A list of whole numbers, each of which is at fault for itself.
+    pub fn numbers(&mut self, name: &str) -> Patch<Vec<i64>> {
+        let Some(Json::List(items)) = self.body.get(name) else {
+            return self
+                .field(name, |_| Err(Fault::new("list_type", "Input should be a valid list")));
+        };
+        let mut read = Vec::with_capacity(items.len());
+        for (index, item) in items.iter().enumerate() {
+            match whole(item) {
+                Ok(number) => read.push(number),
+                Err(fault) => {
+                    self.faults.push(&format!(r#"["body","{name}",{index}]"#), item, &fault);
+                }
+            }
+        }
+        Patch::Value(read)
+    }
+
+    fn read<T>(
+        &mut self,
+        name: &str,
+        value: &Json,
+        read: impl Fn(&Json) -> Result<T, Fault>,
+    ) -> Option<T> {
+        read(value).map_err(|fault| self.faults.push(&place(name), value, &fault)).ok()
+    }
+}
+
+const MISSING: Fault = Fault::new("missing", "Field required");
+
+fn place(name: &str) -> String {
+    format!(r#"["body","{name}"]"#)
+}
+
+/// Reads a string; nothing else is one.
+pub fn text(value: &Json) -> Result<String, Fault> {
+    match value {
+        Json::Text(text) => Ok(text.clone()),
+        _ => Err(Fault::new("string_type", "Input should be a valid string")),
+    }
+}
+
+/// Reads one of the named values.
+pub fn choice<T: Copy>(value: &Json, choices: &[(&str, T)]) -> Result<T, Fault> {
+    let chosen = choices.iter().find(|(name, _)| matches!(value, Json::Text(text) if text == name));
+    chosen.map(|(_, chosen)| *chosen).ok_or_else(|| {
+        let mut expected = String::new();
+        for (index, (name, _)) in choices.iter().enumerate() {
+            let joint = match index {
+                0 => "",
+                _ if index + 1 == choices.len() => " or ",
+                _ => ", ",
+            };
+            let _ = write!(expected, "{joint}'{name}'");
+        }
+        Fault {
+            kind: "enum",
+            message: format!("Input should be {expected}").into(),
+            context: Some(format!(r#"{{"expected":{}}}"#, quoted(&expected))),
+        }
+    })
+}
+
+/// Reads a truth value: also 0 and 1, and the usual words.
+pub fn truth(value: &Json) -> Result<bool, Fault> {
+    const UNKNOWN: Fault =
+        Fault::new("bool_parsing", "Input should be a valid boolean, unable to interpret input");
+    match value {
+        Json::Bool(value) => Ok(*value),
+        Json::Int(0) => Ok(false),
+        Json::Int(1) => Ok(true),
+        Json::Int(_) => Err(UNKNOWN),
+        Json::Float(number) => match whole_of_float(*number) {
+            Ok(0) => Ok(false),
+            Ok(1) => Ok(true),
+            Ok(_) => Err(UNKNOWN),
+            Err(_) => Err(Fault::new("bool_type", "Input should be a valid boolean")),
+        },
+        Json::Text(word) => {
+            let is_one_of = |words: &[&str]| words.iter().any(|w| w.eq_ignore_ascii_case(word));
+            if is_one_of(&["1", "t", "y", "on", "yes", "true"]) {
+                Ok(true)
+            } else if is_one_of(&["0", "f", "n", "off", "no", "false"]) {
+                Ok(false)
+            } else {
+                Err(UNKNOWN)
+            }
+        }
+        _ => Err(Fault::new("bool_type", "Input should be a valid boolean")),
+    }
+}
+
+/// Reads a whole number: also texts, truth values and floats without a fraction. One beyond 64 bits
+/// becomes the nearest that has them, which every rule refuses just the same.
+pub fn whole(value: &Json) -> Result<i64, Fault> {
+    match value {
+        Json::Int(number) => Ok(*number),
+        Json::BigInt(digits) => Ok(if digits.starts_with('-') { i64::MIN } else { i64::MAX }),
+        Json::Bool(value) => Ok(i64::from(*value)),
+        Json::Float(number) => whole_of_float(*number),
+        Json::Text(text) => whole_of_text(text),
+        _ => Err(Fault::new("int_type", "Input should be a valid integer")),
+    }
+}
+
+fn whole_of_float(number: f64) -> Result<i64, Fault> {
+    /// 2^63, the first float that is too large.
+    const LIMIT: f64 = 9_223_372_036_854_775_808.0;
+    if !number.is_finite() {
+        return Err(Fault::new("finite_number", "Input should be a finite number"));
+    }
+    if number.fract() != 0.0 {
+        return Err(Fault::new(
+            "int_from_float",
+            "Input should be a valid integer, got a number with a fractional part",
+        ));
+    }
+    if !(-LIMIT..LIMIT).contains(&number) {
+        return Err(too_large());
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "it is whole and within 64 bits")]
+    Ok(number as i64)
+}
+
+fn too_large() -> Fault {
+    Fault::new(
+        "int_parsing_size",
+        "Unable to parse input string as an integer, exceeded maximum size",
+    )
+}
+
+fn whole_of_text(text: &str) -> Result<i64, Fault> {
+    if text.len() > DIGITS_MAX {
+        return Err(too_large());
+    }
+    let text = text.trim();
+    let (is_negative, number) = match text.strip_prefix('-') {
+        Some(number) => (true, number),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let (digits, zeros) = number.split_once('.').unwrap_or((number, "0"));
+    let are_digits =
+        |digits: &str| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits.split('_').all(are_digits) || zeros.is_empty() || zeros.bytes().any(|b| b != b'0') {
+        return Err(Fault::new(
+            "int_parsing",
+            "Input should be a valid integer, unable to parse string as an integer",
+        ));
+    }
+    let magnitude = digits.bytes().filter(|byte| *byte != b'_').try_fold(0_i64, |sum, digit| {
+        let sum = sum.checked_mul(10)?;
+        let digit = i64::from(digit - b'0');
+        if is_negative { sum.checked_sub(digit) } else { sum.checked_add(digit) }
+    });
+    Ok(magnitude.unwrap_or(if is_negative { i64::MIN } else { i64::MAX }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_number_as_text_is_the_number(number: i64) {
+            prop_assert_eq!(whole(&Json::Text(number.to_string())), Ok(number));
+        }
+
+        #[test]
+        fn never_panics(text in "\\PC{0,30}", number: f64) {
+            for value in [Json::Text(text), Json::Float(number)] {
+                let _ = whole(&value);
+                let _ = truth(&value);
+            }
+        }
+    }
+
+    #[test]
+    fn beyond_64_bits_is_the_nearest() {
+        for (text, nearest) in [
+            ("9223372036854775808", i64::MAX),
+            ("-9223372036854775809", i64::MIN),
+            ("-9223372036854775808", i64::MIN),
+        ] {
+            assert_eq!(whole(&Json::Text(text.to_owned())), Ok(nearest));
+            assert_eq!(whole(&Json::parse(text.as_bytes()).unwrap()), Ok(nearest));
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Who asks: an authenticated caller with what it may do.
+
+use super::access::Grant;
+
+/// The wire language a caller speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Dialect {
+    /// Kolleges Open API: certificates.
+    Kolleges,
+    /// Partner API: classes and invite codes.
+    Partner,
+    /// Ncloud Single Sign-On: applications.
+    Ncloud,
+    /// SOLAPI CRM core: records and relationships.
+    Solapi,
+    /// iSpring Learn REST API: enrollments.
+    Ispring,
+    /// Ours.
+    Native,
+}
+
+impl Dialect {
+    /// Every dialect, in the order of the documentation.
+    pub const ALL: [Self; 6] =
+        [Self::Kolleges, Self::Partner, Self::Ncloud, Self::Solapi, Self::Ispring, Self::Native];
+
+    /// The name used in SQL, JSON, logs and on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Kolleges => "kolleges",
+            Self::Partner => "partner",
+            Self::Ncloud => "ncloud",
+            Self::Solapi => "solapi",
+            Self::Ispring => "ispring",
+            Self::Native => "native",
+        }
+    }
+
+    /// The dialect of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|dialect| dialect.name() == name)
+    }
+}
+
+/// An authenticated caller. Everything it may touch lies inside `account_id`.
+#[derive(Clone, Debug)]
+pub struct Actor {
+    /// The account that the credential belongs to.
+    pub account_id: i64,
+    /// The credential that proved it; 0 for the command line.
+    pub credential_id: i64,
+    /// The person it acts as, where it acts as one.
+    pub person_id: Option<i64>,
+    /// The language it spoke.
+    pub dialect: Dialect,
+    /// What it may do, and where.
+    pub grants: Vec<Grant>,
+}
+
+impl Actor {
+    /// The operator at the command line: everything in one account.
+    pub fn operator(account_id: i64) -> Self {
+        Self {
+            account_id,
+            credential_id: 0,
+            person_id: None,
+            dialect: Dialect::Native,
+            grants: vec![Grant::everything()],
+        }
+    }
+
+    /// How history names this caller: `credential:ID`, `person:ID` or `operator`.
+    pub fn label(&self) -> String {
+        match (self.person_id, self.credential_id) {
+            (Some(person), _) => format!("person:{person}"),
+            (None, 0) => "operator".to_owned(),
+            (None, credential) => format!("credential:{credential}"),
+        }
+    }
+}

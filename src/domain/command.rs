@@ -1,0 +1,432 @@
+//! What a caller asks for, and how it is decided. The order inside a decision is the same for every
+//! record and every dialect: visible? → apply → differs? → permitted? → expected version? → every
+//! rule of the result. A decision is pure: it reads [`Facts`] and writes nothing.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::access::{self, Right, Verdict};
+use super::actor::Actor;
+use super::change::{Action, MASK};
+use super::error::Error;
+use super::facts::{Facts, Known, Need};
+use super::kind::Kind;
+use super::record::{Changed, Document, Key, Meta, Record, Stored};
+
+/// Where new ids and secrets come from.
+pub trait Entropy {
+    /// Fills `bytes` with unpredictable ones.
+    fn fill(&mut self, bytes: &mut [u8]);
+
+    /// A random (version 4) UUID.
+    fn uuid(&mut self) -> String {
+        let mut bytes = [0; 16];
+        self.fill(&mut bytes);
+        uuid::Builder::from_random_bytes(bytes).into_uuid().to_string()
+    }
+}
+
+/// Who decides when, with which source of randomness.
+pub struct Context<'a> {
+    /// The caller.
+    pub actor: &'a Actor,
+    /// The time of the decision, whole microseconds.
+    pub at: Timestamp,
+    /// Where new ids and secrets come from.
+    pub entropy: &'a mut dyn Entropy,
+}
+
+/// The versions that an edit may start from (`If-Match`, RFC 9110 section 13.1.1).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Expected {
+    /// Whatever is stored.
+    #[default]
+    Any,
+    /// One of these.
+    Versions(Vec<i64>),
+}
+
+impl Expected {
+    fn check(&self, meta: &Meta) -> Result<(), Error> {
+        match self {
+            Self::Any => Ok(()),
+            Self::Versions(versions) if versions.contains(&meta.version) => Ok(()),
+            Self::Versions(_) => Err(Error::Stale),
+        }
+    }
+}
+
+/// One row to write, with what stood there before.
+#[derive(Clone, Debug)]
+pub struct Write {
+    /// What happens to the record.
+    pub action: Action,
+    /// The row as it was; absent for a new record.
+    pub before: Option<Arc<Document>>,
+    /// The row as it is to be. Version, change id and update time are the pipeline's to set.
+    pub after: Document,
+}
+
+/// An accepted command.
+#[derive(Clone, Debug)]
+pub struct Decision {
+    /// The record that the command is about, where it is not the first one written.
+    pub subject: Option<Arc<Document>>,
+    /// What to write; empty when nothing differs.
+    pub writes: Vec<Write>,
+}
+
+impl Decision {
+    /// A decision that writes one row.
+    pub fn write(action: Action, before: Option<Arc<Document>>, after: Document) -> Self {
+        Self { subject: None, writes: vec![Write { action, before, after }] }
+    }
+}
+
+/// Anything that a caller can ask the pipeline to do.
+pub trait Command: Send + 'static {
+    /// What the decision is sure to ask for; rows among these are locked until the commit.
+    fn needs(&self) -> Vec<Need> {
+        Vec::new()
+    }
+
+    /// Decides.
+    ///
+    /// # Errors
+    /// [`super::facts::Stop`] when a fact is missing or the command is refused.
+    fn decide(&self, context: &mut Context<'_>, facts: &mut Facts) -> Known<Decision>;
+}
+
+impl Command for Box<dyn Command> {
+    fn needs(&self) -> Vec<Need> {
+        (**self).needs()
+    }
+
+    fn decide(&self, context: &mut Context<'_>, facts: &mut Facts) -> Known<Decision> {
+        (**self).decide(context, facts)
+    }
+}
+
+/// Makes a record.
+#[derive(Debug)]
+pub struct Create<R: Record> {
+    /// Its id, where the caller brings one (imports, fixtures).
+    pub key: Option<Key>,
+    /// When it was made, where that was elsewhere and earlier; now, if absent.
+    pub created_at: Option<Timestamp>,
+    /// Its fields.
+    pub record: R,
+}
+
+impl<R: Record> Create<R> {
+    /// Makes `record`, now, with an id of its kind's own.
+    pub const fn new(record: R) -> Self {
+        Self { key: None, created_at: None, record }
+    }
+}
+
+impl<R: Record> Command for Create<R> {
+    fn decide(&self, context: &mut Context<'_>, facts: &mut Facts) -> Known<Decision> {
+        let mut record = self.record.clone();
+        record.settle(None, context, facts)?;
+        let key = match &self.key {
+            Some(key) => key.clone(),
+            None => R::new_key(context, facts)?,
+        };
+        // An account owns itself; everything else belongs to the caller's account.
+        let account_id = match (R::KIND, key.as_int()) {
+            (Kind::Account, Some(id)) => id,
+            _ => context.actor.account_id,
+        };
+        let meta = Meta {
+            kind: R::KIND,
+            key,
+            account_id,
+            version: 0,
+            change_id: 0,
+            created_at: self.created_at.unwrap_or(context.at),
+            updated_at: context.at,
+            deleted_at: None,
+        };
+        let place = record.place(&meta, facts)?;
+        permit(context.actor, Right::Create, R::KIND, &place)?;
+        let fields = to_fields(&record)?;
+        let mut errors = unstorable::<R>(&fields);
+        errors.extend(record.validate(&meta, &Changed::all(&fields), facts)?);
+        refuse_invalid(errors)?;
+        Ok(Decision::write(Action::Create, None, Document::new(meta, fields)))
+    }
+}
+
+/// Changes a record.
+#[derive(Debug)]
+pub struct Edit<R: Record> {
+    /// Which one.
+    pub key: Key,
+    /// What to change.
+    pub edit: R::Edit,
+    /// From which version.
+    pub expected: Expected,
+}
+
+impl<R: Record> Command for Edit<R> {
+    fn needs(&self) -> Vec<Need> {
+        vec![Need::Record(R::KIND, self.key.clone())]
+    }
+
+    fn decide(&self, context: &mut Context<'_>, facts: &mut Facts) -> Known<Decision> {
+        let document = live(context.actor, R::KIND, &self.key, facts)?;
+        let current = document.typed::<R>()?;
+        let mut candidate = R::clone(&current.record);
+        candidate.apply(&self.edit);
+        decide_candidate(context, facts, &document, &current, candidate, &self.expected)
+    }
+}
+
+/// Removes a record. The row stays, marked as deleted.
+#[derive(Debug)]
+pub struct Delete<R: Record> {
+    /// Which one.
+    pub key: Key,
+    /// From which version.
+    pub expected: Expected,
+    /// Which kind.
+    pub record: std::marker::PhantomData<fn() -> R>,
+}
+
+impl<R: Record> Delete<R> {
+    /// Removes `key` from any version.
+    pub fn new(key: Key, expected: Expected) -> Self {
+        Self { key, expected, record: std::marker::PhantomData }
+    }
+}
+
+impl<R: Record> Command for Delete<R> {
+    fn needs(&self) -> Vec<Need> {
+        vec![Need::Record(R::KIND, self.key.clone())]
+    }
+
+    fn decide(&self, context: &mut Context<'_>, facts: &mut Facts) -> Known<Decision> {
+        let document = live(context.actor, R::KIND, &self.key, facts)?;
+        let current = document.typed::<R>()?;
+        let place = current.record.place(&current.meta, facts)?;
+        permit(context.actor, Right::Delete, R::KIND, &place)?;
+        self.expected.check(&current.meta)?;
+        let mut after = (*document).clone();
+        after.meta.deleted_at = Some(context.at);
+        Ok(Decision::write(Action::Delete, Some(document), after))
+    }
+}
+
+/// Takes a change back: a new change that restores what the fields were before it. Refused with the
+/// fields in conflict when they have moved on since.
+#[derive(Debug)]
+pub struct Undo {
+    /// The change to take back.
+    pub change_id: i64,
+    /// From which version of the record.
+    pub expected: Expected,
+}
+
+impl Command for Undo {
+    fn needs(&self) -> Vec<Need> {
+        vec![Need::Change(self.change_id)]
+    }
+
+    fn decide(&self, context: &mut Context<'_>, facts: &mut Facts) -> Known<Decision> {
+        let missing = || Error::Conflict(vec!["change".to_owned()]);
+        let change = facts
+            .change(self.change_id)?
+            .filter(|change| change.account_id == context.actor.account_id)
+            .ok_or_else(missing)?;
+        let document = Key::parse(change.kind.table().key, &change.record_id)
+            .map(|key| facts.document(change.kind, &key))
+            .transpose()?
+            .flatten()
+            .ok_or_else(|| Error::internal("a change names a record that does not exist"))?;
+        self.expected.check(&document.meta)?;
+        let is_newest = document.meta.change_id == change.id;
+        match change.action {
+            Action::Create | Action::Restore => {
+                if document.meta.deleted_at.is_some() || !is_newest {
+                    return Err(Error::Conflict(vec!["record".to_owned()]).into());
+                }
+                permit_document(context, facts, &document, Right::Delete)?;
+                let mut after = (*document).clone();
+                after.meta.deleted_at = Some(context.at);
+                Ok(Decision::write(Action::Delete, Some(document), after))
+            }
+            Action::Delete => {
+                if !is_newest {
+                    return Err(Error::Conflict(vec!["record".to_owned()]).into());
+                }
+                permit_document(context, facts, &document, Right::Create)?;
+                let mut after = (*document).clone();
+                after.meta.deleted_at = None;
+                Ok(Decision::write(Action::Restore, Some(document), after))
+            }
+            Action::Edit => {
+                if document.meta.deleted_at.is_some() {
+                    return Err(Error::Conflict(vec!["record".to_owned()]).into());
+                }
+                let mut candidate = document.fields.clone();
+                let mut conflicts = Vec::new();
+                let before = change.before.as_object().into_iter().flatten();
+                for (name, old) in before {
+                    let new = change.after.get(name).unwrap_or(&Value::Null);
+                    // A masked value is not in history, so it cannot be put back from there.
+                    if document.field(name) != new || old == MASK || new == MASK {
+                        conflicts.push(name.clone());
+                    } else if let Some(fields) = candidate.as_object_mut() {
+                        fields.insert(name.clone(), old.clone());
+                    }
+                }
+                if !conflicts.is_empty() {
+                    return Err(Error::Conflict(conflicts).into());
+                }
+                change.kind.decide_fields(context, facts, &document, &candidate)
+            }
+        }
+    }
+}
+
+fn permit_document(
+    context: &Context<'_>,
+    facts: &mut Facts,
+    document: &Document,
+    right: Right,
+) -> Known<()> {
+    let place = document.meta.kind.place_of(document, facts)?;
+    permit(context.actor, right, document.meta.kind, &place)
+}
+
+/// Decides a change of `current` to `candidate` fields.
+pub(super) fn decide_fields<R: Record>(
+    context: &mut Context<'_>,
+    facts: &mut Facts,
+    current: &Document,
+    candidate: &Value,
+) -> Known<Decision> {
+    let typed = current.typed::<R>()?;
+    let candidate = R::deserialize(candidate).map_err(Error::internal)?;
+    let document = Arc::new(current.clone());
+    decide_candidate(context, facts, &document, &typed, candidate, &Expected::Any)
+}
+
+/// Where a document is, for scopes.
+pub(super) fn place_of<R: Record>(document: &Document, facts: &mut Facts) -> Known<access::Place> {
+    let stored = document.typed::<R>()?;
+    stored.record.place(&stored.meta, facts)
+}
+
+/// The common end of every edit: settle, compare, permit, expect, validate.
+fn decide_candidate<R: Record>(
+    context: &mut Context<'_>,
+    facts: &mut Facts,
+    document: &Arc<Document>,
+    current: &Stored<R>,
+    mut candidate: R,
+    expected: &Expected,
+) -> Known<Decision> {
+    // Scope is asked of the record as it was and as it would be: an edit must not carry a record
+    // out of reach, or into it.
+    let place = current.record.place(&current.meta, facts)?;
+    permit(context.actor, Right::Edit, R::KIND, &place)?;
+    expected.check(&current.meta)?;
+    if candidate == *current.record {
+        return Ok(Decision { subject: Some(Arc::clone(document)), writes: Vec::new() });
+    }
+    candidate.settle(Some(&current.record), context, facts)?;
+    let fields = to_fields(&candidate)?;
+    let changed = Changed::between(&document.fields, &fields);
+    if changed.is_empty() {
+        return Ok(Decision { subject: Some(Arc::clone(document)), writes: Vec::new() });
+    }
+    let place = candidate.place(&current.meta, facts)?;
+    permit(context.actor, Right::Edit, R::KIND, &place)?;
+    let mut errors = unstorable::<R>(&fields);
+    errors.extend(candidate.validate(&current.meta, &changed, facts)?);
+    refuse_invalid(errors)?;
+    let after = Document::of(current.meta.clone(), fields, candidate);
+    Ok(Decision::write(Action::Edit, Some(Arc::clone(document)), after))
+}
+
+/// The live record of the caller's account, or not found.
+fn live(actor: &Actor, kind: Kind, key: &Key, facts: &Facts) -> Known<Arc<Document>> {
+    facts
+        .document(kind, key)?
+        .filter(|document| {
+            document.meta.account_id == actor.account_id && document.meta.deleted_at.is_none()
+        })
+        .ok_or_else(|| Error::NotFound(kind).into())
+}
+
+/// Refuses what the rules do not allow.
+///
+/// # Errors
+/// [`Error::Denied`], or [`Error::NotFound`] where the caller may not even know.
+pub fn permit(actor: &Actor, right: Right, kind: Kind, place: &access::Place) -> Known<()> {
+    match access::check(actor, right, kind, place) {
+        Verdict::Allowed => Ok(()),
+        Verdict::Denied => Err(Error::Denied.into()),
+        Verdict::Invisible => Err(Error::NotFound(kind).into()),
+    }
+}
+
+/// A live record that the caller may read.
+///
+/// # Errors
+/// [`Error::NotFound`] or [`Error::Denied`]; [`super::facts::Stop::Missing`] until facts are loaded.
+pub fn read<R: Record>(actor: &Actor, key: impl Into<Key>, facts: &mut Facts) -> Known<Stored<R>> {
+    let stored = facts.get::<R>(actor.account_id, key)?;
+    let place = stored.record.place(&stored.meta, facts)?;
+    permit(actor, Right::Read, R::KIND, &place)?;
+    Ok(stored)
+}
+
+/// A record of any kind, deleted ones included, on which the caller has `right`.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_document(
+    actor: &Actor,
+    right: Right,
+    kind: Kind,
+    key: &Key,
+    facts: &mut Facts,
+) -> Known<Arc<Document>> {
+    let document = facts
+        .document(kind, key)?
+        .filter(|document| document.meta.account_id == actor.account_id)
+        .ok_or(Error::NotFound(kind))?;
+    let place = kind.place_of(&document, facts)?;
+    permit(actor, right, kind, &place)?;
+    Ok(document)
+}
+
+/// Columns whose text holds NUL, which PostgreSQL cannot keep; on both stores, so that moving from
+/// one to the other never fails.
+fn unstorable<R: Record>(fields: &Value) -> Vec<super::error::FieldError> {
+    let columns = R::TABLE.columns.iter().map(|(name, _)| *name);
+    let has_nul = |name: &&str| {
+        fields.get(*name).and_then(Value::as_str).is_some_and(|text| text.contains('\0'))
+    };
+    columns
+        .filter(has_nul)
+        .map(|name| super::error::FieldError::new(name, "nul", "must not contain NUL"))
+        .collect()
+}
+
+fn refuse_invalid(errors: Vec<super::error::FieldError>) -> Known<()> {
+    if errors.is_empty() { Ok(()) } else { Err(Error::Invalid(errors).into()) }
+}
+
+/// A record's fields as JSON.
+///
+/// # Errors
+/// [`Error::Internal`] when the record has no JSON form.
+pub fn to_fields<R: Record>(record: &R) -> Result<Value, Error> {
+    serde_json::to_value(record).map_err(Error::internal)
+}

@@ -1,0 +1,5 @@
+//! What was earned: certificate and badge designs, forms, issued certificates.
+
+pub mod achievement;
+pub mod design;
+pub mod form;

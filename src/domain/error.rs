@@ -1,0 +1,77 @@
+//! Why a command was refused. Knows nothing of HTTP: each dialect gives every variant its own
+//! status and body.
+
+use super::kind::Kind;
+
+/// A refusal, safe to show to the caller. Causes that are ours alone travel in
+/// [`Error::Internal`], whose text goes to the log and never to a client.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// No valid credential.
+    #[error("not authenticated")]
+    Unauthenticated,
+    /// Known caller, action not permitted on a record that the caller may see.
+    #[error("not permitted")]
+    Denied,
+    /// The record does not exist, or not for this caller.
+    #[error("{} not found", .0.name())]
+    NotFound(Kind),
+    /// The candidate record breaks rules; every broken rule is listed.
+    #[error("invalid: {}", list(.0))]
+    Invalid(Vec<FieldError>),
+    /// Another record or a later change stands in the way.
+    #[error("conflict on {}", .0.join(", "))]
+    Conflict(Vec<String>),
+    /// `If-Match` named another version.
+    #[error("the record has changed since")]
+    Stale,
+    /// An idempotency key came back with another request.
+    #[error("idempotency key already used with another request")]
+    KeyReused,
+    /// A signed request was sent a second time.
+    #[error("signature already used")]
+    Replayed,
+    /// The queue is full or the database is away: nothing was written, try again.
+    #[error("temporarily unavailable")]
+    Unavailable {
+        /// Seconds after which a new attempt is worth it.
+        retry_after_s: u32,
+    },
+    /// A fault of ours.
+    #[error("internal error")]
+    Internal(String),
+}
+
+/// One broken rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldError {
+    /// The record's field, in our spelling; nested ones with a dot.
+    pub field: &'static str,
+    /// What is wrong, `snake_case`, never renamed.
+    pub code: &'static str,
+    /// The same for a person.
+    pub detail: String,
+}
+
+impl FieldError {
+    /// A broken rule on `field`.
+    pub fn new(field: &'static str, code: &'static str, detail: impl Into<String>) -> Self {
+        Self { field, code, detail: detail.into() }
+    }
+}
+
+impl Error {
+    /// A refusal over a single field.
+    pub fn invalid(field: &'static str, code: &'static str, detail: impl Into<String>) -> Self {
+        Self::Invalid(vec![FieldError::new(field, code, detail)])
+    }
+
+    /// A fault of ours, with its cause for the log.
+    pub fn internal(cause: impl std::fmt::Display) -> Self {
+        Self::Internal(cause.to_string())
+    }
+}
+
+fn list(errors: &[FieldError]) -> String {
+    errors.iter().map(|e| format!("{}: {}", e.field, e.code)).collect::<Vec<_>>().join(", ")
+}

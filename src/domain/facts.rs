@@ -1,0 +1,326 @@
+//! What a decision knows of the database. Asking for something that has not been loaded stops the
+//! decision with [`Stop::Missing`]; the pipeline loads it and decides again. So a decision stays a
+//! pure function, and nobody has to list beforehand what it will want to know.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::change::Change;
+use super::error::Error;
+use super::kind::Kind;
+use super::record::{Document, Key, Record, Stored};
+
+/// Something that a decision needs to know.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Need {
+    /// One record, or that there is none.
+    Record(Kind, Key),
+    /// The records of a kind with a value in a column.
+    Select(Selector),
+    /// A new id.
+    Id(Sequence),
+    /// One change.
+    Change(i64),
+    /// A stored answer to an idempotency key.
+    Idempotency(i64, String),
+    /// A live access token, by the hash of its text.
+    Token(String),
+    /// Whether a signature has been used: credential and digest.
+    Signature(i64, String),
+}
+
+/// The records of a kind whose `column` equals `value`, oldest id first, deleted ones left out.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Selector {
+    /// Which kind.
+    pub kind: Kind,
+    /// A typed column of its table.
+    pub column: &'static str,
+    /// The value it must have.
+    pub value: Key,
+}
+
+/// A source of new ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Sequence {
+    /// Changes.
+    Change,
+    /// Records of a kind with integer ids.
+    Record(Kind),
+}
+
+/// A stored answer to an idempotency key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredAnswer {
+    /// SHA-256 of what was asked.
+    pub request_hash: String,
+    /// HTTP status.
+    pub status: u16,
+    /// Headers that were part of the answer.
+    pub headers: Vec<(String, String)>,
+    /// The body's bytes.
+    pub body: Vec<u8>,
+    /// When it was given.
+    pub at: Timestamp,
+}
+
+/// An access token: whose it is and until when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Token {
+    /// The hash of its text.
+    pub hash: String,
+    /// The credential it was given for.
+    pub credential_id: i64,
+    /// When it ends.
+    pub expires_at: Timestamp,
+}
+
+/// Why a decision stopped.
+#[derive(Debug)]
+pub enum Stop {
+    /// Load these and decide again.
+    Missing(Vec<Need>),
+    /// The command is refused.
+    Refused(Error),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Refused(error)
+    }
+}
+
+/// A result that may need another fact first.
+pub type Known<T> = Result<T, Stop>;
+
+/// An answer from the store to a [`Need`].
+#[derive(Debug)]
+pub enum Fact {
+    /// To [`Need::Record`].
+    Record(Option<Arc<Document>>),
+    /// To [`Need::Select`].
+    Select(Vec<Arc<Document>>),
+    /// To [`Need::Id`].
+    Ids(Vec<i64>),
+    /// To [`Need::Change`].
+    Change(Option<Box<Change>>),
+    /// To [`Need::Idempotency`].
+    Idempotency(Option<StoredAnswer>),
+    /// To [`Need::Token`].
+    Token(Option<Token>),
+    /// To [`Need::Signature`].
+    Signature(bool),
+}
+
+/// Everything loaded so far, with the writes of earlier decisions of the same batch on top.
+#[derive(Debug, Default)]
+pub struct Facts {
+    records: HashMap<(Kind, Key), Option<Arc<Document>>>,
+    selections: HashMap<Selector, Vec<Key>>,
+    ids: HashMap<Sequence, VecDeque<i64>>,
+    taken: Vec<(Sequence, i64)>,
+    others: HashMap<Need, Arc<Fact>>,
+}
+
+impl Facts {
+    /// A record of any kind, deleted ones included.
+    ///
+    /// # Errors
+    /// [`Stop::Missing`] until it is loaded.
+    pub fn document(&self, kind: Kind, key: &Key) -> Known<Option<Arc<Document>>> {
+        self.records
+            .get(&(kind, key.clone()))
+            .cloned()
+            .ok_or_else(|| Stop::Missing(vec![Need::Record(kind, key.clone())]))
+    }
+
+    /// A live record of the account. Another account's record is as absent as a missing one.
+    ///
+    /// # Errors
+    /// [`Stop::Missing`] until it is loaded; [`Error::Internal`] when it cannot be read.
+    pub fn find<R: Record>(
+        &self,
+        account_id: i64,
+        key: impl Into<Key>,
+    ) -> Known<Option<Stored<R>>> {
+        match self.document(R::KIND, &key.into())? {
+            Some(document)
+                if document.meta.account_id == account_id && document.meta.deleted_at.is_none() =>
+            {
+                Ok(Some(document.typed()?))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// A live record of the account that must exist.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when it does not; otherwise as [`Facts::find`].
+    pub fn get<R: Record>(&self, account_id: i64, key: impl Into<Key>) -> Known<Stored<R>> {
+        self.find(account_id, key)?.ok_or(Stop::Refused(Error::NotFound(R::KIND)))
+    }
+
+    /// The live records of the account with a value in a column, oldest id first.
+    ///
+    /// # Errors
+    /// As [`Facts::find`].
+    pub fn select<R: Record>(
+        &self,
+        account_id: i64,
+        column: &'static str,
+        value: impl Into<Key>,
+    ) -> Known<Vec<Stored<R>>> {
+        let mut found = self.select_in_all_accounts::<R>(column, value)?;
+        found.retain(|stored| stored.meta.account_id == account_id);
+        Ok(found)
+    }
+
+    /// The same over all accounts: for finding out who calls, and for nothing else.
+    ///
+    /// # Errors
+    /// As [`Facts::find`].
+    pub fn select_in_all_accounts<R: Record>(
+        &self,
+        column: &'static str,
+        value: impl Into<Key>,
+    ) -> Known<Vec<Stored<R>>> {
+        let selector = Selector { kind: R::KIND, column, value: value.into() };
+        let Some(keys) = self.selections.get(&selector) else {
+            return Err(Stop::Missing(vec![Need::Select(selector)]));
+        };
+        let mut found = Vec::with_capacity(keys.len());
+        for key in keys {
+            if let Some(document) = self.document(R::KIND, key)?
+                && document.meta.deleted_at.is_none()
+            {
+                found.push(document.typed()?);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Asks for several records at once, so that a store can load them in one round.
+    ///
+    /// # Errors
+    /// [`Stop::Missing`] with all that are not loaded.
+    pub fn want(&self, records: impl IntoIterator<Item = (Kind, Key)>) -> Known<()> {
+        let missing: Vec<Need> = records
+            .into_iter()
+            .filter(|place| !self.records.contains_key(place))
+            .map(|(kind, key)| Need::Record(kind, key))
+            .collect();
+        if missing.is_empty() { Ok(()) } else { Err(Stop::Missing(missing)) }
+    }
+
+    /// A new id.
+    ///
+    /// # Errors
+    /// [`Stop::Missing`] when none is left.
+    pub fn take(&mut self, sequence: Sequence) -> Known<i64> {
+        let id = self
+            .ids
+            .get_mut(&sequence)
+            .and_then(VecDeque::pop_front)
+            .ok_or_else(|| Stop::Missing(vec![Need::Id(sequence)]))?;
+        self.taken.push((sequence, id));
+        Ok(id)
+    }
+
+    /// Takes the ids handed out since the last call as used; returns them.
+    pub fn keep_ids(&mut self) -> Vec<(Sequence, i64)> {
+        std::mem::take(&mut self.taken)
+    }
+
+    /// Puts the ids handed out since the last [`Facts::keep_ids`] back, newest first.
+    pub fn release_ids(&mut self) {
+        while let Some((sequence, id)) = self.taken.pop() {
+            self.ids.entry(sequence).or_default().push_front(id);
+        }
+    }
+
+    /// One change.
+    ///
+    /// # Errors
+    /// [`Stop::Missing`] until it is loaded.
+    pub fn change(&self, id: i64) -> Known<Option<Change>> {
+        match &*self.other(Need::Change(id))? {
+            Fact::Change(change) => Ok(change.as_deref().cloned()),
+            _ => Ok(None),
+        }
+    }
+
+    /// The answer once given to an idempotency key of a credential.
+    ///
+    /// # Errors
+    /// [`Stop::Missing`] until it is loaded.
+    pub fn answer(&self, credential_id: i64, key: &str) -> Known<Option<StoredAnswer>> {
+        match &*self.other(Need::Idempotency(credential_id, key.to_owned()))? {
+            Fact::Idempotency(answer) => Ok(answer.clone()),
+            _ => Ok(None),
+        }
+    }
+
+    /// A token by the hash of its text, expired or not.
+    ///
+    /// # Errors
+    /// [`Stop::Missing`] until it is loaded.
+    pub fn token(&self, hash: &str) -> Known<Option<Token>> {
+        match &*self.other(Need::Token(hash.to_owned()))? {
+            Fact::Token(token) => Ok(token.clone()),
+            _ => Ok(None),
+        }
+    }
+
+    /// True when the signature was used before.
+    ///
+    /// # Errors
+    /// [`Stop::Missing`] until it is loaded.
+    pub fn signature_used(&self, credential_id: i64, digest: &str) -> Known<bool> {
+        let fact = self.other(Need::Signature(credential_id, digest.to_owned()))?;
+        Ok(matches!(&*fact, Fact::Signature(true)))
+    }
+
+    fn other(&self, need: Need) -> Known<Arc<Fact>> {
+        self.others.get(&need).cloned().ok_or_else(|| Stop::Missing(vec![need]))
+    }
+
+    /// Takes in what the store found.
+    pub fn supply(&mut self, need: Need, fact: Fact) {
+        match (need, fact) {
+            (Need::Record(kind, key), Fact::Record(document)) => {
+                self.records.entry((kind, key)).or_insert(document);
+            }
+            (Need::Select(selector), Fact::Select(documents)) => {
+                let mut keys = Vec::with_capacity(documents.len());
+                for document in documents {
+                    let key = document.meta.key.clone();
+                    keys.push(key.clone());
+                    self.records.entry((selector.kind, key)).or_insert(Some(document));
+                }
+                self.selections.insert(selector, keys);
+            }
+            (Need::Id(sequence), Fact::Ids(ids)) => {
+                self.ids.entry(sequence).or_default().extend(ids);
+            }
+            (need, fact) => {
+                self.others.insert(need, Arc::new(fact));
+            }
+        }
+    }
+
+    /// Puts an accepted write on top. Selections of the kind are forgotten, because the write may
+    /// have moved records in or out of them.
+    pub fn overlay(&mut self, document: Arc<Document>) {
+        let kind = document.meta.kind;
+        self.selections.retain(|selector, _| selector.kind != kind);
+        self.records.insert((kind, document.meta.key.clone()), Some(document));
+    }
+
+    /// Remembers an answer, a token or a used signature for later commands of the batch.
+    pub fn remember(&mut self, need: Need, fact: Fact) {
+        self.others.insert(need, Arc::new(fact));
+    }
+}

@@ -1,0 +1,113 @@
+//! The list of record types. A new type is one line here; everything that works on any record
+//! (stores, history, undo, integrity check) finds it through [`Kind`].
+
+use super::command::{self, Context, Decision};
+use super::error::Error;
+use super::facts::{Facts, Known};
+use super::record::{Document, Record, Table};
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $kind:ident => $record:path),+ $(,)?) => {
+        /// What a record is. The order is the order in which rows are written and locked: a kind
+        /// stands behind those that it refers to.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Kind { $($(#[$doc])* $kind),+ }
+
+        impl Kind {
+            /// Every kind.
+            pub const ALL: &'static [Self] = &[$(Self::$kind),+];
+
+            /// How records of the kind are stored.
+            pub const fn table(self) -> &'static Table {
+                match self { $(Self::$kind => &<$record as Record>::TABLE),+ }
+            }
+
+            /// Decides a change of `current` to `candidate` fields under the kind's own rules.
+            pub(super) fn decide_fields(
+                self,
+                context: &mut Context<'_>,
+                facts: &mut Facts,
+                current: &Document,
+                candidate: &serde_json::Value,
+            ) -> Known<Decision> {
+                match self {
+                    $(Self::$kind => {
+                        command::decide_fields::<$record>(context, facts, current, candidate)
+                    })+
+                }
+            }
+
+            /// Where a record is, for scopes.
+            pub(super) fn place_of(
+                self,
+                document: &Document,
+                facts: &mut Facts,
+            ) -> Known<super::access::Place> {
+                match self { $(Self::$kind => command::place_of::<$record>(document, facts)),+ }
+            }
+
+            /// Checks that the stored fields read as their type.
+            ///
+            /// # Errors
+            /// [`Error::Internal`] naming the record and what is wrong.
+            pub fn check_fields(self, document: &Document) -> Result<(), Error> {
+                match self { $(Self::$kind => document.typed::<$record>().map(|_| ())),+ }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// One customer.
+    Account => super::people::account::Account,
+    /// A part of an account's organisation tree.
+    Department => super::people::department::Department,
+    /// A named set of permissions.
+    Role => super::people::role::Role,
+    /// A human in an account.
+    Person => super::people::person::Person,
+    /// What a caller proves itself with.
+    Credential => super::people::credential::Credential,
+    /// How a certificate or badge looks.
+    Design => super::credential::design::Design,
+    /// The template of an award.
+    Form => super::credential::form::Form,
+    /// An issued certificate.
+    Achievement => super::credential::achievement::Achievement,
+    /// An instructor.
+    Partner => super::teaching::partner::Partner,
+    /// An AI model that classes may allow.
+    Model => super::teaching::model::Model,
+    /// A course: content with a key, dates and default due settings.
+    Course => super::learning::course::Course,
+    /// A class that a partner teaches.
+    Class => super::teaching::class::Class,
+    /// A code that lets people into a class.
+    InviteCode => super::teaching::invite_code::InviteCode,
+    /// The sign-in realm of an account.
+    Tenant => super::sign_in::tenant::Tenant,
+    /// An OAuth 2.0 client.
+    Application => super::sign_in::application::Application,
+    /// A customer-defined table.
+    Entity => super::relation::entity::Entity,
+    /// A row of an entity.
+    CrmRecord => super::relation::crm_record::CrmRecord,
+    /// A kind of edge between two entities.
+    RelationshipType => super::relation::relationship_type::RelationshipType,
+    /// An edge between two CRM records.
+    Relationship => super::relation::relationship::Relationship,
+    /// A course that a learner owes, with its schedule.
+    Enrollment => super::learning::enrollment::Enrollment,
+}
+
+impl Kind {
+    /// The name used in SQL, URLs, JSON and logs.
+    pub const fn name(self) -> &'static str {
+        self.table().name
+    }
+
+    /// The kind of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|kind| kind.name() == name)
+    }
+}

@@ -1,0 +1,210 @@
+//! A course. Partners hang classes under it (partner API, "course"); learners owe it (iSpring's
+//! content items).
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::domain::access::Place;
+use crate::domain::change::Action;
+use crate::domain::command::{Command, Context, Decision, Delete, Expected, Write};
+use crate::domain::error::{Error, FieldError};
+use crate::domain::facts::{Facts, Known, Need};
+use crate::domain::kind::Kind;
+use crate::domain::patch::Patch;
+use crate::domain::people::person::fold;
+use crate::domain::record::{Changed, ColumnType, Key, KeyType, Meta, Record, Table};
+use crate::domain::teaching::class::Class;
+
+/// Where a course is in its life. Set by hand, in any direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CourseStatus {
+    /// Being made.
+    #[default]
+    Draft,
+    /// Running.
+    Active,
+    /// Over.
+    Archived,
+}
+
+/// A course.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Course {
+    /// What people call it.
+    pub title: String,
+    /// The partner API's key of it, unique in the account; absent for one that iSpring made.
+    pub course_key: Option<String>,
+    /// Title and key, folded for search.
+    pub search_key: String,
+    /// Where it is in its life.
+    pub status: CourseStatus,
+    /// Its first day.
+    pub start_date: Option<Date>,
+    /// Its last day.
+    pub end_date: Option<Date>,
+    /// What it is about.
+    pub description: Option<String>,
+    /// iSpring's id of it, a UUID; absent for one that has no learners there.
+    pub content_item_id: Option<String>,
+    /// When its learners owe it unless their enrollment says otherwise: `unlimited`, `due_date` or
+    /// `due_period`; unlimited, if absent.
+    pub default_due_type: Option<String>,
+    /// The date, with `due_date`.
+    pub default_due_date: Option<Timestamp>,
+    /// Hours from the beginning of access, with `due_period`.
+    pub default_due_period_h: Option<i64>,
+    /// Access ends with the due date.
+    pub default_lock_after_due: bool,
+}
+
+/// An edit of a course.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CourseEdit {
+    /// See [`Course::title`].
+    pub title: Patch<String>,
+    /// See [`Course::course_key`].
+    pub course_key: Patch<String>,
+    /// See [`Course::status`].
+    pub status: Patch<CourseStatus>,
+    /// See [`Course::start_date`].
+    pub start_date: Patch<Date>,
+    /// See [`Course::end_date`].
+    pub end_date: Patch<Date>,
+    /// See [`Course::description`].
+    pub description: Patch<String>,
+}
+
+impl Record for Course {
+    const KIND: Kind = Kind::Course;
+    const TABLE: Table = Table {
+        name: "course",
+        key: KeyType::Int,
+        columns: &[
+            ("course_key", ColumnType::Text),
+            ("search_key", ColumnType::Text),
+            ("status", ColumnType::Text),
+            ("content_item_id", ColumnType::Text),
+        ],
+        secrets: &[],
+    };
+    type Edit = CourseEdit;
+
+    fn apply(&mut self, edit: &CourseEdit) {
+        let CourseEdit { title, course_key, status, start_date, end_date, description } = edit;
+        title.apply_or(&mut self.title, String::new());
+        course_key.apply(&mut self.course_key);
+        status.apply_or(&mut self.status, CourseStatus::Draft);
+        start_date.apply(&mut self.start_date);
+        end_date.apply(&mut self.end_date);
+        description.apply(&mut self.description);
+    }
+
+    fn settle(
+        &mut self,
+        before: Option<&Self>,
+        _context: &mut Context<'_>,
+        _facts: &mut Facts,
+    ) -> Known<()> {
+        if self.course_key.is_none() && before.is_some_and(|before| before.course_key.is_some()) {
+            // A key that was given cannot be taken away; the rule for blank ones says so.
+            self.course_key = Some(String::new());
+        }
+        self.search_key =
+            fold(&format!("{}\n{}", self.title, self.course_key.as_deref().unwrap_or_default()));
+        Ok(())
+    }
+
+    /// Partners share the courses that have a key; one without is known to learners only.
+    fn place(&self, _meta: &Meta, _facts: &mut Facts) -> Known<Place> {
+        let is_shared = self.course_key.is_some();
+        Ok(if is_shared { Place::Account } else { Place::Department(Vec::new()) })
+    }
+
+    fn validate(
+        &self,
+        meta: &Meta,
+        changed: &Changed,
+        facts: &mut Facts,
+    ) -> Known<Vec<FieldError>> {
+        let is_blank = |text: &str| text.trim().is_empty();
+        let mut errors = Vec::new();
+        if changed.has("description")
+            && self.description.as_deref().is_some_and(|text| text.contains('\0'))
+        {
+            errors.push(FieldError::new("description", "nul", "must not contain NUL"));
+        }
+        if changed.has("title") && is_blank(&self.title) {
+            errors.push(FieldError::new("title", "title_required", "must not be blank"));
+        }
+        if changed.has("course_key") && self.course_key.as_deref().is_some_and(is_blank) {
+            errors.push(FieldError::new("course_key", "course_key_required", "must not be blank"));
+        }
+        if changed.any(&["start_date", "end_date"])
+            && let (Some(start), Some(end)) = (self.start_date, self.end_date)
+            && end < start
+        {
+            errors.push(FieldError::new(
+                "end_date",
+                "end_date_before_start_date",
+                "end_date is before start_date",
+            ));
+        }
+        if errors.is_empty()
+            && changed.has("course_key")
+            && let Some(key) = self.course_key.as_deref().filter(|key| !key.contains('\0'))
+            && facts
+                .select::<Self>(meta.account_id, "course_key", key)?
+                .iter()
+                .any(|other| other.meta.key != meta.key)
+        {
+            return Err(Error::Conflict(vec!["course_key".to_owned()]).into());
+        }
+        Ok(errors)
+    }
+}
+
+/// Removes a course; its classes stay, without it.
+#[derive(Debug)]
+pub struct DeleteCourse {
+    /// Which.
+    pub id: i64,
+    /// From which version.
+    pub expected: Expected,
+}
+
+impl Command for DeleteCourse {
+    fn needs(&self) -> Vec<Need> {
+        vec![Need::Record(Kind::Course, Key::Int(self.id))]
+    }
+
+    /// Refused with [`Error::Conflict`] while learners can owe the course.
+    fn decide(&self, context: &mut Context<'_>, facts: &mut Facts) -> Known<Decision> {
+        let delete = Delete::<Course>::new(Key::Int(self.id), self.expected.clone());
+        let mut decision = delete.decide(context, facts)?;
+        let is_owed = |write: &Write| !write.after.field("content_item_id").is_null();
+        if decision.writes.iter().any(is_owed) {
+            return Err(Error::Conflict(vec!["content_item_id".to_owned()]).into());
+        }
+        for class in facts.select::<Class>(context.actor.account_id, "course_id", self.id)? {
+            let Some(before) = facts.document(Kind::Class, &class.meta.key)? else {
+                continue;
+            };
+            let mut after = (*before).clone();
+            if let Some(fields) = after.fields.as_object_mut() {
+                fields.insert("course_id".to_owned(), Value::Null);
+            }
+            decision.writes.push(Write {
+                action: Action::Edit,
+                before: Some(Arc::clone(&before)),
+                after,
+            });
+        }
+        Ok(decision)
+    }
+}

@@ -1,0 +1,19 @@
+//! The rules: pure, synchronous, without I/O, HTTP or SQL. A dialect turns wire into
+//! [`command::Command`]s; the pipeline decides and commits them.
+
+pub mod access;
+pub mod actor;
+pub mod change;
+pub mod command;
+pub mod error;
+pub mod facts;
+pub mod kind;
+pub mod patch;
+pub mod record;
+
+pub mod credential;
+pub mod learning;
+pub mod people;
+pub mod relation;
+pub mod sign_in;
+pub mod teaching;

@@ -1,0 +1,106 @@
+//! What a caller proves itself with: an API key, a signing pair, a client id and secret. The secret
+//! itself is never stored readable: a bearer key as its hash, a signing secret sealed.
+
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::actor::Dialect;
+use crate::domain::kind::Kind;
+use crate::domain::patch::Patch;
+use crate::domain::record::{ColumnType, KeyType, Record, Table};
+
+/// A credential.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Credential {
+    /// The language it is good for.
+    pub dialect: Dialect,
+    /// What it is for, in the operator's words.
+    #[serde(default)]
+    pub label: String,
+    /// The part that is shown: access key, API key or client id. None for plain bearer keys.
+    #[serde(default)]
+    pub public_id: Option<String>,
+    /// SHA-256 of the secret, hex; for bearer keys and client secrets.
+    #[serde(default)]
+    pub secret_hash: Option<String>,
+    /// The secret sealed under the master key; for signing secrets, which must be readable.
+    #[serde(default)]
+    pub secret_sealed: Option<String>,
+    /// The person it acts as.
+    #[serde(default)]
+    pub person_id: Option<i64>,
+    /// What it permits, in the dialect's own words: Ncloud policies, SOLAPI's role, native rights.
+    #[serde(default)]
+    pub policies: Vec<String>,
+    /// Addresses it may call from; empty for any.
+    #[serde(default)]
+    pub allowed_ips: Vec<String>,
+    /// When it ends.
+    #[serde(default)]
+    pub expires_at: Option<Timestamp>,
+    /// When it was revoked.
+    #[serde(default)]
+    pub revoked_at: Option<Timestamp>,
+}
+
+/// An edit of a credential.
+#[derive(Clone, Debug, Default)]
+pub struct CredentialEdit {
+    /// See [`Credential::label`].
+    pub label: Patch<String>,
+    /// See [`Credential::revoked_at`].
+    pub revoked_at: Patch<Timestamp>,
+}
+
+impl Credential {
+    /// A credential of `dialect` without secret or rights.
+    pub fn new(dialect: Dialect, label: impl Into<String>) -> Self {
+        Self {
+            dialect,
+            label: label.into(),
+            public_id: None,
+            secret_hash: None,
+            secret_sealed: None,
+            person_id: None,
+            policies: Vec::new(),
+            allowed_ips: Vec::new(),
+            expires_at: None,
+            revoked_at: None,
+        }
+    }
+
+    /// True when it may be used from `peer`.
+    pub fn allows(&self, peer: IpAddr) -> bool {
+        let peer = peer.to_canonical();
+        self.allowed_ips.is_empty()
+            || self.allowed_ips.iter().any(|address| address.parse() == Ok(peer))
+    }
+
+    /// True when it may be used at `at`.
+    pub fn is_live(&self, at: Timestamp) -> bool {
+        self.revoked_at.is_none() && self.expires_at.is_none_or(|end| at < end)
+    }
+}
+
+impl Record for Credential {
+    const KIND: Kind = Kind::Credential;
+    const TABLE: Table = Table {
+        name: "credential",
+        key: KeyType::Int,
+        columns: &[
+            ("public_id", ColumnType::Text),
+            ("secret_hash", ColumnType::Text),
+            ("person_id", ColumnType::Int),
+        ],
+        secrets: &["secret_hash", "secret_sealed"],
+    };
+    type Edit = CredentialEdit;
+
+    fn apply(&mut self, edit: &CredentialEdit) {
+        let CredentialEdit { label, revoked_at } = edit;
+        label.apply_required(&mut self.label);
+        revoked_at.apply(&mut self.revoked_at);
+    }
+}

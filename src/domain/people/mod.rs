@@ -1,0 +1,7 @@
+//! Accounts, the people in them, and how they are organised.
+
+pub mod account;
+pub mod credential;
+pub mod department;
+pub mod person;
+pub mod role;

@@ -1,0 +1,305 @@
+//! What every record is: identity, owner, version, times, and fields. A record type is a plain
+//! serde struct with a [`Table`]; the pipeline, the stores and history treat all types alike.
+
+use std::any::Any;
+use std::sync::{Arc, OnceLock};
+
+use jiff::Timestamp;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Map, Value};
+
+use super::access::Place;
+use super::command::Context;
+use super::error::{Error, FieldError};
+use super::facts::{Facts, Known, Sequence};
+use super::kind::Kind;
+
+/// A record's primary key: the id that its home dialect shows.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Key {
+    /// A positive integer from the kind's sequence.
+    Int(i64),
+    /// A UUID or vendor-shaped id.
+    Text(String),
+}
+
+impl std::fmt::Display for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Int(id) => id.fmt(f),
+            Self::Text(id) => id.fmt(f),
+        }
+    }
+}
+
+impl From<i64> for Key {
+    fn from(id: i64) -> Self {
+        Self::Int(id)
+    }
+}
+
+impl From<&str> for Key {
+    fn from(id: &str) -> Self {
+        Self::Text(id.to_owned())
+    }
+}
+
+impl Key {
+    /// The key that `text` spells; none where it cannot be one.
+    pub fn parse(key_type: KeyType, text: &str) -> Option<Self> {
+        match key_type {
+            KeyType::Int => text.parse().ok().filter(|id| *id > 0).map(Self::Int),
+            // No database keeps NUL in a text column.
+            KeyType::Text => (!text.contains('\0')).then(|| Self::from(text)),
+        }
+    }
+
+    /// The integer, where it is one.
+    pub const fn as_int(&self) -> Option<i64> {
+        match self {
+            Self::Int(id) => Some(*id),
+            Self::Text(_) => None,
+        }
+    }
+}
+
+/// Whether a table's key is an integer or text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyType {
+    /// [`Key::Int`].
+    Int,
+    /// [`Key::Text`].
+    Text,
+}
+
+/// How a field is stored when the database must know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ColumnType {
+    /// A whole number.
+    Int,
+    /// A string.
+    Text,
+    /// An RFC 3339 string in the record, microseconds since 1970 in the database.
+    Instant,
+}
+
+/// How a record type is stored: which fields are typed columns (ids, owners, states, dates that are
+/// filtered, counters); the rest travels in one JSON `body`.
+#[derive(Debug)]
+pub struct Table {
+    /// The table's name, also the kind's name in URLs and history.
+    pub name: &'static str,
+    /// The type of its `id`.
+    pub key: KeyType,
+    /// Fields with a column of their own.
+    pub columns: &'static [(&'static str, ColumnType)],
+    /// Fields that history must never show.
+    pub secrets: &'static [&'static str],
+}
+
+/// Everything about a record but its fields. None of it can be edited by a command.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Meta {
+    /// What it is.
+    pub kind: Kind,
+    /// Its id.
+    pub key: Key,
+    /// The account that owns it.
+    pub account_id: i64,
+    /// Counts accepted changes, from 1.
+    pub version: i64,
+    /// Its newest change.
+    pub change_id: i64,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When its newest change was accepted.
+    pub updated_at: Timestamp,
+    /// When it was deleted; the row stays, so that the deletion can be undone.
+    pub deleted_at: Option<Timestamp>,
+}
+
+/// A record of any type, with its fields as JSON.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Document {
+    /// Identity, owner, version and times.
+    pub meta: Meta,
+    /// The record's fields, a JSON object.
+    pub fields: Value,
+    typed: Typed,
+}
+
+/// The fields read as their type, once. A copy of a document starts without: its fields may change.
+#[derive(Default)]
+struct Typed(OnceLock<Arc<dyn Any + Send + Sync>>);
+
+impl Clone for Typed {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl PartialEq for Typed {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl std::fmt::Debug for Typed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("_")
+    }
+}
+
+impl Document {
+    /// A record of these fields.
+    pub fn new(meta: Meta, fields: Value) -> Self {
+        Self { meta, fields, typed: Typed::default() }
+    }
+
+    /// A record of these fields, which were made from `record`.
+    pub fn of<R: Record>(meta: Meta, fields: Value, record: R) -> Self {
+        let typed = Typed::default();
+        let _ = typed.0.set(Arc::new(record) as Arc<dyn Any + Send + Sync>);
+        Self { meta, fields, typed }
+    }
+
+    /// Reads the fields as their type.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when the stored fields are not of the type.
+    pub fn typed<R: Record>(&self) -> Result<Stored<R>, Error> {
+        let known = self.typed.0.get().and_then(|typed| Arc::clone(typed).downcast().ok());
+        let record = if let Some(record) = known {
+            record
+        } else {
+            let record = Arc::new(R::deserialize(&self.fields).map_err(|cause| {
+                Error::internal(format!("{} {}: {cause}", R::TABLE.name, self.meta.key))
+            })?);
+            let _ = self.typed.0.set(Arc::clone(&record) as Arc<dyn Any + Send + Sync>);
+            record
+        };
+        Ok(Stored { meta: self.meta.clone(), record })
+    }
+
+    /// The named field, null when there is none.
+    pub fn field(&self, name: &str) -> &Value {
+        self.fields.get(name).unwrap_or(&Value::Null)
+    }
+}
+
+/// A record of a known type as it stands in the database.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stored<R> {
+    /// Identity, owner, version and times.
+    pub meta: Meta,
+    /// Its fields.
+    pub record: Arc<R>,
+}
+
+impl<R> Stored<R> {
+    /// The integer id; 0 for a record with a text id.
+    pub fn id(&self) -> i64 {
+        self.meta.key.as_int().unwrap_or_default()
+    }
+}
+
+/// The fields that a command changes.
+#[derive(Clone, Debug, Default)]
+pub struct Changed(Vec<String>);
+
+impl Changed {
+    /// Names every field of a new record.
+    pub fn all(fields: &Value) -> Self {
+        Self(fields.as_object().map(|map| map.keys().cloned().collect()).unwrap_or_default())
+    }
+
+    /// Names the fields in which two records differ.
+    pub fn between(before: &Value, after: &Value) -> Self {
+        let empty = Map::new();
+        let before = before.as_object().unwrap_or(&empty);
+        let after = after.as_object().unwrap_or(&empty);
+        Self(
+            after
+                .iter()
+                .filter(|(name, value)| before.get(*name).unwrap_or(&Value::Null) != *value)
+                .map(|(name, _)| name.clone())
+                .collect(),
+        )
+    }
+
+    /// True when `field` changes.
+    pub fn has(&self, field: &str) -> bool {
+        self.0.iter().any(|name| name == field)
+    }
+
+    /// True when one of `fields` changes: when to check an invariant over them.
+    pub fn any(&self, fields: &[&str]) -> bool {
+        fields.iter().any(|field| self.has(field))
+    }
+
+    /// True when nothing changes.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The names.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
+    }
+}
+
+/// A record type. Its rules live in its own file; everything else is shared.
+pub trait Record: Serialize + DeserializeOwned + Clone + PartialEq + Send + Sync + 'static {
+    /// Which kind it is.
+    const KIND: Kind;
+    /// How it is stored.
+    const TABLE: Table;
+    /// A [`super::patch::Patch`] for every field that an edit may name.
+    type Edit: Send + Sync + 'static;
+
+    /// Puts the edit's values into the record, without judging them.
+    fn apply(&mut self, edit: &Self::Edit);
+
+    /// Derives what follows from a change: normal forms, counters, dropped secrets. `before` is
+    /// absent for a new record.
+    ///
+    /// # Errors
+    /// [`super::facts::Stop`] when a fact is missing or the change is refused.
+    fn settle(
+        &mut self,
+        _before: Option<&Self>,
+        _context: &mut Context<'_>,
+        _facts: &mut Facts,
+    ) -> Known<()> {
+        Ok(())
+    }
+
+    /// Where the record is, for scopes.
+    ///
+    /// # Errors
+    /// [`super::facts::Stop::Missing`] when a fact is missing.
+    fn place(&self, _meta: &Meta, _facts: &mut Facts) -> Known<Place> {
+        Ok(Place::Account)
+    }
+
+    /// Every rule that the record breaks, among those that `changed` touches.
+    ///
+    /// # Errors
+    /// [`super::facts::Stop::Missing`] when a fact is missing.
+    fn validate(
+        &self,
+        _meta: &Meta,
+        _changed: &Changed,
+        _facts: &mut Facts,
+    ) -> Known<Vec<FieldError>> {
+        Ok(Vec::new())
+    }
+
+    /// The id of a new record.
+    ///
+    /// # Errors
+    /// [`super::facts::Stop::Missing`] when the sequence has to be asked.
+    fn new_key(_context: &mut Context<'_>, facts: &mut Facts) -> Known<Key> {
+        facts.take(Sequence::Record(Self::KIND)).map(Key::Int)
+    }
+}

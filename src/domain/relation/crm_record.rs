@@ -1,0 +1,78 @@
+//! A row of an entity. Source of its fields: SOLAPI, "레코드 조회".
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::entity::Entity;
+use super::id::{self, Class};
+use crate::domain::command::Context;
+use crate::domain::error::FieldError;
+use crate::domain::facts::{Facts, Known};
+use crate::domain::kind::Kind;
+use crate::domain::patch::Patch;
+use crate::domain::record::{Changed, ColumnType, Key, KeyType, Meta, Record, Table};
+
+/// A row of an entity.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CrmRecord {
+    /// The entity it belongs to, fixed.
+    pub entity_id: String,
+    /// What people call it; its id stands in where it has none.
+    pub name: Option<String>,
+    /// Its values by property id.
+    pub data: Map<String, Value>,
+    /// Free words to find it by.
+    pub tags: Vec<String>,
+    /// The member in charge of it.
+    pub owner_id: Option<String>,
+    /// The member who made it.
+    pub created_by: Option<String>,
+    /// The member who last changed it.
+    pub updated_by: Option<String>,
+}
+
+/// An edit of a record.
+#[derive(Clone, Debug, Default)]
+pub struct CrmRecordEdit {
+    /// See [`CrmRecord::name`].
+    pub name: Patch<String>,
+    /// See [`CrmRecord::tags`].
+    pub tags: Patch<Vec<String>>,
+    /// See [`CrmRecord::owner_id`].
+    pub owner_id: Patch<String>,
+}
+
+impl Record for CrmRecord {
+    const KIND: Kind = Kind::CrmRecord;
+    const TABLE: Table = Table {
+        name: "crm_record",
+        key: KeyType::Text,
+        columns: &[("entity_id", ColumnType::Text)],
+        secrets: &[],
+    };
+    type Edit = CrmRecordEdit;
+
+    fn apply(&mut self, edit: &CrmRecordEdit) {
+        let CrmRecordEdit { name, tags, owner_id } = edit;
+        name.apply(&mut self.name);
+        tags.apply_or(&mut self.tags, Vec::new());
+        owner_id.apply(&mut self.owner_id);
+    }
+
+    fn validate(
+        &self,
+        meta: &Meta,
+        changed: &Changed,
+        facts: &mut Facts,
+    ) -> Known<Vec<FieldError>> {
+        if changed.has("entity_id") {
+            facts.get::<Entity>(meta.account_id, self.entity_id.as_str())?;
+        }
+        Ok(Vec::new())
+    }
+
+    fn new_key(context: &mut Context<'_>, _facts: &mut Facts) -> Known<Key> {
+        Ok(id::new_key(Class::Record, context))
+    }
+}

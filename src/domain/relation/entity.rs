@@ -1,0 +1,69 @@
+//! A customer-defined table. Source of its fields: SOLAPI, "엔터티 조회".
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::id::{self, Class};
+use crate::domain::command::Context;
+use crate::domain::facts::{Facts, Known};
+use crate::domain::kind::Kind;
+use crate::domain::patch::Patch;
+use crate::domain::record::{ColumnType, Key, KeyType, Record, Table};
+
+/// A customer-defined table.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Entity {
+    /// What people call it.
+    pub name: String,
+    /// Its name in addresses, unique in the account.
+    pub slug: String,
+    /// What it is for.
+    pub description: Option<String>,
+    /// Its properties in the order in which they are shown.
+    pub property_ids: Vec<String>,
+    /// How its records are shown: table, board or calendar.
+    pub view_settings: Map<String, Value>,
+    /// What is counted over its records.
+    pub insight_widgets: Vec<Value>,
+    /// Who may see its records, e.g. `PUBLIC`.
+    pub record_access: String,
+    /// The member in charge of it.
+    pub owner_id: Option<String>,
+    /// Its place among the entities, lowest first.
+    pub priority: i64,
+    /// The member who made it.
+    pub created_by: Option<String>,
+    /// The member who last changed it.
+    pub updated_by: Option<String>,
+}
+
+/// An edit of an entity.
+#[derive(Clone, Debug, Default)]
+pub struct EntityEdit {
+    /// See [`Entity::name`].
+    pub name: Patch<String>,
+    /// See [`Entity::description`].
+    pub description: Patch<String>,
+}
+
+impl Record for Entity {
+    const KIND: Kind = Kind::Entity;
+    const TABLE: Table = Table {
+        name: "entity",
+        key: KeyType::Text,
+        columns: &[("slug", ColumnType::Text)],
+        secrets: &[],
+    };
+    type Edit = EntityEdit;
+
+    fn apply(&mut self, edit: &EntityEdit) {
+        let EntityEdit { name, description } = edit;
+        name.apply_required(&mut self.name);
+        description.apply(&mut self.description);
+    }
+
+    fn new_key(context: &mut Context<'_>, _facts: &mut Facts) -> Known<Key> {
+        Ok(id::new_key(Class::Entity, context))
+    }
+}

@@ -1,0 +1,226 @@
+//! An edge between two CRM records, with what the customer notes on it. Source of its edit: SOLAPI,
+//! "관계 수정".
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::crm_record::CrmRecord;
+use super::id::{self, Class};
+use super::relationship_type::RelationshipType;
+use crate::domain::command::Context;
+use crate::domain::error::FieldError;
+use crate::domain::facts::{Facts, Known};
+use crate::domain::kind::Kind;
+use crate::domain::patch::Patch;
+use crate::domain::record::{Changed, ColumnType, Key, KeyType, Meta, Record, Table};
+
+/// The size of metadata at the most: bytes of its JSON without blanks.
+pub const METADATA_BYTES_MAX: usize = 64 * 1024;
+/// How deep objects and arrays may nest, the metadata object itself being the first level.
+pub const METADATA_LEVELS_MAX: usize = 32;
+
+/// A directed edge between two CRM records. There is no implicit edge back.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Relationship {
+    /// What kind of edge it is.
+    pub relationship_type_id: String,
+    /// The entity of the source record.
+    pub source_entity_id: String,
+    /// Where it begins.
+    pub source_record_id: String,
+    /// The entity of the target record.
+    pub target_entity_id: String,
+    /// Where it ends.
+    pub target_record_id: String,
+    /// What the customer notes on it.
+    pub metadata: Map<String, Value>,
+}
+
+/// An edit of a relationship. Type and ends are fixed.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RelationshipEdit {
+    /// Replaces [`Relationship::metadata`] as a whole.
+    pub metadata: Patch<Map<String, Value>>,
+}
+
+/// What is wrong with metadata, if anything is.
+pub fn check_metadata(metadata: &Map<String, Value>) -> Option<FieldError> {
+    let levels = 1 + metadata.values().map(levels).max().unwrap_or(0);
+    if levels > METADATA_LEVELS_MAX {
+        let detail = format!("metadata is nested deeper than {METADATA_LEVELS_MAX} levels");
+        return Some(FieldError::new("metadata", "too_deep", detail));
+    }
+    let bytes = serde_json::to_vec(metadata).map_or(usize::MAX, |json| json.len());
+    (bytes > METADATA_BYTES_MAX).then(|| {
+        let detail = format!("metadata is larger than {METADATA_BYTES_MAX} bytes of JSON");
+        FieldError::new("metadata", "too_large", detail)
+    })
+}
+
+fn levels(value: &Value) -> usize {
+    let inner = match value {
+        Value::Object(fields) => fields.values().map(levels).max(),
+        Value::Array(items) => items.iter().map(levels).max(),
+        _ => return 0,
+    };
+    1 + inner.unwrap_or(0)
+}
+
+impl Relationship {
+    fn swap_ends(&mut self) {
+        std::mem::swap(&mut self.source_entity_id, &mut self.target_entity_id);
+        std::mem::swap(&mut self.source_record_id, &mut self.target_record_id);
+    }
+
+    fn check_ends(&self, meta: &Meta, facts: &Facts) -> Known<Vec<FieldError>> {
+        let account_id = meta.account_id;
+        let mut errors = Vec::new();
+        let edge =
+            facts.get::<RelationshipType>(account_id, self.relationship_type_id.as_str())?.record;
+        if (&edge.source_entity_id, &edge.target_entity_id)
+            != (&self.source_entity_id, &self.target_entity_id)
+        {
+            let detail = "the relationship type does not join these entities";
+            errors.push(FieldError::new("source_entity_id", "wrong_entities", detail));
+        }
+        let source = facts.get::<CrmRecord>(account_id, self.source_record_id.as_str())?.record;
+        if source.entity_id != self.source_entity_id {
+            let detail = "the source record is of another entity";
+            errors.push(FieldError::new("source_record_id", "wrong_entity", detail));
+        }
+        let target = facts.get::<CrmRecord>(account_id, self.target_record_id.as_str())?.record;
+        if target.entity_id != self.target_entity_id {
+            let detail = "the target record is of another entity";
+            errors.push(FieldError::new("target_record_id", "wrong_entity", detail));
+        }
+        if self.source_record_id == self.target_record_id {
+            let detail = "a record cannot be related to itself";
+            errors.push(FieldError::new("target_record_id", "self_link", detail));
+        }
+        Ok(errors)
+    }
+}
+
+impl Record for Relationship {
+    const KIND: Kind = Kind::Relationship;
+    const TABLE: Table = Table {
+        name: "relationship",
+        key: KeyType::Text,
+        columns: &[
+            ("relationship_type_id", ColumnType::Text),
+            ("source_entity_id", ColumnType::Text),
+            ("source_record_id", ColumnType::Text),
+            ("target_entity_id", ColumnType::Text),
+            ("target_record_id", ColumnType::Text),
+        ],
+        secrets: &[],
+    };
+    type Edit = RelationshipEdit;
+
+    fn apply(&mut self, edit: &RelationshipEdit) {
+        let RelationshipEdit { metadata } = edit;
+        metadata.apply_or(&mut self.metadata, Map::new());
+    }
+
+    /// A new edge that is given against its type's direction is turned around.
+    fn settle(
+        &mut self,
+        before: Option<&Self>,
+        context: &mut Context<'_>,
+        facts: &mut Facts,
+    ) -> Known<()> {
+        if before.is_none() {
+            let type_id = self.relationship_type_id.as_str();
+            let edge = facts.get::<RelationshipType>(context.actor.account_id, type_id)?.record;
+            if self.source_entity_id != edge.source_entity_id
+                && self.source_entity_id == edge.target_entity_id
+                && self.target_entity_id == edge.source_entity_id
+            {
+                self.swap_ends();
+            }
+        }
+        Ok(())
+    }
+
+    fn validate(
+        &self,
+        meta: &Meta,
+        changed: &Changed,
+        facts: &mut Facts,
+    ) -> Known<Vec<FieldError>> {
+        let mut errors = Vec::new();
+        if changed.any(&[
+            "relationship_type_id",
+            "source_entity_id",
+            "source_record_id",
+            "target_entity_id",
+            "target_record_id",
+        ]) {
+            errors = self.check_ends(meta, facts)?;
+        }
+        if changed.has("metadata") {
+            errors.extend(check_metadata(&self.metadata));
+        }
+        Ok(errors)
+    }
+
+    fn new_key(context: &mut Context<'_>, _facts: &mut Facts) -> Known<Key> {
+        Ok(id::new_key(Class::Relationship, context))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn check(metadata: &Value) -> Option<&'static str> {
+        check_metadata(metadata.as_object().unwrap()).map(|error| error.code)
+    }
+
+    /// Metadata whose objects (or arrays) nest `levels` deep.
+    fn nested(levels: usize, wrap: fn(Value) -> Value) -> Value {
+        let mut value = json!(1);
+        for _ in 1..levels {
+            value = wrap(value);
+        }
+        json!({ "k": value })
+    }
+
+    #[test]
+    fn metadata_may_be_32_levels_deep_and_no_deeper() {
+        for wrap in [|inner| json!({ "k": inner }), |inner| json!([inner])] {
+            assert_eq!(check(&nested(32, wrap)), None);
+            assert_eq!(check(&nested(33, wrap)), Some("too_deep"));
+        }
+        assert_eq!(check(&json!({})), None);
+    }
+
+    #[test]
+    fn metadata_may_be_64_kib_of_json_and_no_larger() {
+        let sized = |bytes: usize| json!({ "k": "a".repeat(bytes - r#"{"k":""}"#.len()) });
+        assert_eq!(check(&sized(64 * 1024)), None);
+        assert_eq!(check(&sized(64 * 1024 + 1)), Some("too_large"));
+    }
+
+    #[test]
+    fn an_edit_replaces_metadata_whole_and_nothing_else() {
+        let map = |value: Value| value.as_object().unwrap().clone();
+        let before = Relationship {
+            source_record_id: "CRMRC1".to_owned(),
+            metadata: map(json!({"role": "primary", "isPrimary": true})),
+            ..Relationship::default()
+        };
+        for (patch, metadata) in [
+            (Patch::Value(map(json!({"role": "x"}))), json!({"role": "x"})),
+            (Patch::Absent, json!({"role": "primary", "isPrimary": true})),
+            (Patch::Null, json!({})),
+        ] {
+            let mut after = before.clone();
+            after.apply(&RelationshipEdit { metadata: patch });
+            assert_eq!(after, Relationship { metadata: map(metadata), ..before.clone() });
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! A kind of edge between the records of two entities. Source of its fields: SOLAPI, "관계 유형 생성".
+
+use serde::{Deserialize, Serialize};
+
+use super::entity::Entity;
+use super::id::{self, Class};
+use crate::domain::command::Context;
+use crate::domain::error::FieldError;
+use crate::domain::facts::{Facts, Known};
+use crate::domain::kind::Kind;
+use crate::domain::patch::Patch;
+use crate::domain::record::{Changed, ColumnType, Key, KeyType, Meta, Record, Table};
+
+/// A kind of edge. It has no cardinality: any record may have any number of its edges.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RelationshipType {
+    /// What people call it, unique among the types between the same two entities.
+    pub name: String,
+    /// The entity where its edges begin, fixed.
+    pub source_entity_id: String,
+    /// The entity where its edges end, fixed; may be the same.
+    pub target_entity_id: String,
+    /// A label of the source side, kept as given: the vendor's pages disagree on its meaning.
+    pub source_label: Option<String>,
+    /// A label of the target side, kept as given.
+    pub target_label: Option<String>,
+    /// What it is for.
+    pub description: Option<String>,
+}
+
+/// An edit of a relationship type. Its entities are fixed, or its edges would lead nowhere.
+#[derive(Clone, Debug, Default)]
+pub struct RelationshipTypeEdit {
+    /// See [`RelationshipType::name`].
+    pub name: Patch<String>,
+    /// See [`RelationshipType::source_label`].
+    pub source_label: Patch<String>,
+    /// See [`RelationshipType::target_label`].
+    pub target_label: Patch<String>,
+    /// See [`RelationshipType::description`].
+    pub description: Patch<String>,
+}
+
+impl Record for RelationshipType {
+    const KIND: Kind = Kind::RelationshipType;
+    const TABLE: Table = Table {
+        name: "relationship_type",
+        key: KeyType::Text,
+        columns: &[
+            ("name", ColumnType::Text),
+            ("source_entity_id", ColumnType::Text),
+            ("target_entity_id", ColumnType::Text),
+        ],
+        secrets: &[],
+    };
+    type Edit = RelationshipTypeEdit;
+
+    fn apply(&mut self, edit: &RelationshipTypeEdit) {
+        let RelationshipTypeEdit { name, source_label, target_label, description } = edit;
+        name.apply_required(&mut self.name);
+        source_label.apply(&mut self.source_label);
+        target_label.apply(&mut self.target_label);
+        description.apply(&mut self.description);
+    }
+
+    fn validate(
+        &self,
+        meta: &Meta,
+        changed: &Changed,
+        facts: &mut Facts,
+    ) -> Known<Vec<FieldError>> {
+        if changed.any(&["source_entity_id", "target_entity_id"]) {
+            facts.get::<Entity>(meta.account_id, self.source_entity_id.as_str())?;
+            facts.get::<Entity>(meta.account_id, self.target_entity_id.as_str())?;
+        }
+        Ok(Vec::new())
+    }
+
+    fn new_key(context: &mut Context<'_>, _facts: &mut Facts) -> Known<Key> {
+        Ok(id::new_key(Class::RelationshipType, context))
+    }
+}

@@ -1,0 +1,583 @@
+//! An OAuth 2.0 application (RFC 6749's client) of a tenant. Source of its edit: Ncloud Single
+//! Sign-On, "Application 수정", and the newer "Update application".
+
+use serde::{Deserialize, Serialize};
+use url::{Host, Url};
+
+use super::consent::{self, Language, Localised};
+use crate::domain::command::Context;
+use crate::domain::error::FieldError;
+use crate::domain::facts::{Facts, Known};
+use crate::domain::kind::Kind;
+use crate::domain::patch::Patch;
+use crate::domain::record::{Changed, ColumnType, Key, KeyType, Meta, Record, Table};
+
+/// How long an access token lives unless the application says otherwise, seconds.
+pub const ACCESS_TOKEN_VALIDITY_S: i64 = 43_200;
+/// How long a refresh token lives unless the application says otherwise, seconds.
+pub const REFRESH_TOKEN_VALIDITY_S: i64 = 2_592_000;
+/// The shortest and the longest life of an access token, seconds.
+const ACCESS_TOKEN_VALIDITY_RANGE_S: std::ops::RangeInclusive<i64> = 60..=2_592_000;
+/// The longest life of a refresh token, seconds.
+const REFRESH_TOKEN_VALIDITY_MAX_S: i64 = 31_536_000;
+const NAME_MAX: usize = 100;
+const DESCRIPTION_MAX: usize = 500;
+const URL_MAX: usize = 1000;
+const URIS_MAX: usize = 50;
+/// Schemes that run or show what they carry instead of leading to an application.
+const INLINE_SCHEMES: [&str; 3] = ["javascript", "data", "vbscript"];
+
+/// What kind of program it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ApplicationType {
+    /// A site.
+    #[default]
+    Web,
+    /// A program on a device.
+    App,
+}
+
+/// Whether the main account may sign in, where the tenant leaves that to the application.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum MainAccountLogin {
+    /// It may.
+    Allow,
+    /// It may not.
+    #[default]
+    Deny,
+}
+
+/// Whether it can keep a secret (RFC 6749 section 2.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AccessType {
+    /// It can.
+    #[default]
+    Confidential,
+    /// It cannot.
+    Public,
+}
+
+/// How it proves itself at the token endpoint (OIDC Core section 9).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClientAuthMethod {
+    /// Id and secret by HTTP Basic.
+    #[default]
+    ClientSecretBasic,
+    /// Id and secret in the form.
+    ClientSecretPost,
+    /// Id alone.
+    None,
+}
+
+/// A way to a token (RFC 6749 section 1.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GrantType {
+    /// Section 4.1.
+    AuthorizationCode,
+    /// Section 6.
+    RefreshToken,
+    /// Section 4.2.
+    Implicit,
+}
+
+/// What it may learn of a person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    /// Who the person is.
+    Profile,
+    /// The same, in an ID token.
+    Openid,
+    /// The person's groups.
+    Groups,
+    /// The person's e-mail.
+    Email,
+}
+
+/// An application.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Application {
+    /// The tenant that owns it.
+    pub tenant_id: String,
+    /// Unique within the tenant, case-sensitive.
+    pub name: String,
+    /// The OAuth client id, unique over all tenants; never the application's id.
+    pub client_id: String,
+    /// SHA-256 of the client secret, hex; none for a public application.
+    pub client_secret_hash: Option<String>,
+    /// See [`ApplicationType`].
+    pub application_type: ApplicationType,
+    /// Where people find it.
+    pub application_url: Option<String>,
+    /// What it is, in its owner's words.
+    pub description: Option<String>,
+    /// See [`MainAccountLogin`].
+    pub mbr_login_allow: MainAccountLogin,
+    /// Where an authorisation may be sent, compared byte for byte.
+    pub redirect_uris: Vec<String>,
+    /// Where a person may be sent after signing out, compared byte for byte.
+    pub post_logout_redirect_uris: Vec<String>,
+    /// See [`ClientAuthMethod`].
+    pub client_auth_method: ClientAuthMethod,
+    /// See [`AccessType`].
+    pub access_type: AccessType,
+    /// The ways to a token that it may go.
+    pub grant_types: Vec<GrantType>,
+    /// The most that it may ask for.
+    pub scopes: Vec<Scope>,
+    /// Life of an access token, seconds.
+    pub access_token_validity: i64,
+    /// Life of a refresh token, seconds.
+    pub refresh_token_validity: i64,
+    /// Consent page: who receives the data.
+    pub consent_application_name: Option<Localised>,
+    /// Consent page: the languages it can be read in.
+    pub consent_use_languages: Vec<Language>,
+    /// Consent page: the language for people who read none of the others.
+    pub consent_default_language: Option<Language>,
+    /// Consent page: what the data is used for.
+    pub consent_use_purpose_desc: Option<Localised>,
+    /// Consent page: how long it is used.
+    pub consent_use_period_desc: Option<Localised>,
+    /// Consent page: the data leaves the country.
+    pub consent_data_transfer_abroad: bool,
+    /// Consent page: the country it goes to. Kept, but not shown, when the data stays.
+    pub consent_data_transfer_country: Option<Localised>,
+    /// Consent page: who receives it there.
+    pub consent_data_recipients: Option<Localised>,
+    /// Consent page: how to reach them.
+    pub consent_data_recipients_contact: Option<Localised>,
+}
+
+impl Default for Application {
+    fn default() -> Self {
+        Self {
+            tenant_id: String::new(),
+            name: String::new(),
+            client_id: String::new(),
+            client_secret_hash: None,
+            application_type: ApplicationType::default(),
+            application_url: None,
+            description: None,
+            mbr_login_allow: MainAccountLogin::default(),
+            redirect_uris: Vec::new(),
+            post_logout_redirect_uris: Vec::new(),
+            client_auth_method: ClientAuthMethod::default(),
+            access_type: AccessType::default(),
+            grant_types: Vec::new(),
+            scopes: Vec::new(),
+            access_token_validity: ACCESS_TOKEN_VALIDITY_S,
+            refresh_token_validity: REFRESH_TOKEN_VALIDITY_S,
+            consent_application_name: None,
+            consent_use_languages: Vec::new(),
+            consent_default_language: None,
+            consent_use_purpose_desc: None,
+            consent_use_period_desc: None,
+            consent_data_transfer_abroad: false,
+            consent_data_transfer_country: None,
+            consent_data_recipients: None,
+            consent_data_recipients_contact: None,
+        }
+    }
+}
+
+/// An edit of an application; every field as in [`Application`]. Tenant and client id are fixed.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[expect(missing_docs, reason = "the fields are those of `Application`")]
+pub struct ApplicationEdit {
+    pub name: Patch<String>,
+    pub application_type: Patch<ApplicationType>,
+    pub application_url: Patch<String>,
+    pub description: Patch<String>,
+    pub mbr_login_allow: Patch<MainAccountLogin>,
+    pub redirect_uris: Patch<Vec<String>>,
+    pub post_logout_redirect_uris: Patch<Vec<String>>,
+    pub client_auth_method: Patch<ClientAuthMethod>,
+    pub access_type: Patch<AccessType>,
+    pub grant_types: Patch<Vec<GrantType>>,
+    pub scopes: Patch<Vec<Scope>>,
+    pub access_token_validity: Patch<i64>,
+    pub refresh_token_validity: Patch<i64>,
+    pub consent_application_name: Patch<Localised>,
+    pub consent_use_languages: Patch<Vec<Language>>,
+    pub consent_default_language: Patch<Language>,
+    pub consent_use_purpose_desc: Patch<Localised>,
+    pub consent_use_period_desc: Patch<Localised>,
+    pub consent_data_transfer_abroad: Patch<bool>,
+    pub consent_data_transfer_country: Patch<Localised>,
+    pub consent_data_recipients: Patch<Localised>,
+    pub consent_data_recipients_contact: Patch<Localised>,
+}
+
+impl Application {
+    /// The texts of the consent page, each with its field's name and whether it is about a transfer
+    /// abroad.
+    pub(super) fn consent_texts(&self) -> [(&'static str, Option<&Localised>, bool); 6] {
+        [
+            ("consent_application_name", self.consent_application_name.as_ref(), false),
+            ("consent_use_purpose_desc", self.consent_use_purpose_desc.as_ref(), false),
+            ("consent_use_period_desc", self.consent_use_period_desc.as_ref(), false),
+            ("consent_data_transfer_country", self.consent_data_transfer_country.as_ref(), true),
+            ("consent_data_recipients", self.consent_data_recipients.as_ref(), true),
+            (
+                "consent_data_recipients_contact",
+                self.consent_data_recipients_contact.as_ref(),
+                true,
+            ),
+        ]
+    }
+
+    fn validate_texts(&self, changed: &Changed, errors: &mut Vec<FieldError>) {
+        let mut refuse = |field, code, detail: &str| {
+            errors.push(FieldError::new(field, code, detail));
+        };
+        if changed.has("name") && !(1..=NAME_MAX).contains(&self.name.chars().count()) {
+            refuse("name", "length", "has 1 to 100 characters");
+        }
+        if changed.has("description")
+            && self.description.as_ref().is_some_and(|text| text.chars().count() > DESCRIPTION_MAX)
+        {
+            refuse("description", "length", "has at most 500 characters");
+        }
+        if changed.has("application_url") && !self.application_url.as_deref().is_none_or(is_site) {
+            refuse("application_url", "invalid", "is a web address of at most 1000 characters");
+        }
+        if changed.has("redirect_uris") {
+            let uris = &self.redirect_uris;
+            if uris.is_empty() || uris.len() > URIS_MAX || has_duplicates(uris) {
+                refuse("redirect_uris", "count", "has 1 to 50 addresses, each once");
+            }
+            if !uris.iter().all(|uri| absolute_uri(uri).is_some()) {
+                refuse("redirect_uris", "invalid", "are absolute addresses without a fragment");
+            }
+        }
+        if changed.has("post_logout_redirect_uris") {
+            let uris = &self.post_logout_redirect_uris;
+            if uris.len() > URIS_MAX || has_duplicates(uris) {
+                refuse("post_logout_redirect_uris", "count", "has at most 50 addresses, each once");
+            }
+            if !uris.iter().all(|uri| absolute_uri(uri).is_some_and(|url| is_safe_web(&url))) {
+                let detail =
+                    "are https addresses, or http ones of this machine, without a fragment";
+                refuse("post_logout_redirect_uris", "invalid", detail);
+            }
+        }
+    }
+
+    fn validate_oauth(&self, changed: &Changed, errors: &mut Vec<FieldError>) {
+        let mut refuse = |field, code, detail: &str| {
+            errors.push(FieldError::new(field, code, detail));
+        };
+        if changed.any(&["access_type", "client_auth_method"])
+            && (self.access_type == AccessType::Public)
+                != (self.client_auth_method == ClientAuthMethod::None)
+        {
+            let detail = "is none for a public application, and for no other";
+            refuse("client_auth_method", "not_for_access_type", detail);
+        }
+        if changed.has("grant_types") {
+            let has = |grant| self.grant_types.contains(&grant);
+            if has_duplicates(&self.grant_types) {
+                refuse("grant_types", "duplicate", "names each grant once");
+            }
+            if !has(GrantType::AuthorizationCode) && !has(GrantType::Implicit) {
+                let detail = "has authorization_code or implicit";
+                refuse("grant_types", "no_way_in", detail);
+            }
+            if has(GrantType::RefreshToken) && !has(GrantType::AuthorizationCode) {
+                let detail = "refresh_token needs authorization_code";
+                refuse("grant_types", "refresh_without_code", detail);
+            }
+        }
+        if changed.has("scopes") && has_duplicates(&self.scopes) {
+            refuse("scopes", "duplicate", "names each scope once");
+        }
+        if changed.has("access_token_validity")
+            && !ACCESS_TOKEN_VALIDITY_RANGE_S.contains(&self.access_token_validity)
+        {
+            refuse("access_token_validity", "range", "is 60 to 2592000 seconds");
+        }
+        if changed.has("refresh_token_validity")
+            && self.refresh_token_validity > REFRESH_TOKEN_VALIDITY_MAX_S
+        {
+            refuse("refresh_token_validity", "range", "is at most 31536000 seconds");
+        }
+        if changed.any(&["access_token_validity", "refresh_token_validity"])
+            && self.refresh_token_validity < self.access_token_validity
+        {
+            let detail = "is not below the access token's";
+            refuse("refresh_token_validity", "below_access", detail);
+        }
+    }
+}
+
+impl Record for Application {
+    const KIND: Kind = Kind::Application;
+    const TABLE: Table = Table {
+        name: "application",
+        key: KeyType::Text,
+        columns: &[
+            ("tenant_id", ColumnType::Text),
+            ("name", ColumnType::Text),
+            ("client_id", ColumnType::Text),
+        ],
+        secrets: &["client_secret_hash"],
+    };
+    type Edit = ApplicationEdit;
+
+    fn apply(&mut self, edit: &ApplicationEdit) {
+        edit.name.apply_required(&mut self.name);
+        edit.application_type.apply_required(&mut self.application_type);
+        edit.application_url.apply(&mut self.application_url);
+        edit.description.apply(&mut self.description);
+        edit.mbr_login_allow.apply_required(&mut self.mbr_login_allow);
+        edit.redirect_uris.apply_required(&mut self.redirect_uris);
+        edit.post_logout_redirect_uris.apply_or(&mut self.post_logout_redirect_uris, Vec::new());
+        edit.client_auth_method.apply_required(&mut self.client_auth_method);
+        edit.access_type.apply_required(&mut self.access_type);
+        edit.grant_types.apply_required(&mut self.grant_types);
+        edit.scopes.apply_required(&mut self.scopes);
+        edit.access_token_validity
+            .apply_or(&mut self.access_token_validity, ACCESS_TOKEN_VALIDITY_S);
+        edit.refresh_token_validity
+            .apply_or(&mut self.refresh_token_validity, REFRESH_TOKEN_VALIDITY_S);
+        edit.consent_application_name.apply(&mut self.consent_application_name);
+        edit.consent_use_languages.apply_required(&mut self.consent_use_languages);
+        edit.consent_default_language.apply(&mut self.consent_default_language);
+        edit.consent_use_purpose_desc.apply(&mut self.consent_use_purpose_desc);
+        edit.consent_use_period_desc.apply(&mut self.consent_use_period_desc);
+        edit.consent_data_transfer_abroad.apply_or(&mut self.consent_data_transfer_abroad, false);
+        edit.consent_data_transfer_country.apply(&mut self.consent_data_transfer_country);
+        edit.consent_data_recipients.apply(&mut self.consent_data_recipients);
+        edit.consent_data_recipients_contact.apply(&mut self.consent_data_recipients_contact);
+    }
+
+    fn settle(
+        &mut self,
+        before: Option<&Self>,
+        context: &mut Context<'_>,
+        _facts: &mut Facts,
+    ) -> Known<()> {
+        if self.client_id.is_empty() {
+            self.client_id = context.entropy.uuid();
+        }
+        match self.access_type {
+            AccessType::Public => self.client_secret_hash = None,
+            AccessType::Confidential
+                if self.client_secret_hash.is_none()
+                    && before.is_none_or(|before| before.access_type != self.access_type) =>
+            {
+                // Nobody is shown the secret before it is renewed, so it need not exist: any 256
+                // random bits are the hash of one that nobody can find.
+                let mut hash = [0; 32];
+                context.entropy.fill(&mut hash);
+                self.client_secret_hash = Some(hex::encode(hash));
+            }
+            AccessType::Confidential => {}
+        }
+        Ok(())
+    }
+
+    fn validate(
+        &self,
+        meta: &Meta,
+        changed: &Changed,
+        facts: &mut Facts,
+    ) -> Known<Vec<FieldError>> {
+        let mut errors = Vec::new();
+        self.validate_texts(changed, &mut errors);
+        self.validate_oauth(changed, &mut errors);
+        errors.extend(consent::validate(self, changed));
+        if changed.has("name") {
+            let siblings =
+                facts.select::<Self>(meta.account_id, "tenant_id", self.tenant_id.as_str())?;
+            if siblings
+                .iter()
+                .any(|other| other.meta.key != meta.key && other.record.name == self.name)
+            {
+                errors.push(FieldError::new("name", NAME_TAKEN, "is another application's name"));
+            }
+        }
+        Ok(errors)
+    }
+
+    fn new_key(context: &mut Context<'_>, _facts: &mut Facts) -> Known<Key> {
+        Ok(Key::Text(context.entropy.uuid()))
+    }
+}
+
+/// The code of the error on a name that another application of the tenant has.
+pub const NAME_TAKEN: &str = "taken";
+
+/// True when an item is there twice.
+pub(super) fn has_duplicates<T: PartialEq>(items: &[T]) -> bool {
+    items.iter().enumerate().any(|(index, item)| items.iter().take(index).any(|o| o == item))
+}
+
+/// The parts of a text that is an absolute URI (RFC 3986 section 4.3): it has a scheme, no fragment,
+/// and no character that would have to be encoded.
+fn absolute_uri(text: &str) -> Option<Url> {
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&byte);
+    let url = text.bytes().all(is_plain).then(|| Url::parse(text).ok())??;
+    let is_whole = match url.scheme() {
+        // The parser forgives missing slashes, an exact comparison later does not.
+        scheme @ ("http" | "https") => {
+            text.get(scheme.len()..).is_some_and(|rest| rest.starts_with("://"))
+        }
+        scheme => !INLINE_SCHEMES.contains(&scheme),
+    };
+    (is_whole && url.fragment().is_none()).then_some(url)
+}
+
+/// True for https, and for http that does not leave the machine.
+fn is_safe_web(url: &Url) -> bool {
+    match url.scheme() {
+        "https" => true,
+        "http" => match url.host() {
+            Some(Host::Domain(name)) => name == "localhost",
+            Some(Host::Ipv4(address)) => address.is_loopback(),
+            Some(Host::Ipv6(address)) => address.is_loopback(),
+            None => false,
+        },
+        _ => false,
+    }
+}
+
+/// True for the address of a site.
+fn is_site(text: &str) -> bool {
+    text.chars().count() <= URL_MAX
+        && !text.chars().any(|c| c.is_whitespace() || c.is_control())
+        && Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn redirect_addresses_are_absolute_and_have_no_fragment() {
+        for uri in [
+            "https://app.example.com/cb",
+            "https://app.example.com/cb?a=b&c=%20",
+            "http://127.0.0.1:9999/callback",
+            "http://[::1]/",
+            "com.example.app:/oauth2redirect",
+            "urn:ietf:wg:oauth:2.0:oob",
+        ] {
+            assert!(absolute_uri(uri).is_some(), "{uri:?}");
+        }
+        for uri in [
+            "",
+            "not a uri",
+            "/cb",
+            "//app.example.com/cb",
+            "app.example.com/cb",
+            "https:app.example.com/cb",
+            "https:/app.example.com/cb",
+            "https://",
+            "https://app.example.com/cb#",
+            "https://app.example.com/cb#x",
+            " https://app.example.com/cb",
+            "https://app.example.com/c b",
+            "https://app.example.com\\@evil.example/cb",
+            "https://앱.example.com/cb",
+            "https://app.example.com:99999/cb",
+            "javascript:alert(1)",
+            "data:text/html,x",
+        ] {
+            assert!(absolute_uri(uri).is_none(), "{uri:?}");
+        }
+    }
+
+    #[test]
+    fn after_signing_out_people_are_sent_over_tls_or_stay_on_their_machine() {
+        let is_safe = |uri| absolute_uri(uri).is_some_and(|url| is_safe_web(&url));
+        for uri in
+            ["https://a.example/", "http://localhost:3000/", "http://127.1.2.3/", "http://[::1]/"]
+        {
+            assert!(is_safe(uri), "{uri:?}");
+        }
+        for uri in
+            ["http://a.example/", "http://localhost.example/", "http://10.0.0.1/", "myapp:/x"]
+        {
+            assert!(!is_safe(uri), "{uri:?}");
+        }
+    }
+
+    #[test]
+    fn a_site_is_on_the_web() {
+        for text in ["https://app.example.com", "http://앱.example.com/#/home"] {
+            assert!(is_site(text), "{text:?}");
+        }
+        let long = format!("https://a.example/{}", "x".repeat(URL_MAX));
+        for text in ["", "app.example.com", "ftp://a.example", "https://a b", "javascript:x", &long]
+        {
+            assert!(!is_site(text), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_rule_is_asked_when_an_edit_touches_one_of_its_fields() {
+        // As an older release may have kept it: every rule is broken.
+        let broken = Application {
+            client_auth_method: ClientAuthMethod::None,
+            grant_types: vec![GrantType::RefreshToken],
+            access_token_validity: 900,
+            refresh_token_validity: 60,
+            consent_data_transfer_abroad: true,
+            ..Application::default()
+        };
+        let errors_after = |edit: &ApplicationEdit| {
+            let mut edited = broken.clone();
+            edited.apply(edit);
+            let fields = |record| serde_json::to_value(record).unwrap();
+            let changed = Changed::between(&fields(&broken), &fields(&edited));
+            assert!(!changed.is_empty());
+            let mut errors = Vec::new();
+            edited.validate_texts(&changed, &mut errors);
+            edited.validate_oauth(&changed, &mut errors);
+            errors.extend(consent::validate(&edited, &changed));
+            errors.into_iter().map(|error| (error.field, error.code)).collect::<Vec<_>>()
+        };
+        let unrelated = ApplicationEdit {
+            description: Patch::Value("x".to_owned()),
+            scopes: Patch::Value(vec![Scope::Openid]),
+            mbr_login_allow: Patch::Value(MainAccountLogin::Allow),
+            ..ApplicationEdit::default()
+        };
+        assert_eq!(errors_after(&unrelated), []);
+        let method = ApplicationEdit {
+            access_type: Patch::Value(AccessType::Public),
+            ..ApplicationEdit::default()
+        };
+        assert_eq!(errors_after(&method), [], "mends what was broken");
+        let several = ApplicationEdit {
+            access_token_validity: Patch::Value(120),
+            consent_default_language: Patch::Value(Language::Ko),
+            consent_data_recipients: Patch::Value(Localised::default()),
+            ..ApplicationEdit::default()
+        };
+        assert_eq!(
+            errors_after(&several),
+            [
+                ("refresh_token_validity", "below_access"),
+                ("consent_use_languages", "invalid"),
+                ("consent_default_language", "not_in_use"),
+            ]
+        );
+    }
+
+    #[test]
+    fn duplicates_are_found_anywhere() {
+        assert!(!has_duplicates::<i32>(&[]));
+        assert!(!has_duplicates(&[1, 2, 3]));
+        assert!(has_duplicates(&[1, 2, 1]));
+        assert!(has_duplicates(&[1, 2, 2]));
+    }
+}

@@ -1,0 +1,356 @@
+//! A class (강의) that a partner teaches. Source of its edit: the partner API, "강의 수정".
+
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZoneDatabase;
+use serde::{Deserialize, Serialize};
+
+use super::model::Model;
+use crate::domain::access::Place;
+use crate::domain::command::Context;
+use crate::domain::error::FieldError;
+use crate::domain::facts::{Facts, Known};
+use crate::domain::kind::Kind;
+use crate::domain::learning::course::Course;
+use crate::domain::patch::Patch;
+use crate::domain::record::{Changed, ColumnType, KeyType, Meta, Record, Table};
+
+/// More people are in no class: the largest 32-bit number.
+const CAPACITY_MAX: i64 = 2_147_483_647;
+/// A longer meeting address is refused, characters.
+const URL_MAX: usize = 2048;
+/// The detail of an `unknown_model` error begins so; the ids follow, ascending, with commas.
+pub const UNKNOWN_MODELS: &str = "not in the catalogue: ";
+
+/// The zones that come with the program: the same on every machine.
+static ZONES: LazyLock<TimeZoneDatabase> = LazyLock::new(TimeZoneDatabase::bundled);
+
+/// Where a class is in its life. Set by hand, in any direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClassStatus {
+    /// Not begun.
+    #[default]
+    Planned,
+    /// Running.
+    Active,
+    /// Over.
+    Ended,
+}
+
+/// A class.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Class {
+    /// Who teaches it.
+    pub partner_id: i64,
+    /// The course it belongs to.
+    pub course_id: Option<i64>,
+    /// What people call it.
+    pub name: String,
+    /// Where it is in its life.
+    pub status: ClassStatus,
+    /// What it is about.
+    pub description: Option<String>,
+    /// When it starts.
+    pub start_at: Option<Timestamp>,
+    /// When it ends.
+    pub end_at: Option<Timestamp>,
+    /// How many may be in it; without limit, if absent.
+    pub capacity: Option<i64>,
+    /// IANA name, for display.
+    pub timezone: String,
+    /// The place.
+    pub location: Option<String>,
+    /// The meeting's address.
+    pub online_url: Option<String>,
+    /// Only by invitation.
+    pub invite_only: bool,
+    /// The model that students get first.
+    pub primary_model_id: Option<i64>,
+    /// The models that students may use.
+    pub allowed_model_ids: Vec<i64>,
+}
+
+/// An edit of a class. The partner is fixed.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ClassEdit {
+    /// See [`Class::name`].
+    pub name: Patch<String>,
+    /// See [`Class::status`].
+    pub status: Patch<ClassStatus>,
+    /// See [`Class::description`].
+    pub description: Patch<String>,
+    /// See [`Class::start_at`].
+    pub start_at: Patch<Timestamp>,
+    /// See [`Class::end_at`].
+    pub end_at: Patch<Timestamp>,
+    /// See [`Class::capacity`].
+    pub capacity: Patch<i64>,
+    /// See [`Class::timezone`].
+    pub timezone: Patch<String>,
+    /// See [`Class::location`].
+    pub location: Patch<String>,
+    /// See [`Class::online_url`].
+    pub online_url: Patch<String>,
+    /// See [`Class::invite_only`].
+    pub invite_only: Patch<bool>,
+    /// See [`Class::course_id`].
+    pub course_id: Patch<i64>,
+    /// See [`Class::primary_model_id`].
+    pub primary_model_id: Patch<i64>,
+    /// See [`Class::allowed_model_ids`].
+    pub allowed_model_ids: Patch<Vec<i64>>,
+}
+
+impl Record for Class {
+    const KIND: Kind = Kind::Class;
+    const TABLE: Table = Table {
+        name: "class",
+        key: KeyType::Int,
+        columns: &[
+            ("partner_id", ColumnType::Int),
+            ("course_id", ColumnType::Int),
+            ("primary_model_id", ColumnType::Int),
+        ],
+        secrets: &[],
+    };
+    type Edit = ClassEdit;
+
+    fn apply(&mut self, edit: &ClassEdit) {
+        let ClassEdit {
+            name,
+            status,
+            description,
+            start_at,
+            end_at,
+            capacity,
+            timezone,
+            location,
+            online_url,
+            invite_only,
+            course_id,
+            primary_model_id,
+            allowed_model_ids,
+        } = edit;
+        name.apply_or(&mut self.name, String::new());
+        status.apply_or(&mut self.status, ClassStatus::Planned);
+        description.apply(&mut self.description);
+        start_at.apply(&mut self.start_at);
+        end_at.apply(&mut self.end_at);
+        capacity.apply(&mut self.capacity);
+        timezone.apply_or(&mut self.timezone, "UTC".to_owned());
+        location.apply(&mut self.location);
+        online_url.apply(&mut self.online_url);
+        invite_only.apply_or(&mut self.invite_only, false);
+        course_id.apply(&mut self.course_id);
+        primary_model_id.apply(&mut self.primary_model_id);
+        allowed_model_ids.apply_or(&mut self.allowed_model_ids, Vec::new());
+        // Clearing the list means no model at all; a primary one would come back into it.
+        if *allowed_model_ids == Patch::Null && primary_model_id.value().is_none() {
+            self.primary_model_id = None;
+        }
+    }
+
+    fn settle(
+        &mut self,
+        before: Option<&Self>,
+        _context: &mut Context<'_>,
+        _facts: &mut Facts,
+    ) -> Known<()> {
+        if before.is_none_or(|before| {
+            before.primary_model_id != self.primary_model_id
+                || before.allowed_model_ids != self.allowed_model_ids
+        }) {
+            self.settle_models();
+        }
+        Ok(())
+    }
+
+    fn place(&self, _meta: &Meta, _facts: &mut Facts) -> Known<Place> {
+        Ok(Place::Partner(self.partner_id))
+    }
+
+    fn validate(
+        &self,
+        meta: &Meta,
+        changed: &Changed,
+        facts: &mut Facts,
+    ) -> Known<Vec<FieldError>> {
+        let mut errors = Vec::new();
+        let mut refuse = |field, code, detail: &str| {
+            errors.push(FieldError::new(field, code, detail));
+        };
+        for (field, text) in [
+            ("name", Some(&self.name)),
+            ("description", self.description.as_ref()),
+            ("location", self.location.as_ref()),
+        ] {
+            if changed.has(field) && text.is_some_and(|text| text.contains('\0')) {
+                refuse(field, "nul", "must not contain NUL");
+            }
+        }
+        if changed.has("name") && self.name.trim().is_empty() {
+            refuse("name", "name_required", "must not be blank");
+        }
+        if changed.has("timezone") && !is_zone(&self.timezone) {
+            refuse("timezone", "invalid_timezone", "must be the IANA name of a time zone");
+        }
+        if changed.has("online_url") && !self.online_url.as_deref().is_none_or(is_meeting_url) {
+            refuse(
+                "online_url",
+                "invalid_online_url",
+                "must be empty or an http or https address of at most 2048 characters",
+            );
+        }
+        if changed.any(&["start_at", "end_at"])
+            && let (Some(start), Some(end)) = (self.start_at, self.end_at)
+            && end <= start
+        {
+            refuse("end_at", "end_at_not_after_start_at", "end_at is not after start_at");
+        }
+        if changed.has("capacity")
+            && self.capacity.is_some_and(|capacity| !(0..=CAPACITY_MAX).contains(&capacity))
+        {
+            refuse("capacity", "capacity_out_of_range", "must be 0 to 2147483647");
+        }
+        if changed.has("course_id")
+            && let Some(id) = self.course_id
+            && facts
+                .find::<Course>(meta.account_id, id)?
+                .is_none_or(|course| course.record.course_key.is_none())
+        {
+            refuse("course_id", "course_not_found", "no such course");
+        }
+        if changed.any(&["primary_model_id", "allowed_model_ids"])
+            && !self.allowed_model_ids.is_empty()
+        {
+            let known = facts.select::<Model>(meta.account_id, "account_id", meta.account_id)?;
+            let known: HashSet<i64> = known.iter().map(crate::domain::record::Stored::id).collect();
+            let mut unknown: Vec<i64> =
+                self.allowed_model_ids.iter().filter(|id| !known.contains(id)).copied().collect();
+            unknown.sort_unstable();
+            if !unknown.is_empty() {
+                let ids: Vec<_> = unknown.iter().map(ToString::to_string).collect();
+                let detail = format!("{UNKNOWN_MODELS}{}", ids.join(", "));
+                refuse("allowed_model_ids", "unknown_model", &detail);
+            }
+        }
+        Ok(errors)
+    }
+}
+
+impl Class {
+    /// Brings the models into their normal form: the list holds each model once and the primary one
+    /// too, at its end if it was not there; without a primary one, the first of the list is it.
+    fn settle_models(&mut self) {
+        let mut seen = HashSet::new();
+        self.allowed_model_ids.retain(|id| seen.insert(*id));
+        match self.primary_model_id {
+            None => self.primary_model_id = self.allowed_model_ids.first().copied(),
+            Some(primary) if !seen.contains(&primary) => self.allowed_model_ids.push(primary),
+            Some(_) => {}
+        }
+    }
+}
+
+/// True for a name or link of the IANA database, letter by letter.
+fn is_zone(name: &str) -> bool {
+    ZONES.get(name).is_ok_and(|zone| zone.iana_name() == Some(name))
+}
+
+/// True for nothing and for an absolute web address, as it stands.
+fn is_meeting_url(text: &str) -> bool {
+    // The parser mends what people type; an address is taken only if there is nothing to mend.
+    let has_host = ["http://", "https://"].iter().any(|scheme| {
+        let (start, host) = text.split_at_checked(scheme.len()).unwrap_or_default();
+        start.eq_ignore_ascii_case(scheme) && !host.starts_with(['/', '\\'])
+    });
+    text.is_empty()
+        || (has_host
+            && text.chars().count() <= URL_MAX
+            && !text.chars().any(|c| c.is_whitespace() || c.is_control())
+            && url::Url::parse(text).is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn settled(primary: Option<i64>, allowed: &[i64]) -> (Option<i64>, Vec<i64>) {
+        let mut class = Class {
+            primary_model_id: primary,
+            allowed_model_ids: allowed.to_vec(),
+            ..Class::default()
+        };
+        class.settle_models();
+        (class.primary_model_id, class.allowed_model_ids)
+    }
+
+    #[test]
+    fn models_settle() {
+        for (primary, allowed, expected) in [
+            (None, &[][..], (None, vec![])),
+            (None, &[2, 3], (Some(2), vec![2, 3])),
+            (Some(1), &[], (Some(1), vec![1])),
+            (Some(1), &[2, 3], (Some(1), vec![2, 3, 1])),
+            (Some(3), &[1, 2], (Some(3), vec![1, 2, 3])),
+            (Some(2), &[1, 2], (Some(2), vec![1, 2])),
+            (None, &[2, 2, 3, 1, 3], (Some(2), vec![2, 3, 1])),
+        ] {
+            assert_eq!(settled(primary, allowed), expected);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn settled_models_stay(primary: Option<i64>, allowed: Vec<i64>) {
+            let (primary, allowed) = settled(primary, &allowed);
+            prop_assert!(primary.is_none_or(|primary| allowed.contains(&primary)));
+            prop_assert_eq!(settled(primary, &allowed), (primary, allowed));
+        }
+    }
+
+    #[test]
+    fn zones() {
+        for name in ["UTC", "Asia/Seoul", "America/Argentina/Buenos_Aires", "Asia/Calcutta"] {
+            assert!(is_zone(name), "{name}");
+        }
+        for name in
+            ["", "Mars/X", "asia/seoul", "utc", " UTC", "+09:00", "../UTC", "Asia/", "UTC\0"]
+        {
+            assert!(!is_zone(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn meeting_urls() {
+        for url in
+            ["", "https://meet.example.com/ai?x=1#y", "HTTP://한국.example/방", "http://[::1]:80"]
+        {
+            assert!(is_meeting_url(url), "{url}");
+        }
+        let long = format!("https://example.com/{}", "a".repeat(URL_MAX));
+        for url in [
+            " ",
+            "not a url",
+            "example.com",
+            "//example.com",
+            "https://",
+            "https:example.com",
+            "http:///path",
+            "ftp://example.com",
+            "javascript:alert(1)",
+            " https://example.com",
+            "https://example.com/a b",
+            "https://example.com/\n",
+            "https://example.com\0",
+            &long,
+        ] {
+            assert!(!is_meeting_url(url), "{url}");
+        }
+    }
+}

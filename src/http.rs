@@ -1,0 +1,290 @@
+//! The HTTP server: connections, limits, request ids, and the way from a path to a dialect. Bodies
+//! are read here, whole and bounded, so that no dialect can forget to.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodFilter, get, on};
+use axum::{Json, Router};
+use futures_util::FutureExt as _;
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use jiff::Timestamp;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tower::ServiceExt as _;
+
+use crate::app::{App, OsEntropy};
+use crate::dialect::{Answer, Call, Malformed, WIRES, Wire};
+use crate::domain::command::Entropy as _;
+
+/// A body's length at the most, bytes.
+pub const BODY_MAX: usize = 1024 * 1024;
+/// How long requests in flight may take after the server was told to stop.
+const STOP_WITHIN: Duration = Duration::from_secs(10);
+/// Connections at the same time; more wait in the listener's queue.
+const CONNECTIONS_MAX: usize = 4096;
+/// A request id's length at the most.
+const REQUEST_ID_MAX: usize = 128;
+
+/// How patient the server is.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// How long a client may take to send its head, and a connection may rest between requests.
+    pub head_within: Duration,
+    /// How long a client may take to send its body.
+    pub body_within: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { head_within: Duration::from_secs(15), body_within: Duration::from_secs(20) }
+    }
+}
+
+static METRICS: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
+
+/// What is known of a request before it is read.
+#[derive(Clone, Debug)]
+pub struct Arrival {
+    /// Who is at the other end of the connection.
+    pub peer: IpAddr,
+    /// The request's id.
+    pub request_id: String,
+    /// When it came.
+    pub at: Timestamp,
+}
+
+impl Default for Arrival {
+    fn default() -> Self {
+        Self {
+            peer: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            request_id: String::new(),
+            at: Timestamp::UNIX_EPOCH,
+        }
+    }
+}
+
+/// Everything that the server serves.
+pub fn router(app: App) -> Router {
+    let mut router = Router::new();
+    for route in WIRES.iter().flat_map(|wire| wire.routes) {
+        let handler = route.handler;
+        let filter = MethodFilter::try_from(route.method.clone()).unwrap_or(MethodFilter::GET);
+        router = router.route(route.path, on(filter, move |call: Call| handler(call)));
+    }
+    let documents = WIRES.iter().map(|wire| format!("/openapi/{}.json", wire.dialect.name()));
+    let docs = utoipa_swagger_ui::Config::new(documents.collect::<Vec<_>>());
+    for wire in WIRES {
+        let document = wire.openapi;
+        router = router.route(
+            &format!("/openapi/{}.json", wire.dialect.name()),
+            get(async move || {
+                Answer::with_type(200, "application/json", document.as_bytes().to_vec())
+            }),
+        );
+    }
+    router
+        .route("/healthz", get(async || Json(json!({"status": "ok"}))))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics_text))
+        .fallback(async |request: Request| malformed(&request, Malformed::UnknownPath))
+        .method_not_allowed_fallback(async |request: Request| {
+            malformed(&request, Malformed::UnknownMethod)
+        })
+        .with_state(app)
+        .merge(utoipa_swagger_ui::SwaggerUi::new("/docs").config(docs))
+}
+
+fn malformed(request: &Request, fault: Malformed) -> Answer {
+    (Wire::of(request.uri().path()).malformed)(fault, request.headers())
+}
+
+async fn ready(State(app): State<App>) -> Response {
+    if app.store.is_ready().await && !app.pipeline.is_closed() {
+        Json(json!({"status": "ready"})).into_response()
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"status": "unavailable"}))).into_response()
+    }
+}
+
+async fn metrics_text() -> Response {
+    match metrics_handle() {
+        Some(handle) => Answer::with_type(
+            200,
+            "text/plain; version=0.0.4; charset=utf-8",
+            handle.render().into_bytes(),
+        )
+        .into_response(),
+        None => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
+fn metrics_handle() -> Option<&'static PrometheusHandle> {
+    METRICS
+        .get_or_init(|| {
+            let buckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+            PrometheusBuilder::new().set_buckets(&buckets).ok()?.install_recorder().ok()
+        })
+        .as_ref()
+}
+
+/// Serves until `stop` resolves, then finishes what is in flight.
+///
+/// # Errors
+/// None of a connection's; only those of the listener's address.
+pub async fn serve(
+    listener: TcpListener,
+    app: App,
+    patience: Patience,
+    stop: impl Future<Output = ()>,
+) -> std::io::Result<()> {
+    metrics_handle();
+    let router = router(app.clone());
+    let graceful = GracefulShutdown::new();
+    let seats = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut stop = std::pin::pin!(stop);
+    loop {
+        let seat = Arc::clone(&seats).acquire_owned();
+        let (seat, stream, peer) = tokio::select! {
+            () = &mut stop => break,
+            (seat, accepted) = async { (seat.await, listener.accept().await) } => match accepted {
+                Ok((stream, peer)) => (seat, stream, peer),
+                Err(cause) => {
+                    // Mostly no file descriptor left: others have to go first.
+                    tracing::warn!(error.cause = %cause, "cannot accept a connection");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    continue;
+                }
+            },
+        };
+        let _ = stream.set_nodelay(true);
+        let (app, router) = (app.clone(), router.clone());
+        let service = hyper::service::service_fn(move |request| {
+            let (app, router) = (app.clone(), router.clone());
+            async move {
+                let response = answer(&app, router, peer, patience, request).await;
+                Ok::<_, std::convert::Infallible>(response)
+            }
+        });
+        let connection = hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(patience.head_within)
+            .serve_connection(TokioIo::new(stream), service);
+        let connection = graceful.watch(connection);
+        tokio::spawn(async move {
+            // What goes wrong on a connection is the client's affair and already answered.
+            let _ = connection.await;
+            drop(seat);
+        });
+    }
+    drop(listener);
+    if tokio::time::timeout(STOP_WITHIN, graceful.shutdown()).await.is_err() {
+        tracing::warn!("requests were still in flight after {STOP_WITHIN:?}");
+    }
+    Ok(())
+}
+
+async fn answer(
+    app: &App,
+    router: Router,
+    peer: SocketAddr,
+    patience: Patience,
+    request: hyper::Request<Incoming>,
+) -> Response {
+    let begun = Instant::now();
+    let arrival =
+        Arrival { peer: peer.ip(), request_id: request_id(request.headers()), at: app.clock.now() };
+    let wire = Wire::of(request.uri().path());
+    let method = request.method().clone();
+    let served =
+        AssertUnwindSafe(serve_one(router, wire, &arrival, patience, request)).catch_unwind();
+    let mut response = served.await.unwrap_or_else(|_| {
+        tracing::error!(request_id = %arrival.request_id, "a request panicked");
+        (wire.malformed)(Malformed::Failed, &HeaderMap::new()).into_response()
+    });
+    if let Ok(id) = HeaderValue::try_from(&arrival.request_id) {
+        response.headers_mut().insert("x-request-id", id);
+    }
+    record(wire, &method, response.status(), begun.elapsed());
+    response
+}
+
+async fn serve_one(
+    router: Router,
+    wire: &Wire,
+    arrival: &Arrival,
+    patience: Patience,
+    request: hyper::Request<Incoming>,
+) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let body = match collect(&parts.headers, body, patience.body_within).await {
+        Ok(body) => body,
+        Err(fault) => {
+            let mut response = (wire.malformed)(fault, &parts.headers).into_response();
+            // The rest of the body stands between this request and the next.
+            response.headers_mut().insert("connection", HeaderValue::from_static("close"));
+            return response;
+        }
+    };
+    parts.extensions.insert(arrival.clone());
+    match router.oneshot(Request::from_parts(parts, body)).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    }
+}
+
+async fn collect(headers: &HeaderMap, body: Incoming, within: Duration) -> Result<Body, Malformed> {
+    let declared = headers
+        .get("content-length")
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.parse::<u64>().ok());
+    if declared.is_some_and(|length| length > BODY_MAX as u64) {
+        return Err(Malformed::TooLarge);
+    }
+    if hyper::body::Body::is_end_stream(&body) {
+        return Ok(Body::empty());
+    }
+    match tokio::time::timeout(within, Limited::new(body, BODY_MAX).collect()).await {
+        Ok(Ok(collected)) => Ok(Body::from(collected.to_bytes())),
+        Ok(Err(cause)) if cause.is::<LengthLimitError>() => Err(Malformed::TooLarge),
+        Ok(Err(_)) | Err(_) => Err(Malformed::Incomplete),
+    }
+}
+
+/// The caller's id for the request where it is a plain word, else a new one.
+fn request_id(headers: &HeaderMap) -> String {
+    headers
+        .get("x-request-id")
+        .and_then(|value| value.to_str().ok())
+        .filter(|id| (1..=REQUEST_ID_MAX).contains(&id.len()))
+        .filter(|id| id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b)))
+        .map_or_else(|| OsEntropy.uuid(), str::to_owned)
+}
+
+fn record(wire: &Wire, method: &Method, status: StatusCode, took: Duration) {
+    let dialect = wire.dialect.name();
+    metrics::counter!("haksa_requests_total", "dialect" => dialect, "status" => status_class(status))
+        .increment(1);
+    metrics::histogram!("haksa_request_seconds", "dialect" => dialect).record(took.as_secs_f64());
+    tracing::debug!(dialect, %method, status = status.as_u16(), ?took, "request");
+}
+
+fn status_class(status: StatusCode) -> &'static str {
+    match status.as_u16() / 100 {
+        2 => "2xx",
+        3 => "3xx",
+        4 => "4xx",
+        _ => "5xx",
+    }
+}

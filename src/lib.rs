@@ -1,0 +1,13 @@
+//! Haksa (학사): one self-hosted server that speaks five documented APIs over one domain, one
+//! database, one permission model and one history.
+
+pub mod app;
+pub mod cli;
+pub mod config;
+pub mod demo;
+pub mod dialect;
+pub mod domain;
+pub mod http;
+pub mod pipeline;
+pub mod store;
+pub mod vault;

@@ -1,0 +1,566 @@
+//! Every statement that works on records and history, for both backends. The common subset: `$1`
+//! parameters, whole numbers and text only, instants as microseconds.
+
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
+use serde::ser::{Serialize, SerializeMap as _, Serializer};
+use serde_json::{Map, Value};
+
+use crate::domain::change::{Action, Change};
+use crate::domain::error::Error;
+use crate::domain::facts::{StoredAnswer, Token};
+use crate::domain::kind::Kind;
+use crate::domain::record::{ColumnType, Document, Key, KeyType, Meta, Table};
+
+/// A value on its way to or from the database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Sql {
+    /// SQL NULL.
+    Null,
+    /// BIGINT.
+    Int(i64),
+    /// TEXT.
+    Text(String),
+}
+
+/// The columns that every record table begins with.
+const SYSTEM: &str = "id, account_id, version, change_id, created_at, updated_at, deleted_at";
+/// How many those are.
+const SYSTEM_COUNT: usize = 7;
+
+/// The text of every statement on one kind's table.
+#[derive(Debug)]
+pub(super) struct Statements {
+    /// One row by `$1`.
+    pub find: String,
+    /// A new row: all columns.
+    pub insert: String,
+    /// All columns of the row with id `$1`; the last parameter is the version it must still have.
+    pub update: String,
+    /// The same, but of a record's own fields only the body. SQLite would rewrite the index entries
+    /// of every column that is named, changed or not.
+    pub update_body: String,
+}
+
+/// All columns of a kind, in the order of [`encode`].
+pub(super) fn columns(table: &Table) -> String {
+    let mut text = SYSTEM.to_owned();
+    for (name, _) in table.columns {
+        let _ = write!(text, ", {name}");
+    }
+    text.push_str(", body");
+    text
+}
+
+/// How many columns those are.
+pub(super) const fn column_count(table: &Table) -> usize {
+    SYSTEM_COUNT + table.columns.len() + 1
+}
+
+impl Statements {
+    /// Writes the statements for a kind.
+    pub(super) fn new(kind: Kind) -> Self {
+        let table = kind.table();
+        let all = columns(table);
+        let names: Vec<&str> = all.split(", ").collect();
+        let marks: Vec<String> = (1..=names.len()).map(|n| format!("${n}")).collect();
+        let update = |fixed: &[&str]| {
+            let sets: Vec<String> = names
+                .iter()
+                .zip(&marks)
+                .filter(|(name, _)| !fixed.contains(name))
+                .map(|(name, mark)| format!("{name} = {mark}"))
+                .collect();
+            // The owner stands in the WHERE: no write can move a row to another account.
+            format!(
+                "UPDATE {} SET {} WHERE id = $1 AND account_id = $2 AND version = ${}",
+                table.name,
+                sets.join(", "),
+                names.len() + 1
+            )
+        };
+        let mut fixed = vec!["id", "account_id", "created_at"];
+        let full = update(&fixed);
+        fixed.push("deleted_at");
+        fixed.extend(table.columns.iter().map(|(name, _)| *name));
+        let of_body = update(&fixed);
+        Self {
+            find: format!("SELECT {all} FROM {} WHERE id = $1", table.name),
+            insert: format!("INSERT INTO {} ({all}) VALUES ({})", table.name, marks.join(", ")),
+            update: full,
+            update_body: of_body,
+        }
+    }
+}
+
+/// The live rows of a kind with `column = $1`, oldest id first.
+pub(super) fn select(kind: Kind, column: &str) -> String {
+    let table = kind.table();
+    format!(
+        "SELECT {} FROM {} WHERE {column} = $1 AND deleted_at IS NULL ORDER BY id",
+        columns(table),
+        table.name
+    )
+}
+
+/// The columns of a change, in the order of [`encode_change`].
+pub(super) const CHANGE_COLUMNS: &str = "id, account_id, kind, record_id, version, previous_id, at, \
+     actor, dialect, request_id, action, before, after";
+
+/// A new change.
+pub(super) const CHANGE_INSERT: &str = "INSERT INTO change (id, account_id, kind, record_id, version, \
+     previous_id, at, actor, dialect, request_id, action, before, after) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
+
+/// One change.
+pub(super) const CHANGE_FIND: &str = "SELECT id, account_id, kind, record_id, version, previous_id, \
+     at, actor, dialect, request_id, action, before, after FROM change WHERE id = $1";
+
+/// A record's history from change `$1` of account `$2`, newest first, `$3` entries.
+pub(super) const HISTORY: &str = "WITH RECURSIVE walk (id, previous_id, n) AS (\
+     SELECT id, previous_id, CAST(1 AS BIGINT) FROM change WHERE id = $1 AND account_id = $2 \
+     UNION ALL SELECT c.id, c.previous_id, w.n + 1 FROM change c JOIN walk w ON c.id = w.previous_id \
+     WHERE w.n < $3) \
+     SELECT c.id, c.account_id, c.kind, c.record_id, c.version, c.previous_id, c.at, c.actor, \
+     c.dialect, c.request_id, c.action, c.before, c.after \
+     FROM walk w JOIN change c ON c.id = w.id ORDER BY w.n";
+
+/// The answer to an idempotency key.
+pub(super) const IDEMPOTENCY_FIND: &str = "SELECT request_hash, status, headers, body, at \
+     FROM idempotency WHERE credential_id = $1 AND key = $2";
+
+/// Keeps an answer; an outlived one gives way.
+pub(super) const IDEMPOTENCY_PUT: &str = "INSERT INTO idempotency \
+     (credential_id, key, request_hash, status, headers, body, at) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7) \
+     ON CONFLICT (credential_id, key) DO UPDATE SET request_hash = excluded.request_hash, \
+     status = excluded.status, headers = excluded.headers, body = excluded.body, at = excluded.at \
+     WHERE idempotency.at <= excluded.at - 86400000000";
+
+/// A token by the hash of its text.
+pub(super) const TOKEN_FIND: &str =
+    "SELECT hash, credential_id, expires_at FROM token WHERE hash = $1";
+
+/// Keeps a token.
+pub(super) const TOKEN_PUT: &str =
+    "INSERT INTO token (hash, credential_id, expires_at) VALUES ($1, $2, $3)";
+
+/// Whether a signature was used.
+pub(super) const SIGNATURE_FIND: &str =
+    "SELECT 1 FROM signature WHERE credential_id = $1 AND digest = $2";
+
+/// Marks a signature as used.
+pub(super) const SIGNATURE_PUT: &str =
+    "INSERT INTO signature (credential_id, digest, expires_at) VALUES ($1, $2, $3)";
+
+/// Forgets what has outlived its use: answers older than `$1`, tokens and signatures over at `$2`.
+pub(super) const SWEEPS: [(&str, usize); 3] = [
+    ("DELETE FROM idempotency WHERE at < $1", 0),
+    ("DELETE FROM token WHERE expires_at < $1", 1),
+    ("DELETE FROM signature WHERE expires_at < $1", 1),
+];
+
+/// Microseconds since 1970.
+pub(super) fn micros(at: Timestamp) -> i64 {
+    at.as_microsecond()
+}
+
+/// The instant of so many microseconds since 1970.
+pub(super) fn instant(micros: i64) -> Result<Timestamp, Error> {
+    Timestamp::from_microsecond(micros).map_err(Error::internal)
+}
+
+/// A key as a parameter.
+pub(super) fn key(key: &Key) -> Sql {
+    match key {
+        Key::Int(id) => Sql::Int(*id),
+        Key::Text(id) => Sql::Text(id.clone()),
+    }
+}
+
+/// The fields without a column of their own.
+struct Body<'a>(&'a Map<String, Value>, &'a Table);
+
+impl Serialize for Body<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for (name, value) in self.0 {
+            if !self.1.columns.iter().any(|(column, _)| column == name) {
+                map.serialize_entry(name, value)?;
+            }
+        }
+        map.end()
+    }
+}
+
+/// A record as the values of its columns.
+pub(super) fn encode(document: &Document) -> Result<Vec<Sql>, Error> {
+    let Meta { kind, key: id, account_id, version, change_id, created_at, updated_at, deleted_at } =
+        &document.meta;
+    let table = kind.table();
+    let fields = document
+        .fields
+        .as_object()
+        .ok_or_else(|| Error::internal("a record's fields are an object"))?;
+    let mut values = Vec::with_capacity(column_count(table) + 1);
+    values.extend([
+        key(id),
+        Sql::Int(*account_id),
+        Sql::Int(*version),
+        Sql::Int(*change_id),
+        Sql::Int(micros(*created_at)),
+        Sql::Int(micros(*updated_at)),
+        deleted_at.map_or(Sql::Null, |at| Sql::Int(micros(at))),
+    ]);
+    for (name, column) in table.columns {
+        let value = fields.get(*name).unwrap_or(&Value::Null);
+        values.push(match (column, value) {
+            (_, Value::Null) => Sql::Null,
+            (ColumnType::Int, Value::Number(number)) => {
+                Sql::Int(number.as_i64().ok_or_else(|| wrong(table, name))?)
+            }
+            (ColumnType::Text, Value::String(text)) => Sql::Text(text.clone()),
+            (ColumnType::Instant, Value::String(text)) => {
+                Sql::Int(micros(text.parse().map_err(|_| wrong(table, name))?))
+            }
+            _ => return Err(wrong(table, name)),
+        });
+    }
+    values.push(Sql::Text(serde_json::to_string(&Body(fields, table)).map_err(Error::internal)?));
+    Ok(values)
+}
+
+/// A record from the values of its columns.
+pub(super) fn decode(kind: Kind, values: Vec<Sql>) -> Result<Document, Error> {
+    let table = kind.table();
+    let mut values = values.into_iter();
+    let mut next = || values.next().unwrap_or(Sql::Null);
+    let key = match (table.key, next()) {
+        (KeyType::Int, Sql::Int(id)) => Key::Int(id),
+        (KeyType::Text, Sql::Text(id)) => Key::Text(id),
+        _ => return Err(wrong(table, "id")),
+    };
+    let mut int = |name| match next() {
+        Sql::Int(value) => Ok(value),
+        _ => Err(wrong(table, name)),
+    };
+    let account_id = int("account_id")?;
+    let version = int("version")?;
+    let change_id = int("change_id")?;
+    let created_at = instant(int("created_at")?)?;
+    let updated_at = instant(int("updated_at")?)?;
+    let deleted_at = match next() {
+        Sql::Int(at) => Some(instant(at)?),
+        _ => None,
+    };
+    let mut columns = Vec::with_capacity(table.columns.len());
+    for (name, column) in table.columns {
+        let value = match (column, next()) {
+            (_, Sql::Null) => Value::Null,
+            (ColumnType::Int, Sql::Int(value)) => value.into(),
+            (ColumnType::Text, Sql::Text(text)) => text.into(),
+            (ColumnType::Instant, Sql::Int(at)) => instant(at)?.to_string().into(),
+            _ => return Err(wrong(table, name)),
+        };
+        columns.push((*name, value));
+    }
+    let Sql::Text(body) = next() else {
+        return Err(wrong(table, "body"));
+    };
+    let mut fields: Map<String, Value> = serde_json::from_str(&body).map_err(Error::internal)?;
+    for (name, value) in columns {
+        fields.insert(name.to_owned(), value);
+    }
+    let meta =
+        Meta { kind, key, account_id, version, change_id, created_at, updated_at, deleted_at };
+    Ok(Document::new(meta, Value::Object(fields)))
+}
+
+fn wrong(table: &Table, column: &str) -> Error {
+    Error::internal(format!("{}.{column} is not of its type", table.name))
+}
+
+/// A change as the values of its columns.
+pub(super) fn encode_change(change: &Change) -> Vec<Sql> {
+    let Change {
+        id,
+        account_id,
+        kind,
+        record_id,
+        version,
+        previous_id,
+        at,
+        actor,
+        dialect,
+        request_id,
+        action,
+        before,
+        after,
+    } = change;
+    vec![
+        Sql::Int(*id),
+        Sql::Int(*account_id),
+        Sql::Text(kind.name().to_owned()),
+        Sql::Text(record_id.clone()),
+        Sql::Int(*version),
+        previous_id.map_or(Sql::Null, Sql::Int),
+        Sql::Int(micros(*at)),
+        Sql::Text(actor.clone()),
+        Sql::Text(dialect.clone()),
+        Sql::Text(request_id.clone()),
+        Sql::Text(action.name().to_owned()),
+        Sql::Text(before.to_string()),
+        Sql::Text(after.to_string()),
+    ]
+}
+
+/// A change from the values of its columns.
+pub(super) fn decode_change(values: Vec<Sql>) -> Result<Change, Error> {
+    let bad = || Error::internal("a change is not of its type");
+    let [
+        Sql::Int(id),
+        Sql::Int(account_id),
+        Sql::Text(kind),
+        Sql::Text(record_id),
+        Sql::Int(version),
+        previous,
+        Sql::Int(at),
+        Sql::Text(actor),
+        Sql::Text(dialect),
+        Sql::Text(request_id),
+        Sql::Text(action),
+        Sql::Text(before),
+        Sql::Text(after),
+    ] = <[Sql; 13]>::try_from(values).map_err(|_| bad())?
+    else {
+        return Err(bad());
+    };
+    Ok(Change {
+        id,
+        account_id,
+        kind: Kind::parse(&kind).ok_or_else(bad)?,
+        record_id,
+        version,
+        previous_id: match previous {
+            Sql::Int(id) => Some(id),
+            Sql::Null | Sql::Text(_) => None,
+        },
+        at: instant(at)?,
+        actor,
+        dialect,
+        request_id,
+        action: Action::parse(&action).ok_or_else(bad)?,
+        before: serde_json::from_str(&before).map_err(Error::internal)?,
+        after: serde_json::from_str(&after).map_err(Error::internal)?,
+    })
+}
+
+/// How many columns a change has.
+pub(super) const CHANGE_WIDTH: usize = 13;
+
+/// The count and the page of an account's certificates that match, with their parameters. The page
+/// takes two more: limit and offset.
+pub(super) fn achievements(
+    account_id: i64,
+    query: &super::AchievementQuery,
+) -> (String, String, Vec<Sql>) {
+    let mut parameters = vec![Sql::Int(account_id)];
+    let mut filter = "a.account_id = $1 AND a.deleted_at IS NULL".to_owned();
+    let mut joins = "";
+    if let Some(from) = query.issued_from {
+        parameters.push(Sql::Int(from));
+        let _ = write!(filter, " AND a.issued_at >= ${}", parameters.len());
+    }
+    if let Some(before) = query.issued_before {
+        parameters.push(Sql::Int(before));
+        let _ = write!(filter, " AND a.issued_at < ${}", parameters.len());
+    }
+    if let Some(search) = &query.search {
+        joins = " JOIN person p ON p.id = a.person_id JOIN form f ON f.id = a.form_id";
+        parameters.push(Sql::Text(like(search)));
+        let n = parameters.len();
+        let _ = write!(
+            filter,
+            " AND (p.name_key LIKE ${n} ESCAPE '\\' OR p.email_key LIKE ${n} ESCAPE '\\' \
+             OR f.name_key LIKE ${n} ESCAPE '\\')"
+        );
+    }
+    let count = format!("SELECT count(*) FROM achievement a{joins} WHERE {filter}");
+    let page = format!(
+        "SELECT a.id FROM achievement a{joins} WHERE {filter} \
+         ORDER BY a.issued_at DESC, a.id DESC LIMIT ${} OFFSET ${}",
+        parameters.len() + 1,
+        parameters.len() + 2
+    );
+    (count, page, parameters)
+}
+
+/// The count and the page of an account's courses with a key that match, with their parameters. The
+/// page takes two more: limit and offset.
+pub(super) fn courses(account_id: i64, query: &super::CourseQuery) -> (String, String, Vec<Sql>) {
+    let mut parameters = vec![Sql::Int(account_id)];
+    let mut filter = "account_id = $1 AND deleted_at IS NULL AND course_key IS NOT NULL".to_owned();
+    if let Some(status) = &query.status {
+        parameters.push(Sql::Text(status.clone()));
+        let _ = write!(filter, " AND status = ${}", parameters.len());
+    }
+    if let Some(search) = &query.search {
+        parameters.push(Sql::Text(like(search)));
+        let _ = write!(filter, " AND search_key LIKE ${} ESCAPE '\\'", parameters.len());
+    }
+    let count = format!("SELECT count(*) FROM course WHERE {filter}");
+    let page = format!(
+        "SELECT id FROM course WHERE {filter} ORDER BY created_at DESC, id DESC LIMIT ${} OFFSET ${}",
+        parameters.len() + 1,
+        parameters.len() + 2
+    );
+    (count, page, parameters)
+}
+
+/// A pattern that finds `text` anywhere, with its own wildcards taken literally.
+fn like(text: &str) -> String {
+    let mut pattern = "%".to_owned();
+    for c in text.chars() {
+        if matches!(c, '%' | '_' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern.push('%');
+    pattern
+}
+
+/// The first column of a row, where it is a number.
+pub(super) fn first_int(row: &[Sql]) -> Option<i64> {
+    match row.first() {
+        Some(Sql::Int(value)) => Some(*value),
+        _ => None,
+    }
+}
+
+/// The rows of a kind in id order.
+pub(super) fn documents_after(kind: Kind, after: Option<&Key>, limit: i64) -> (String, Vec<Sql>) {
+    let table = kind.table();
+    let all = columns(table);
+    match after {
+        None => (
+            format!("SELECT {all} FROM {} ORDER BY id LIMIT $1", table.name),
+            vec![Sql::Int(limit)],
+        ),
+        Some(after) => (
+            format!("SELECT {all} FROM {} WHERE id > $1 ORDER BY id LIMIT $2", table.name),
+            vec![key(after), Sql::Int(limit)],
+        ),
+    }
+}
+
+/// Rows of a kind whose newest change is missing or made another version of another record.
+pub(super) fn version_faults(kind: Kind) -> String {
+    let name = kind.table().name;
+    format!(
+        "SELECT CAST(r.id AS TEXT), r.version FROM {name} r LEFT JOIN change c ON c.id = r.change_id \
+         WHERE c.id IS NULL OR c.version <> r.version OR c.kind <> '{name}' \
+         OR c.record_id <> CAST(r.id AS TEXT) OR c.account_id <> r.account_id"
+    )
+}
+
+/// Changes whose chain is broken: the one before is missing, or of another record, or not the
+/// version before.
+pub(super) const CHAIN_FAULTS: &str = "SELECT c.id FROM change c \
+     LEFT JOIN change p ON p.id = c.previous_id \
+     WHERE CASE WHEN c.previous_id IS NULL THEN c.version <> 1 \
+     ELSE p.id IS NULL OR p.kind <> c.kind OR p.record_id <> c.record_id \
+     OR p.version <> c.version - 1 END";
+
+/// Every statement that both stores share, to be prepared by a check.
+pub(super) fn all() -> Vec<String> {
+    let mut all: Vec<String> = [
+        CHANGE_FIND,
+        HISTORY,
+        CHAIN_FAULTS,
+        IDEMPOTENCY_FIND,
+        IDEMPOTENCY_PUT,
+        TOKEN_FIND,
+        TOKEN_PUT,
+        SIGNATURE_FIND,
+        SIGNATURE_PUT,
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    all.extend(SWEEPS.map(|(text, _)| text.to_owned()));
+    for kind in Kind::ALL.iter().copied() {
+        all.extend([Statements::new(kind).find, version_faults(kind)]);
+        all.extend(kind.table().columns.iter().map(|(column, _)| select(kind, column)));
+        all.push(documents_after(kind, None, 1).0);
+        all.push(documents_after(kind, Some(&Key::Int(1)), 1).0);
+    }
+    let query = super::AchievementQuery {
+        search: Some(String::new()),
+        issued_from: Some(0),
+        issued_before: Some(0),
+        ..super::AchievementQuery::default()
+    };
+    let (count, page, _) = achievements(1, &query);
+    all.extend([count, page]);
+    all
+}
+
+/// An answer to an idempotency key as parameters. Bodies are text in every dialect.
+pub(super) fn encode_answer(
+    credential_id: i64,
+    key: &str,
+    answer: &StoredAnswer,
+) -> Result<Vec<Sql>, Error> {
+    Ok(vec![
+        Sql::Int(credential_id),
+        Sql::Text(key.to_owned()),
+        Sql::Text(answer.request_hash.clone()),
+        Sql::Int(answer.status.into()),
+        Sql::Text(serde_json::to_string(&answer.headers).map_err(Error::internal)?),
+        Sql::Text(String::from_utf8(answer.body.clone()).map_err(Error::internal)?),
+        Sql::Int(micros(answer.at)),
+    ])
+}
+
+/// An answer to an idempotency key from its columns.
+pub(super) fn decode_answer(values: Vec<Sql>) -> Result<StoredAnswer, Error> {
+    let bad = || Error::internal("an answer is not of its type");
+    let [
+        Sql::Text(request_hash),
+        Sql::Int(status),
+        Sql::Text(headers),
+        Sql::Text(body),
+        Sql::Int(at),
+    ] = <[Sql; 5]>::try_from(values).map_err(|_| bad())?
+    else {
+        return Err(bad());
+    };
+    Ok(StoredAnswer {
+        request_hash,
+        status: u16::try_from(status).map_err(|_| bad())?,
+        headers: serde_json::from_str(&headers).map_err(Error::internal)?,
+        body: body.into_bytes(),
+        at: instant(at)?,
+    })
+}
+
+/// A token as parameters.
+pub(super) fn encode_token(token: &Token) -> Vec<Sql> {
+    vec![
+        Sql::Text(token.hash.clone()),
+        Sql::Int(token.credential_id),
+        Sql::Int(micros(token.expires_at)),
+    ]
+}
+
+/// A token from its columns.
+pub(super) fn decode_token(values: Vec<Sql>) -> Result<Token, Error> {
+    let bad = || Error::internal("a token is not of its type");
+    let [Sql::Text(hash), Sql::Int(credential_id), Sql::Int(expires_at)] =
+        <[Sql; 3]>::try_from(values).map_err(|_| bad())?
+    else {
+        return Err(bad());
+    };
+    Ok(Token { hash, credential_id, expires_at: instant(expires_at)? })
+}

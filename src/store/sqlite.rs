@@ -1,0 +1,567 @@
+//! Records in one file. One thread writes, over one connection; readers take connections from a
+//! pool. `synchronous=FULL`: a commit is on disk before anyone is answered.
+
+use std::collections::{HashMap, VecDeque};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{Connection, ErrorCode, OpenFlags, ToSql, ffi};
+
+use super::cache::Cache;
+use super::sql::{self, Sql, Statements};
+use super::{OpenError, ROUNDS_MAX, Writer};
+use crate::domain::error::Error;
+use crate::domain::facts::{Fact, Need, Sequence};
+use crate::domain::kind::Kind;
+use crate::pipeline::{BATCH_MAX, Batch, Job, Writes};
+
+mod migrations {
+    refinery::embed_migrations!("migrations/sqlite");
+}
+
+/// Older versions can damage a log that two connections reset (fixed in 3.51.3).
+const SQLITE_VERSION_MIN: i32 = 3_051_003;
+/// How often another process's commits are looked for.
+const NOTICE_EVERY: Duration = Duration::from_millis(50);
+/// The log is copied into the file once in so many of those.
+const CHECKPOINT_ROUNDS: u32 = 20;
+/// A log of more pages than this is emptied by the writer itself.
+const LOG_PAGES_MAX: i64 = 16_000;
+/// Statements held ready per connection.
+const STATEMENTS_MAX: usize = 192;
+/// How often the writer forgets outlived keys, tokens and signatures.
+const SWEEP_EVERY: Duration = Duration::from_mins(5);
+
+/// A database in one file.
+#[derive(Clone, Debug)]
+pub struct Sqlite {
+    path: Arc<PathBuf>,
+    readers: Arc<Mutex<Vec<Connection>>>,
+    statements: Arc<HashMap<Kind, Statements>>,
+    cache: Arc<Cache>,
+}
+
+impl ToSql for Sql {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match self {
+            Self::Null => ValueRef::Null,
+            Self::Int(value) => ValueRef::Integer(*value),
+            Self::Text(text) => ValueRef::Text(text.as_bytes()),
+        }))
+    }
+}
+
+impl Sqlite {
+    /// Opens or makes the file.
+    ///
+    /// # Errors
+    /// [`OpenError`] when it cannot be opened as a database.
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        if rusqlite::version_number() < SQLITE_VERSION_MIN {
+            return Err(OpenError::Open(format!("SQLite {} is too old", rusqlite::version())));
+        }
+        let this = Self {
+            path: Arc::new(path.to_owned()),
+            readers: Arc::default(),
+            statements: Arc::new(
+                Kind::ALL.iter().map(|kind| (*kind, Statements::new(*kind))).collect(),
+            ),
+            cache: Arc::new(Cache::new()),
+        };
+        // The first connection turns the log on, which is a property of the file.
+        drop(this.connect(true)?);
+        Ok(this)
+    }
+
+    fn connect(&self, is_writer: bool) -> Result<Connection, OpenError> {
+        let open =
+            |cause: rusqlite::Error| OpenError::Open(format!("{}: {cause}", self.path.display()));
+        let mut flags = OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_READ_WRITE;
+        if is_writer {
+            flags |= OpenFlags::SQLITE_OPEN_CREATE;
+        }
+        let connection = Connection::open_with_flags(&*self.path, flags).map_err(open)?;
+        connection.busy_timeout(Duration::from_secs(10)).map_err(open)?;
+        connection.pragma_update(None, "journal_mode", "WAL").map_err(open)?;
+        connection.pragma_update(None, "synchronous", "FULL").map_err(open)?;
+        connection.pragma_update(None, "foreign_keys", "ON").map_err(open)?;
+        connection.pragma_update(None, "wal_autocheckpoint", 0).map_err(open)?;
+        // Kibibytes. Readers lean on the system's cache, of which there is one for all of them.
+        let cache = if is_writer { -16_384 } else { -2_048 };
+        connection.pragma_update(None, "cache_size", cache).map_err(open)?;
+        if !is_writer {
+            connection.pragma_update(None, "query_only", "ON").map_err(open)?;
+        }
+        connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+        Ok(connection)
+    }
+
+    pub(super) fn migrate(&self) -> Result<Vec<String>, OpenError> {
+        let mut connection = self.connect(true)?;
+        let report = migrations::migrations::runner()
+            .run(&mut connection)
+            .map_err(|cause| OpenError::Migrate(cause.to_string()))?;
+        Ok(report.applied_migrations().iter().map(ToString::to_string).collect())
+    }
+
+    /// Runs `f` with a reading connection of the pool.
+    fn with_reader<T>(&self, f: impl FnOnce(&Connection) -> Result<T, Fault>) -> Result<T, Error> {
+        let pooled = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let connection = match pooled {
+            Some(connection) => connection,
+            None => self.connect(false).map_err(Error::internal)?,
+        };
+        let result = f(&connection).map_err(Fault::into_error);
+        self.readers.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+        result
+    }
+
+    /// What a read lacks.
+    pub(super) fn load(&self, need: &Need) -> Result<Fact, Error> {
+        if let Some(fact) = self.cache.find(need) {
+            return Ok(fact);
+        }
+        let generation = self.cache.generation();
+        let fact = self.with_reader(|connection| load(connection, &self.statements, need))?;
+        self.cache.take_in(need, &fact, generation);
+        Ok(fact)
+    }
+
+    /// Checks that a statement fits the tables.
+    pub(super) fn prepare(&self, text: &str) -> Result<(), Error> {
+        self.with_reader(|connection| Ok(connection.prepare(&numbered(text)).map(|_| ())?))
+    }
+
+    /// Runs a statement that may take long, away from the threads that serve requests.
+    pub(super) async fn rows(
+        &self,
+        text: String,
+        parameters: Vec<Sql>,
+        width: usize,
+    ) -> Result<Vec<Vec<Sql>>, Error> {
+        let this = self.clone();
+        tokio::task::spawn_blocking(move || {
+            this.with_reader(|connection| query(connection, &text, &parameters, width))
+        })
+        .await
+        .map_err(Error::internal)?
+    }
+
+    pub(super) fn start_writer(&self, writer: Writer) -> Result<JoinHandle<()>, OpenError> {
+        let mut thread = WriterThread {
+            connection: self.connect(true)?,
+            statements: Arc::clone(&self.statements),
+            cache: Arc::clone(&self.cache),
+        };
+        self.cache.turn_on();
+        let helper = self.connect(true)?;
+        let cache = Arc::clone(&self.cache);
+        let (stop, stopped) = std::sync::mpsc::channel::<()>();
+        let checkpointer = std::thread::Builder::new()
+            .name("haksa-checkpoint".to_owned())
+            .spawn(move || {
+                let mut rounds = 0;
+                while let Err(std::sync::mpsc::RecvTimeoutError::Timeout) =
+                    stopped.recv_timeout(NOTICE_EVERY)
+                {
+                    if let Ok(newest) = newest_id(&helper, "change") {
+                        cache.notice(newest);
+                    }
+                    rounds += 1;
+                    if rounds % CHECKPOINT_ROUNDS == 0 {
+                        // A failure shows in the writer soon enough; the log just stays longer.
+                        let _ = checkpoint(&helper, "PASSIVE");
+                    }
+                }
+            })
+            .map_err(|cause| OpenError::Open(cause.to_string()))?;
+        std::thread::Builder::new()
+            .name("haksa-writer".to_owned())
+            .spawn(move || {
+                thread.run(writer);
+                drop(stop);
+                let _ = checkpointer.join();
+            })
+            .map_err(|cause| OpenError::Open(cause.to_string()))
+    }
+}
+
+/// The statements of this store alone, to be prepared by a check.
+pub(super) fn statements() -> Vec<String> {
+    let mut all = vec![sql::CHANGE_INSERT.to_owned()];
+    for kind in Kind::ALL {
+        let Statements { insert, update, update_body, .. } = Statements::new(*kind);
+        all.extend([insert, update, update_body]);
+    }
+    all
+}
+
+fn checkpoint(connection: &Connection, mode: &str) -> rusqlite::Result<i64> {
+    connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| row.get(1))
+}
+
+/// Why a statement or a commit failed.
+#[derive(Debug)]
+enum Fault {
+    /// A rule of the database itself.
+    Constraint(String),
+    /// Nothing was written; later attempts may work (disk full, locked, read-only).
+    Unavailable(String),
+    /// What is on disk is no longer known: no further write can be trusted.
+    Fatal(String),
+    /// A fault of ours.
+    Internal(Error),
+}
+
+impl Fault {
+    fn into_error(self) -> Error {
+        match self {
+            Self::Constraint(what) => Error::Conflict(vec![what]),
+            Self::Unavailable(cause) => {
+                tracing::error!(error.cause = %cause, "database unavailable");
+                Error::Unavailable { retry_after_s: 5 }
+            }
+            Self::Fatal(cause) => Error::Internal(cause),
+            Self::Internal(error) => error,
+        }
+    }
+}
+
+impl From<rusqlite::Error> for Fault {
+    fn from(error: rusqlite::Error) -> Self {
+        let text = error.to_string();
+        let rusqlite::Error::SqliteFailure(failure, _) = &error else {
+            return Self::Internal(Error::Internal(text));
+        };
+        match failure.code {
+            ErrorCode::ConstraintViolation => Self::Constraint(text),
+            _ if failure.extended_code == ffi::SQLITE_IOERR_FSYNC => Self::Fatal(text),
+            ErrorCode::DiskFull
+            | ErrorCode::DatabaseBusy
+            | ErrorCode::DatabaseLocked
+            | ErrorCode::ReadOnly
+            | ErrorCode::CannotOpen
+            | ErrorCode::OutOfMemory
+            | ErrorCode::SystemIoFailure => Self::Unavailable(text),
+            _ => Self::Internal(Error::Internal(text)),
+        }
+    }
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        Self::Internal(error)
+    }
+}
+
+/// The shared text with SQLite's numbered parameters: to SQLite `$1` is a name, which takes the next
+/// free number wherever it first stands.
+fn numbered(text: &str) -> String {
+    text.replace('$', "?")
+}
+
+fn query(
+    connection: &Connection,
+    text: &str,
+    parameters: &[Sql],
+    width: usize,
+) -> Result<Vec<Vec<Sql>>, Fault> {
+    let mut statement = connection.prepare_cached(&numbered(text))?;
+    let mut rows = statement.query(rusqlite::params_from_iter(parameters))?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let mut values = Vec::with_capacity(width);
+        for column in 0..width {
+            values.push(match row.get_ref(column)? {
+                ValueRef::Null => Sql::Null,
+                ValueRef::Integer(value) => Sql::Int(value),
+                ValueRef::Text(text) => Sql::Text(String::from_utf8_lossy(text).into_owned()),
+                ValueRef::Real(_) | ValueRef::Blob(_) => {
+                    return Err(Error::internal("a column of an unknown type").into());
+                }
+            });
+        }
+        found.push(values);
+    }
+    Ok(found)
+}
+
+fn execute(connection: &Connection, text: &str, parameters: &[Sql]) -> Result<usize, Fault> {
+    let mut statement = connection.prepare_cached(&numbered(text))?;
+    Ok(statement.execute(rusqlite::params_from_iter(parameters))?)
+}
+
+fn load(
+    connection: &Connection,
+    statements: &HashMap<Kind, Statements>,
+    need: &Need,
+) -> Result<Fact, Fault> {
+    let of = |kind: &Kind| {
+        statements.get(kind).ok_or_else(|| Error::internal("a kind without statements"))
+    };
+    Ok(match need {
+        Need::Record(kind, key) => {
+            let width = sql::column_count(kind.table());
+            let rows = query(connection, &of(kind)?.find, &[sql::key(key)], width)?;
+            let document =
+                rows.into_iter().next().map(|row| sql::decode(*kind, row)).transpose()?;
+            Fact::Record(document.map(Arc::new))
+        }
+        Need::Select(selector) => {
+            let width = sql::column_count(selector.kind.table());
+            let text = sql::select(selector.kind, selector.column);
+            let rows = query(connection, &text, &[sql::key(&selector.value)], width)?;
+            let documents =
+                rows.into_iter().map(|row| sql::decode(selector.kind, row).map(Arc::new));
+            Fact::Select(documents.collect::<Result<_, _>>()?)
+        }
+        Need::Id(_) => return Err(Error::internal("ids are the writer's to give").into()),
+        Need::Change(id) => {
+            let rows = query(connection, sql::CHANGE_FIND, &[Sql::Int(*id)], sql::CHANGE_WIDTH)?;
+            let change = rows.into_iter().next().map(sql::decode_change).transpose()?;
+            Fact::Change(change.map(Box::new))
+        }
+        Need::Idempotency(credential_id, key) => {
+            let parameters = [Sql::Int(*credential_id), Sql::Text(key.clone())];
+            let rows = query(connection, sql::IDEMPOTENCY_FIND, &parameters, 5)?;
+            Fact::Idempotency(rows.into_iter().next().map(sql::decode_answer).transpose()?)
+        }
+        Need::Token(hash) => {
+            let rows = query(connection, sql::TOKEN_FIND, &[Sql::Text(hash.clone())], 3)?;
+            Fact::Token(rows.into_iter().next().map(sql::decode_token).transpose()?)
+        }
+        Need::Signature(credential_id, digest) => {
+            let parameters = [Sql::Int(*credential_id), Sql::Text(digest.clone())];
+            Fact::Signature(!query(connection, sql::SIGNATURE_FIND, &parameters, 1)?.is_empty())
+        }
+    })
+}
+
+/// The largest id of a table. Rows are never removed, so it is the last one given.
+fn newest_id(connection: &Connection, table: &str) -> Result<i64, Fault> {
+    let rows = query(connection, &format!("SELECT coalesce(max(id), 0) FROM {table}"), &[], 1)?;
+    Ok(rows.first().and_then(|row| sql::first_int(row)).unwrap_or_default())
+}
+
+struct WriterThread {
+    connection: Connection,
+    statements: Arc<HashMap<Kind, Statements>>,
+    cache: Arc<Cache>,
+}
+
+impl WriterThread {
+    fn run(&mut self, writer: Writer) {
+        let Writer { mut jobs, clock, mut entropy, fatal } = writer;
+        let mut last_sweep = std::time::Instant::now();
+        while let Some(first) = jobs.blocking_recv() {
+            let mut waiting = vec![first];
+            while waiting.len() < BATCH_MAX
+                && let Ok(job) = jobs.try_recv()
+            {
+                waiting.push(job);
+            }
+            let mut queue = VecDeque::from([(waiting, 0)]);
+            while let Some((waiting, attempt)) = queue.pop_front() {
+                let mut batch = Batch::new(waiting, clock.now());
+                match self.commit(&mut batch, &mut *entropy) {
+                    Ok(()) => {
+                        let deferred = batch.answer();
+                        if !deferred.is_empty() {
+                            queue.push_front((deferred, 0));
+                        }
+                    }
+                    Err(Fault::Constraint(what)) => {
+                        split(batch, attempt, &mut queue, &Error::Conflict(vec![what]));
+                    }
+                    Err(Fault::Fatal(cause)) => {
+                        batch.refuse(&Error::Unavailable { retry_after_s: 5 });
+                        let _ = fatal.send(cause);
+                        return;
+                    }
+                    Err(fault) => batch.refuse(&fault.into_error()),
+                }
+            }
+            if last_sweep.elapsed() > SWEEP_EVERY {
+                last_sweep = std::time::Instant::now();
+                self.sweep(clock.now());
+            }
+        }
+        let _ = checkpoint(&self.connection, "TRUNCATE");
+    }
+
+    fn commit(
+        &mut self,
+        batch: &mut Batch,
+        entropy: &mut dyn crate::domain::command::Entropy,
+    ) -> Result<(), Fault> {
+        execute(&self.connection, "BEGIN IMMEDIATE", &[])?;
+        let result = self.decide_and_apply(batch, entropy);
+        match result {
+            Ok(true) => {
+                if let Err(fault) = execute(&self.connection, "COMMIT", &[]) {
+                    self.roll_back();
+                    return Err(fault);
+                }
+                self.cache.commit(batch.writes());
+                self.limit_log();
+                Ok(())
+            }
+            Ok(false) => {
+                self.roll_back();
+                Ok(())
+            }
+            Err(fault) => {
+                self.roll_back();
+                Err(fault)
+            }
+        }
+    }
+
+    fn roll_back(&self) {
+        // SQLite has already rolled back by itself after some faults, and then says so.
+        if !self.connection.is_autocommit() {
+            let _ = execute(&self.connection, "ROLLBACK", &[]);
+        }
+    }
+
+    /// True when there is something to commit.
+    fn decide_and_apply(
+        &self,
+        batch: &mut Batch,
+        entropy: &mut dyn crate::domain::command::Entropy,
+    ) -> Result<bool, Fault> {
+        let mut issued = HashMap::new();
+        let mut needs = batch.needs();
+        for _ in 0..ROUNDS_MAX + BATCH_MAX {
+            for need in needs {
+                let fact = match &need {
+                    Need::Id(sequence) => Fact::Ids(vec![self.next_id(*sequence, &mut issued)?]),
+                    need => match self.cache.find(need) {
+                        Some(fact) => fact,
+                        None => load(&self.connection, &self.statements, need)?,
+                    },
+                };
+                batch.supply(need, fact);
+            }
+            needs = batch.advance(entropy);
+            if needs.is_empty() {
+                self.apply(batch.writes())?;
+                return Ok(!batch.writes().is_empty());
+            }
+        }
+        Err(Error::internal("a batch asked for facts without end").into())
+    }
+
+    fn next_id(
+        &self,
+        sequence: Sequence,
+        issued: &mut HashMap<Sequence, i64>,
+    ) -> Result<i64, Fault> {
+        let last = if let Some(last) = issued.get(&sequence) {
+            *last
+        } else {
+            let table = match sequence {
+                Sequence::Change => "change",
+                Sequence::Record(kind) => kind.table().name,
+            };
+            let newest = newest_id(&self.connection, table)?;
+            if sequence == Sequence::Change {
+                self.cache.notice(newest);
+            }
+            newest
+        };
+        issued.insert(sequence, last + 1);
+        Ok(last + 1)
+    }
+
+    fn apply(&self, writes: &Writes) -> Result<(), Fault> {
+        for ((kind, _), pending) in &writes.documents {
+            let statements = self
+                .statements
+                .get(kind)
+                .ok_or_else(|| Error::internal("a kind without statements"))?;
+            let mut values = sql::encode(&pending.document)?;
+            let written = match pending.stored_version {
+                None => execute(&self.connection, &statements.insert, &values)?,
+                Some(version) => {
+                    values.push(Sql::Int(version));
+                    let update = if pending.is_body_only {
+                        &statements.update_body
+                    } else {
+                        &statements.update
+                    };
+                    execute(&self.connection, update, &values)?
+                }
+            };
+            if written != 1 {
+                return Err(Error::internal(format!("{} row was not written", kind.name())).into());
+            }
+        }
+        for change in &writes.changes {
+            execute(&self.connection, sql::CHANGE_INSERT, &sql::encode_change(change))?;
+        }
+        for (credential_id, key, answer) in &writes.answers {
+            let values = sql::encode_answer(*credential_id, key, answer)?;
+            if execute(&self.connection, sql::IDEMPOTENCY_PUT, &values)? != 1 {
+                return Err(Fault::Constraint("idempotency".to_owned()));
+            }
+        }
+        for token in &writes.tokens {
+            execute(&self.connection, sql::TOKEN_PUT, &sql::encode_token(token))?;
+        }
+        for (credential_id, digest, expires_at) in &writes.signatures {
+            let values = [
+                Sql::Int(*credential_id),
+                Sql::Text(digest.clone()),
+                Sql::Int(sql::micros(*expires_at)),
+            ];
+            execute(&self.connection, sql::SIGNATURE_PUT, &values)?;
+        }
+        Ok(())
+    }
+
+    /// Empties a log that has outgrown the background checkpoints.
+    fn limit_log(&self) {
+        let mut pages: i64 = 0;
+        let path = self.connection.path().map(|path| format!("{path}-wal"));
+        if let Some(length) = path.and_then(|path| std::fs::metadata(path).ok()) {
+            pages = i64::try_from(length.len() / 4096).unwrap_or(i64::MAX);
+        }
+        if pages > LOG_PAGES_MAX {
+            let _ = checkpoint(&self.connection, "TRUNCATE");
+        }
+    }
+
+    fn sweep(&self, now: jiff::Timestamp) {
+        let day_ago = sql::micros(now) - 86_400_000_000;
+        for (text, is_expiry) in sql::SWEEPS {
+            let limit = if is_expiry == 1 { sql::micros(now) } else { day_ago };
+            if let Err(fault) = execute(&self.connection, text, &[Sql::Int(limit)]) {
+                tracing::warn!(error.cause = ?fault, "sweep failed");
+            }
+        }
+    }
+}
+
+/// What to do with a batch that the database refused: halve it until the one at fault stands alone,
+/// give that one a second look at fresh facts, then refuse it.
+pub(super) fn split(
+    batch: Batch,
+    attempt: u32,
+    queue: &mut VecDeque<(Vec<Job>, u32)>,
+    error: &Error,
+) {
+    if batch.len() > 1 {
+        let mut first = batch.into_jobs();
+        let second = first.split_off(first.len() / 2);
+        queue.push_front((second, 0));
+        queue.push_front((first, 0));
+    } else if attempt == 0 {
+        queue.push_front((batch.into_jobs(), 1));
+    } else {
+        batch.refuse(error);
+    }
+}

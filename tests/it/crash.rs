@@ -1,0 +1,212 @@
+//! What an acknowledgement is worth: killed servers, full disks, a database that goes away.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::cli::{self, Running};
+use crate::support::{Reply, Request};
+
+const WRITERS: i64 = 8;
+const HAKSA: &str = env!("CARGO_BIN_EXE_haksa");
+
+fn address(ready: &Value) -> SocketAddr {
+    let url = ready["base_url"].as_str().expect("a URL");
+    url.strip_prefix("http://").expect("http").parse().expect("an address")
+}
+
+async fn edit(address: SocketAddr, level: i64) -> Option<Reply> {
+    Request::to(address, "PATCH", "/open-api/achievements/1539")
+        .bearer("demo-kolleges-key")
+        .json(&json!({"level": level}))
+        .try_send()
+        .await
+}
+
+/// Every level that history says was set, newest first.
+async fn levels(address: SocketAddr) -> Vec<i64> {
+    let mut levels = Vec::new();
+    let mut query = "limit=100".to_owned();
+    loop {
+        let target = format!("/haksa/v1/records/achievement/1539/history?{query}");
+        let page = Request::to(address, "GET", &target).bearer("demo-admin-key").send().await;
+        let page = page.json();
+        let items = page["items"].as_array().expect("items");
+        levels.extend(items.iter().filter_map(|item| item["after"]["level"].as_i64()));
+        match page["next"].as_str() {
+            Some(next) => query = format!("limit=100&cursor={next}"),
+            None => return levels,
+        }
+    }
+}
+
+/// Writes until told to stop; gives the levels that were acknowledged.
+async fn write(address: SocketAddr, next: Arc<AtomicI64>, stop: Arc<AtomicBool>) -> Vec<i64> {
+    let mut acknowledged = Vec::new();
+    while !stop.load(Ordering::SeqCst) {
+        let level = next.fetch_add(1, Ordering::SeqCst);
+        match edit(address, level).await {
+            Some(reply) if reply.status == 200 => acknowledged.push(level),
+            Some(reply) => assert_eq!(reply.status, 503, "{}", reply.text()),
+            None => return acknowledged,
+        }
+    }
+    acknowledged
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_acknowledged_edit_survives_kill_9() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let database = format!("sqlite:{}", folder.path().join("haksa.db").display());
+    let next = Arc::new(AtomicI64::new(1));
+    let mut acknowledged = Vec::new();
+    for round in 0..20_u64 {
+        let (running, ready) = cli::demo(folder.path());
+        let stop = Arc::new(AtomicBool::new(false));
+        let writers: Vec<_> = (0..WRITERS)
+            .map(|_| tokio::spawn(write(address(&ready), Arc::clone(&next), Arc::clone(&stop))))
+            .collect();
+        // Another moment of the commit in every round.
+        tokio::time::sleep(Duration::from_millis(20 + round * 7)).await;
+        running.signal("KILL");
+        for writer in writers {
+            acknowledged.extend(writer.await.expect("a writer"));
+        }
+        drop(running);
+        let check = cli::haksa(&["check", "--database", &database]);
+        assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stdout));
+    }
+    assert!(acknowledged.len() > 100, "too little was written: {}", acknowledged.len());
+    let (_running, ready) = cli::demo(folder.path());
+    let kept = levels(address(&ready)).await;
+    let lost: Vec<_> = acknowledged.iter().filter(|level| !kept.contains(level)).collect();
+    assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
+}
+
+/// A server over a small file system of its own, in namespaces of its own; commands for the shell
+/// beside it come through standard input.
+struct Cramped {
+    running: Running,
+    address: SocketAddr,
+    answers: BufReader<std::process::ChildStdout>,
+}
+
+impl Cramped {
+    fn start(folder: &Path) -> Self {
+        let script = "mount -t tmpfs -o size=6m none \"$1\" && cd \"$1\" && \
+             { \"$2\" demo --listen 127.0.0.1:0 --json --data \"$1\" & } && \
+             while read -r line; do eval \"$line\"; echo done; done; kill $!";
+        let mut child = Command::new("unshare")
+            .args(["--map-root-user", "--mount", "sh", "-c", script, "sh"])
+            .arg(folder)
+            .arg(HAKSA)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("unshare runs");
+        let mut answers = BufReader::new(child.stdout.take().expect("standard output"));
+        let mut line = String::new();
+        answers.read_line(&mut line).expect("a line");
+        let ready: Value = serde_json::from_str(&line).expect("JSON");
+        Self { running: Running(child), address: address(&ready), answers }
+    }
+
+    fn run(&mut self, command: &str) {
+        let input = self.running.0.stdin.as_mut().expect("standard input");
+        writeln!(input, "{command}").expect("the shell reads");
+        let mut line = String::new();
+        self.answers.read_line(&mut line).expect("an answer");
+        assert_eq!(line, "done\n");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_refuses_and_recovers() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut server = Cramped::start(folder.path());
+    let comment = "가".repeat(20_000);
+    let address = server.address;
+    let send = |level: i64| {
+        Request::to(address, "PATCH", "/open-api/achievements/1539")
+            .bearer("demo-kolleges-key")
+            .json(&json!({"level": level, "admin_comment": format!("{comment}{level}")}))
+            .send()
+    };
+    assert_eq!(send(1).await.status, 200);
+    server.run("dd if=/dev/zero of=filler bs=4k 2>/dev/null");
+    let mut acknowledged = 1;
+    let mut refused = 0;
+    for level in 2..60 {
+        let reply = send(level).await;
+        match reply.status {
+            200 => acknowledged = level,
+            503 => {
+                refused += 1;
+                assert_eq!(reply.json()["error"], "ServiceUnavailable");
+                assert_ne!(reply.header("retry-after"), "");
+            }
+            other => panic!("{other}: {}", reply.text()),
+        }
+    }
+    assert!(refused > 0, "the disk was never full");
+    let read = Request::to(address, "GET", "/open-api/achievements/1539");
+    let read = read.bearer("demo-kolleges-key").send().await;
+    assert_eq!(read.json()["achievement"]["level"], acknowledged);
+    server.run("rm filler");
+    assert_eq!(send(100).await.status, 200, "it did not recover");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_postgres_that_crashes_loses_nothing_and_is_found_again() {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/postgres");
+    let folder = tempfile::tempdir().expect("a folder");
+    let cluster = folder.path().join("cluster");
+    let postgres = |verb: &str| {
+        let output = Command::new(script).arg(verb).arg(&cluster).output().expect("it runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    };
+    // Debian's server runs as another user, who has to reach the folder.
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(folder.path(), mode).expect("permissions");
+    let url = postgres("start");
+    let server = crate::support::Server::start_on(&url).await;
+    let next = Arc::new(AtomicI64::new(1));
+    let stop = Arc::new(AtomicBool::new(false));
+    let writers: Vec<_> = (0..WRITERS)
+        .map(|_| tokio::spawn(write(server.address, Arc::clone(&next), Arc::clone(&stop))))
+        .collect();
+    for _ in 0..2 {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        postgres("crash");
+        let refused = edit(server.address, 0).await.expect("an answer");
+        assert_eq!(refused.status, 503, "{}", refused.text());
+        postgres("resume");
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    stop.store(true, Ordering::SeqCst);
+    let mut acknowledged = Vec::new();
+    for writer in writers {
+        acknowledged.extend(writer.await.expect("a writer"));
+    }
+    // It comes back by itself.
+    for _ in 0..100 {
+        if edit(server.address, -1).await.is_some_and(|reply| reply.status == 200) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let kept = levels(server.address).await;
+    let lost: Vec<_> = acknowledged.iter().filter(|level| !kept.contains(level)).collect();
+    assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
+    assert!(acknowledged.len() > 100, "too little was written: {}", acknowledged.len());
+    assert_eq!(server.app.store.faults().await.expect("a check"), [""; 0]);
+    postgres("stop");
+}

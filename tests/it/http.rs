@@ -1,0 +1,134 @@
+//! What comes before any dialect: limits, slowness, malformed HTTP. Spoken over a bare socket.
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::support::{Backend, Server};
+
+/// Sends bytes as they are and reads until the server closes.
+async fn exchange(server: &Server, parts: &[&[u8]]) -> String {
+    let mut stream = TcpStream::connect(server.address).await.expect("a connection");
+    for part in parts {
+        // The server may have answered and closed already.
+        let _ = stream.write_all(part).await;
+    }
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+fn patch(headers: &str) -> Vec<u8> {
+    format!(
+        "PATCH /open-api/achievements/1539 HTTP/1.1\r\nhost: haksa\r\n\
+         authorization: Bearer demo-kolleges-key\r\ncontent-type: application/json\r\n{headers}\r\n"
+    )
+    .into_bytes()
+}
+
+#[tokio::test]
+async fn a_body_over_the_limit_is_refused_unread() {
+    let server = Server::start(Backend::Sqlite).await;
+    let answer = exchange(&server, &[&patch("content-length: 1048577\r\n")]).await;
+    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+    assert!(answer.contains("\"BadRequest\"") && answer.contains("connection: close"), "{answer}");
+    let native =
+        b"POST /haksa/v1/changes/1/undo HTTP/1.1\r\nhost: h\r\ncontent-length: 9999999\r\n\r\n";
+    let answer = exchange(&server, &[native]).await;
+    assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+}
+
+#[tokio::test]
+async fn an_endless_body_is_cut_off() {
+    let server = Server::start(Backend::Sqlite).await;
+    let chunk = format!("10000\r\n{}\r\n", "x".repeat(0x10000)).into_bytes();
+    let head = patch("transfer-encoding: chunked\r\n");
+    let mut parts: Vec<&[u8]> = vec![&head];
+    parts.extend(std::iter::repeat_n(chunk.as_slice(), 64));
+    let answer = exchange(&server, &parts).await;
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400"), "{answer}");
+    // The server lives on.
+    assert_eq!(server.request("GET", "/readyz").send().await.status, 200);
+}
+
+#[tokio::test]
+async fn a_slow_body_and_a_slow_head_are_cut_off() {
+    let server = Server::start(Backend::Sqlite).await;
+    let answer = exchange(&server, &[&patch("content-length: 100\r\n"), b"{\"level\":"]).await;
+    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+    assert!(answer.contains("too slowly"), "{answer}");
+    let answer = exchange(&server, &[b"GET /healthz HTTP/1.1\r\nhost: h"]).await;
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408"), "{answer}");
+}
+
+#[tokio::test]
+async fn ambiguous_and_malformed_requests_are_refused() {
+    let server = Server::start(Backend::Sqlite).await;
+    let ambiguous = patch("content-length: 2\r\ncontent-length: 3\r\n");
+    for request in [
+        &ambiguous[..],
+        b"GET /healthz HTTP/1.1\r\nhost: h\r\nx: a\x00b\r\n\r\n",
+        b"GET /healthz HTTP/9.9\r\nhost: h\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"GET /\xff\xfe HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n",
+    ] {
+        let answer = exchange(&server, &[request]).await;
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
+    }
+    assert_eq!(server.request("GET", "/readyz").send().await.status, 200);
+}
+
+#[tokio::test]
+async fn no_header_can_be_smuggled_into_an_answer() {
+    let server = Server::start(Backend::Sqlite).await;
+    let reply = server
+        .request("GET", "/healthz")
+        .header("x-request-id", "a%0d%0aset-cookie: b=c")
+        .send()
+        .await;
+    assert!(reply.headers.get("set-cookie").is_none());
+    assert_eq!(reply.header("x-request-id").len(), 36);
+}
+
+#[tokio::test]
+async fn the_documents_are_served() {
+    let server = Server::start(Backend::Sqlite).await;
+    assert_eq!(server.request("GET", "/docs/").send().await.status, 200);
+    for wire in haksa::dialect::WIRES {
+        let target = format!("/openapi/{}.json", wire.dialect.name());
+        let document = server.request("GET", &target).send().await.json();
+        assert_eq!(document["openapi"], "3.1.0", "{target}");
+        // The document and the router list the same routes.
+        let mut documented: Vec<String> = Vec::new();
+        for (path, operations) in document["paths"].as_object().expect("paths") {
+            for method in ["get", "put", "post", "patch", "delete"] {
+                if operations.get(method).is_some() {
+                    documented.push(format!("{} {path}", method.to_uppercase()));
+                }
+            }
+        }
+        // Paths with one slash too many are only sent on to those without it.
+        let mut routed: Vec<String> = wire
+            .routes
+            .iter()
+            .filter(|route| !route.path.ends_with('/'))
+            .map(|route| format!("{} {}", route.method, route.path))
+            .collect();
+        if wire.dialect == haksa::dialect::Dialect::Native {
+            routed.extend(["/healthz", "/readyz", "/metrics"].map(|path| format!("GET {path}")));
+        }
+        documented.sort();
+        routed.sort();
+        assert_eq!(documented, routed, "{target}");
+    }
+}
+
+#[tokio::test]
+async fn metrics_count_requests() {
+    let server = Server::start(Backend::Sqlite).await;
+    assert_eq!(server.request("GET", "/open-api/nothing").send().await.status, 404);
+    let metrics = server.request("GET", "/metrics").send().await.text();
+    let line = metrics
+        .lines()
+        .find(|line| line.starts_with("haksa_requests_total{dialect=\"kolleges\",status=\"4xx\"}"));
+    assert!(line.is_some(), "{metrics}");
+}

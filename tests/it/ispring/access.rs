@@ -1,0 +1,194 @@
+//! Who may do what where, by token and by password.
+
+use haksa::domain::kind::Kind;
+use serde_json::{Value, json};
+
+use super::{
+    D1, D3, DOCUMENTED, E1, E2, E3, EX, assert_edited, assert_refused, assert_unauthorized,
+    assert_wrong, get, post, set, token,
+};
+use crate::support::{Server, on_both_stores};
+
+on_both_stores!(
+    who_may,
+    who_may_not_even_ask,
+    account_headers,
+    scopes_follow_the_tree,
+    roles_hold_at_once,
+);
+
+/// Caller × department, for edits and reads.
+async fn who_may(server: Server) {
+    const YES: u16 = 200;
+    const NO: u16 = 403;
+    // Caller; edits of E1 (D1), E2 (D2, in D1), E3 (D3); reads of the same.
+    for (caller, edits, reads) in [
+        ("OWN", [YES, YES, YES], [YES, YES, YES]),
+        ("ADM", [YES, YES, YES], [YES, YES, YES]),
+        ("DA1", [YES, YES, NO], [YES, YES, NO]),
+        ("DA2", [NO, YES, NO], [NO, YES, NO]),
+        ("PUB2", [NO, YES, NO], [NO, YES, NO]),
+        ("CE1", [YES, YES, NO], [YES, YES, NO]),
+        ("CV1", [NO, NO, NO], [YES, YES, NO]),
+        ("MIX", [NO, YES, NO], [NO, YES, YES]),
+        ("DA0", [NO, NO, NO], [NO, NO, NO]),
+        ("LRN", [NO, NO, NO], [NO, NO, NO]),
+    ] {
+        for (id, (edit, read)) in [E1, E2, E3].into_iter().zip(edits.into_iter().zip(reads)) {
+            let reply = post(&server, caller, id, DOCUMENTED).send().await;
+            assert_eq!(reply.status, edit, "{caller} edits {id}");
+            // The scope is looked at before the body.
+            let bad = post(&server, caller, id, "<bad").send().await;
+            let read_reply = get(&server, caller, id).send().await;
+            assert_eq!(read_reply.status, read, "{caller} reads {id}");
+            if edit == YES {
+                assert_edited(&reply);
+                assert_wrong(&bad);
+            } else {
+                assert_refused(&reply, 403, "Permission denied");
+                assert_refused(&bad, 403, "Permission denied");
+            }
+            if read == NO {
+                assert_refused(&read_reply, 403, "Permission denied");
+            }
+        }
+    }
+    // Refused edits changed nothing: only OWN's and ADM's reached E3.
+    assert_eq!(get(&server, "OWN", E3).send().await.header("etag"), "\"2\"");
+}
+
+async fn who_may_not_even_ask(server: Server) {
+    for authorization in [
+        "",
+        " ",
+        "wrong",
+        "Bearer",
+        "Bearer wrong",
+        "Basic ZGVtbzpkZW1v",
+        "Bearer demo-ispring-OWN-token twice",
+        "Digest demo-ispring-OWN-token",
+        "demo-ispring-OWN-secret",
+        "demo-kolleges-key",
+        "demo-admin-key",
+    ] {
+        for id in [E1, E2, E3, EX, "not-a-uuid"] {
+            for method in ["POST", "GET"] {
+                let request = server.request(method, &format!("/enrollment/{id}"));
+                let reply =
+                    request.header("authorization", authorization).body("<bad").send().await;
+                assert_unauthorized(&reply);
+            }
+        }
+    }
+    let reply = server.request("POST", &format!("/enrollment/{E1}")).body(DOCUMENTED).send().await;
+    assert_unauthorized(&reply);
+    for scheme in ["", "Bearer ", "bearer ", "BEARER  "] {
+        let value = format!("{scheme}{}", token("ADM"));
+        let request = server.request("POST", &format!("/enrollment/{E1}"));
+        let reply = request.header("authorization", value).body(DOCUMENTED).send().await;
+        assert_edited(&reply);
+    }
+}
+
+async fn account_headers(server: Server) {
+    const URL: &str = "https://demo.ispringlearn.com";
+    const PASSWORD: &str = "demo-ispring-password";
+    let send = |id: &str, url: &str, login: &str, password: &str| {
+        server
+            .request("POST", &format!("/enrollment/{id}"))
+            .header("X-Auth-Account-Url", url)
+            .header("X-Auth-Email", login)
+            .header("X-Auth-Password", password)
+            .body(DOCUMENTED)
+    };
+    for login in ["da1", "DA1@demo.example"] {
+        for (id, status) in [(E1, 200), (E2, 200), (E3, 403)] {
+            assert_eq!(send(id, URL, login, PASSWORD).send().await.status, status, "{login} {id}");
+        }
+    }
+    for url in ["http://demo.ispringlearn.com/", "HTTPS://Demo.ispringlearn.com"] {
+        assert_edited(&send(E1, url, "da1", PASSWORD).send().await);
+    }
+    for (url, login, password) in [
+        (URL, "da1", "wrong"),
+        (URL, "da1", ""),
+        (URL, "", PASSWORD),
+        (URL, "nobody", PASSWORD),
+        ("https://another.ispringlearn.com", "da1", PASSWORD),
+        ("https://nowhere.example", "da1", PASSWORD),
+        ("", "da1", PASSWORD),
+        // A learner without a password.
+        (URL, "Learner One", PASSWORD),
+    ] {
+        assert_unauthorized(&send(E1, url, login, password).send().await);
+    }
+    for missing in ["X-Auth-Account-Url", "X-Auth-Email", "X-Auth-Password"] {
+        let request = server.request("POST", &format!("/enrollment/{E1}")).body(DOCUMENTED);
+        let request =
+            [("X-Auth-Account-Url", URL), ("X-Auth-Email", "da1"), ("X-Auth-Password", PASSWORD)]
+                .into_iter()
+                .filter(|(name, _)| *name != missing)
+                .fold(request, |request, (name, value)| request.header(name, value));
+        assert_unauthorized(&request.send().await);
+    }
+    // With both schemes, `Authorization` decides.
+    let both = |authorization: &str, password: &str| {
+        send(E3, URL, "da1", password).header("authorization", authorization).send()
+    };
+    assert_edited(&both(&token("OWN"), "wrong").await);
+    assert_unauthorized(&both("wrong", PASSWORD).await);
+    // Callers without a credential keep their idempotency keys apart.
+    let keyed = |login: &str, id: &str| {
+        send(id, URL, login, PASSWORD).header("idempotency-key", "k").send()
+    };
+    assert_edited(&keyed("da1", E1).await);
+    assert_edited(&keyed("da2", E2).await);
+    assert_refused(&keyed("da1", E2).await, 422, "Idempotency-Key was used with another request");
+    set(&server, Kind::Person, 313, json!({"status": "inactive"})).await;
+    assert_unauthorized(&send(E1, URL, "da1", PASSWORD).send().await);
+}
+
+async fn scopes_follow_the_tree(server: Server) {
+    let da1 = async |id: &str| post(&server, "DA1", id, DOCUMENTED).send().await.status;
+    assert_eq!(da1(E1).await, 200);
+    set(&server, Kind::Person, 301, json!({"department_id": D3})).await;
+    assert_eq!(da1(E1).await, 403);
+    set(&server, Kind::Department, D3, json!({"parent_id": D1})).await;
+    assert_eq!(da1(E1).await, 200);
+    assert_eq!(da1(E3).await, 200);
+    // A learner in no department is in the account's scope only.
+    set(&server, Kind::Person, 301, json!({"department_id": null})).await;
+    assert_eq!(da1(E1).await, 403);
+    assert_eq!(post(&server, "ADM", E1, DOCUMENTED).send().await.status, 200);
+}
+
+async fn roles_hold_at_once(server: Server) {
+    let da1 = async || post(&server, "DA1", E1, DOCUMENTED).send().await;
+    let role = |id: &str, departments: Value| {
+        json!({"roles": [{
+            "role_id": format!("5f0c2b9e-0000-4000-8000-0000000000{id}"),
+            "department_ids": departments,
+        }]})
+    };
+    assert_edited(&da1().await);
+    for (roles, status) in [
+        (role("b3", json!([D3])), 403),
+        (role("b1", json!([])), 200),
+        (role("b7", json!([D1])), 403),
+        // The other account's owner role is no role here.
+        (role("b9", json!([])), 403),
+        (json!({"roles": []}), 403),
+        (role("b3", json!([D1])), 200),
+    ] {
+        set(&server, Kind::Person, 313, roles.clone()).await;
+        assert_eq!(da1().await.status, status, "{roles}");
+    }
+    for status in ["inactive", "suspended", "terminated"] {
+        set(&server, Kind::Person, 313, json!({"status": status})).await;
+        assert_unauthorized(&da1().await);
+    }
+    set(&server, Kind::Person, 313, json!({"status": "active"})).await;
+    assert_edited(&da1().await);
+    set(&server, Kind::Credential, 43, json!({"revoked_at": "2026-01-01T00:00:00Z"})).await;
+    assert_unauthorized(&da1().await);
+}

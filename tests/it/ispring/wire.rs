@@ -1,0 +1,258 @@
+//! Ids, hostile bodies, media types, routes, formats.
+
+use super::{DOCUMENTED, E1, EX, assert_edited, assert_refused, assert_wrong, get, post, token};
+use crate::support::{Request, Server, on_both_stores};
+
+on_both_stores!(unknown_enrollments, hostile_bodies, types_and_routes, answers_in_either_format,);
+
+async fn unknown_enrollments(server: Server) {
+    for id in [
+        "0f0c2b9e-0000-4000-8000-0000000000ee",
+        EX,
+        "not-a-uuid",
+        "d48bd4fa5b7011e9b12b22e9fbac4a59",
+        "%7Bd48bd4fa-5b70-11e9-b12b-22e9fbac4a59%7D",
+        "urn:uuid:d48bd4fa-5b70-11e9-b12b-22e9fbac4a59",
+        "d48bd4fa-5b70-11e9-b12b-22e9fbac4a59%00",
+        "d48bd4fa-5b70-11e9-b12b-22e9fbac4a5%ff",
+        "%00",
+        "1",
+    ] {
+        // A caller in a scope learns no more than one without; a bad body makes no difference.
+        for caller in ["OWN", "DA1", "DA0"] {
+            assert_refused(
+                &post(&server, caller, id, DOCUMENTED).send().await,
+                400,
+                "Unknown Enrollment",
+            );
+            assert_refused(
+                &post(&server, caller, id, "<bad").send().await,
+                400,
+                "Unknown Enrollment",
+            );
+            assert_refused(&get(&server, caller, id).send().await, 400, "Unknown Enrollment");
+        }
+        assert_refused(
+            &post(&server, "LRN", id, DOCUMENTED).send().await,
+            403,
+            "Permission denied",
+        );
+    }
+    let own = get(&server, "OTHER", EX).send().await;
+    assert_eq!(own.status, 200);
+    assert_eq!(own.header("etag"), "\"1\"");
+    assert_refused(&get(&server, "OTHER", E1).send().await, 400, "Unknown Enrollment");
+    let upper = E1.to_uppercase();
+    assert_edited(&post(&server, "OWN", &upper, DOCUMENTED).send().await);
+    let reply = get(&server, "OWN", &upper).send().await;
+    assert!(reply.text().contains(&format!("<enrollmentId>{E1}</enrollmentId>")));
+}
+
+async fn hostile_bodies(server: Server) {
+    let before = get(&server, "OWN", E1).send().await.text();
+    let inside = "<dueDateType>unlimited</dueDateType>";
+    let entities = (1..=10).map(|level| {
+        let last = format!("&a{};", level - 1);
+        format!("<!ENTITY a{level} \"{}\">", last.repeat(10))
+    });
+    let bomb = format!(
+        "<!DOCTYPE r [<!ENTITY a0 \"lol\">{}]><r><accessDate>&a10;</accessDate>{inside}</r>",
+        entities.collect::<Vec<_>>().concat()
+    );
+    let attributes = (0..80_000).map(|n| format!(" a{n}=\"\"")).collect::<Vec<_>>().concat();
+    let namespaces = (0..40_000).map(|n| format!(" xmlns:a{n}=\"u\"")).collect::<Vec<_>>().concat();
+    let bodies: Vec<Vec<u8>> = vec![
+        Vec::new(),
+        b"<request>".to_vec(),
+        format!("<request>{inside}").into(),
+        format!("<request>{inside}</request").into(),
+        format!("<request>{inside}</request><request/>").into(),
+        format!("<request>{inside}</request>trailing").into(),
+        b"{\"a\":".to_vec(),
+        b"[]".to_vec(),
+        b"plain".to_vec(),
+        format!(
+            "<!DOCTYPE r [<!ENTITY x SYSTEM \"file:///etc/passwd\">]><request>\
+             <accessDate>&x;</accessDate>{inside}</request>"
+        )
+        .into(),
+        format!("<!DOCTYPE r SYSTEM \"http://127.0.0.1:1/x.dtd\"><request>{inside}</request>")
+            .into(),
+        format!("<!DOCTYPE request><request>{inside}</request>").into(),
+        format!("<request><foo>&undeclared;</foo>{inside}</request>").into(),
+        bomb.into(),
+        format!("{}{inside}{}", "<r>".repeat(10_000), "</r>".repeat(10_000)).into(),
+        format!("<r>{inside}{}</r>", "<x/>".repeat(50_000)).into(),
+        format!("<r{attributes}>{inside}</r>").into(),
+        format!("<r{namespaces}>{inside}</r>").into(),
+        format!("<?xml version=\"1.0\" encoding=\"ISO-8859-1\"?><r>{inside}</r>").into(),
+        format!("<?xml version=\"1.0\" encoding=\"UTF-16\"?><r>{inside}</r>").into(),
+        format!("<r>{inside}</r>").encode_utf16().flat_map(u16::to_le_bytes).collect(),
+        [b"<r><x>\xff</x>", inside.as_bytes(), b"</r>"].concat(),
+        format!("<r><x>\0</x>{inside}</r>").into(),
+        format!("<r><x>&#0;</x>{inside}</r>").into(),
+    ];
+    for body in bodies {
+        let shown = String::from_utf8_lossy(&body).chars().take(80).collect::<String>();
+        for content_type in ["application/xml", "text/xml; charset=utf-8"] {
+            let reply = server
+                .request("POST", &format!("/enrollment/{E1}"))
+                .header("authorization", token("OWN"))
+                .header("content-type", content_type)
+                .body(body.clone())
+                .send()
+                .await;
+            assert_eq!(reply.status, 400, "{shown}");
+            assert_wrong(&reply);
+        }
+    }
+    for body in [
+        "[]".to_owned(),
+        "\"text\"".to_owned(),
+        "null".to_owned(),
+        "{\"dueDateType\":\"unlimited\"}{}".to_owned(),
+        "{\"dueDateType\":\"unlimited\",\"x\":\"\\ud800\"}".to_owned(),
+        "{\"dueDateType\":\"unlimited\",\"x\":NaN}".to_owned(),
+        format!("{{\"dueDateType\":\"unlimited\",\"x\":{}{}}}", "[".repeat(40), "]".repeat(40)),
+        format!("{{\"x\":{}", "[".repeat(100_000)),
+    ] {
+        let reply = server
+            .request("POST", &format!("/enrollment/{E1}"))
+            .header("authorization", token("OWN"))
+            .header("content-type", "application/json")
+            .body(body)
+            .send()
+            .await;
+        assert_wrong(&reply);
+    }
+    let large = post(&server, "OWN", E1, &" ".repeat(1024 * 1024 + 1)).send().await;
+    assert_refused(&large, 413, "Payload too large");
+    assert_eq!(large.header("connection"), "close");
+    assert_eq!(get(&server, "OWN", E1).send().await.text(), before);
+}
+
+async fn types_and_routes(server: Server) {
+    let send = |headers: &[(&str, &str)], body: &str| {
+        let request = server
+            .request("POST", &format!("/enrollment/{E1}"))
+            .header("authorization", token("OWN"))
+            .body(body.to_owned());
+        headers.iter().fold(request, |request, (name, value)| request.header(name, *value)).send()
+    };
+    for content_type in [
+        "text/plain",
+        "multipart/form-data; boundary=x",
+        "application/x-www-form-urlencoded",
+        "application/octet-stream",
+    ] {
+        let reply = send(&[("content-type", content_type)], DOCUMENTED).await;
+        assert_refused(&reply, 415, "Unsupported media type");
+    }
+    let xml = ("content-type", "application/xml");
+    let reply = send(&[xml, ("content-encoding", "gzip")], DOCUMENTED).await;
+    assert_refused(&reply, 415, "Unsupported media type");
+    assert_wrong(&send(&[("content-type", "text/xml; charset=windows-1251")], DOCUMENTED).await);
+    assert_wrong(&send(&[("content-type", "application/json")], DOCUMENTED).await);
+    for headers in [
+        &[][..],
+        &[("content-type", "Application/XML;charset=UTF-8")],
+        &[("content-type", "text/xml")],
+        &[xml, ("content-encoding", "identity")],
+    ] {
+        assert_edited(&send(headers, DOCUMENTED).await);
+    }
+    assert_edited(&send(&[], "\n{\"dueDateType\":\"unlimited\"}").await);
+
+    for prefix in ["/api/v2", "/api/v3", "/index.php/api/v2"] {
+        let target = format!("{prefix}/enrollment/{E1}");
+        let request =
+            |method: &str| server.request(method, &target).header("authorization", token("OWN"));
+        assert_edited(&request("POST").body(DOCUMENTED).send().await);
+        assert_eq!(request("GET").send().await.status, 200);
+    }
+    for method in ["PUT", "PATCH", "DELETE"] {
+        let target = format!("/enrollment/{E1}");
+        let reply =
+            server.request(method, &target).header("authorization", token("OWN")).send().await;
+        assert_refused(&reply, 405, "Method Not Allowed");
+        let allowed = reply.header("allow");
+        assert!(allowed.contains("GET") && allowed.contains("POST"), "{allowed}");
+    }
+    for (method, target) in [
+        ("POST", "/enrollment/delete"),
+        ("POST", "/api/v2/enrollment/delete"),
+        ("POST", "/enrollment"),
+        ("GET", "/enrollments"),
+        ("POST", "/enrollment/d48bd4fa-5b70-11e9-b12b-22e9fbac4a59/reenroll"),
+        ("GET", "/api/v3/nothing"),
+    ] {
+        let request = server.request(method, target).header("authorization", token("OWN"));
+        let reply = request.clone().send().await;
+        assert_refused(&reply, 404, "Not Found");
+        let reply = request.header("accept", "application/json").send().await;
+        assert_eq!(reply.text(), r#"{"code":404,"message":"Not Found"}"#);
+    }
+}
+
+async fn answers_in_either_format(server: Server) {
+    let asked = |accept: &str| get(&server, "OWN", E1).header("accept", accept).send();
+    for accept in
+        ["*/*", "application/xml", "text/xml", "text/html", "application/json;q=0.5, text/xml"]
+    {
+        let reply = asked(accept).await;
+        assert_eq!(reply.header("content-type"), "application/xml; charset=utf-8", "{accept}");
+    }
+    for accept in [
+        "application/json",
+        "application/json, text/xml;q=0.5",
+        "application/xml;q=0.1, application/*",
+    ] {
+        let reply = asked(accept).await;
+        assert_eq!(reply.header("content-type"), "application/json; charset=utf-8", "{accept}");
+    }
+    assert_eq!(
+        asked("application/json").await.text(),
+        r#"{"enrollmentId":"d48bd4fa-5b70-11e9-b12b-22e9fbac4a59","courseId":"5f0c2b9e-0000-4000-8000-0000000000c1","learnerId":"5f0c2b9e-0000-4000-8000-0000000000a1","accessDate":"2026-01-10","dueDate":"2026-02-01","expirationDate":"2026-02-01","enrollmentTypeGroup":0,"shouldLockAfterDueDate":true}"#
+    );
+    assert_eq!(
+        asked("text/xml").await.text(),
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?><response><enrollment>\
+         <enrollmentId>d48bd4fa-5b70-11e9-b12b-22e9fbac4a59</enrollmentId>\
+         <courseId>5f0c2b9e-0000-4000-8000-0000000000c1</courseId>\
+         <learnerId>5f0c2b9e-0000-4000-8000-0000000000a1</learnerId>\
+         <accessDate>2026-01-10</accessDate><dueDate>2026-02-01</dueDate>\
+         <expirationDate>2026-02-01</expirationDate>\
+         <enrollmentTypeGroup>0</enrollmentTypeGroup>\
+         <shouldLockAfterDueDate>1</shouldLockAfterDueDate></enrollment></response>"
+    );
+    let json = |request: Request| request.header("accept", "application/json").send();
+    for (reply, expected) in [
+        (
+            json(post(&server, "OWN", E1, "<bad")).await,
+            r#"{"code":400,"message":"Wrong parameters"}"#,
+        ),
+        (
+            json(post(&server, "OWN", EX, "<bad")).await,
+            r#"{"code":400,"message":"Unknown Enrollment"}"#,
+        ),
+        (
+            json(post(&server, "LRN", E1, "<bad")).await,
+            r#"{"code":403,"message":"Permission denied"}"#,
+        ),
+        (
+            json(get(&server, "nobody", E1)).await,
+            r#"{"code":401,"message":"Authorization failed"}"#,
+        ),
+        (
+            json(post(&server, "OWN", E1, &" ".repeat(1024 * 1024 + 1))).await,
+            r#"{"code":413,"message":"Payload too large"}"#,
+        ),
+        (
+            json(server.request("PUT", &format!("/enrollment/{E1}"))).await,
+            r#"{"code":405,"message":"Method Not Allowed"}"#,
+        ),
+    ] {
+        assert_eq!(reply.text(), expected);
+        assert_eq!(reply.header("content-type"), "application/json; charset=utf-8");
+    }
+}

@@ -1,0 +1,22 @@
+//! Tests of the whole server: real HTTP, real databases.
+
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test ends there"
+)]
+mod support;
+
+mod cli;
+mod crash;
+mod http;
+mod ispring;
+mod kolleges;
+mod native;
+mod ncloud;
+mod partner;
+mod pipeline;
+mod solapi;
+mod tidy;

@@ -1,0 +1,157 @@
+//! History, one change, undo.
+
+use serde_json::{Value, json};
+
+use crate::support::{Request, Server, on_both_stores};
+
+const KEY: &str = "demo-admin-key";
+
+on_both_stores!(history, undo, undo_in_conflict, who_may, bad_input, request_ids);
+
+fn get(server: &Server, target: &str) -> Request {
+    server.request("GET", target).bearer(KEY)
+}
+
+async fn set(server: &Server, body: Value) {
+    let request = server.request("PATCH", "/open-api/achievements/1539");
+    let reply = request.bearer("demo-kolleges-key").json(&body).send().await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+}
+
+async fn history_of(server: &Server, record: &str) -> Vec<Value> {
+    let reply = get(server, &format!("/haksa/v1/records/{record}/history")).send().await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    reply.json()["items"].as_array().unwrap().clone()
+}
+
+async fn read(server: &Server) -> Value {
+    let request = server.request("GET", "/open-api/achievements/1539");
+    request.bearer("demo-kolleges-key").send().await.json()["achievement"].clone()
+}
+
+async fn history(server: Server) {
+    for level in 1..=5 {
+        set(&server, json!({"level": level})).await;
+    }
+    let all = history_of(&server, "achievement/1539").await;
+    assert_eq!(all.len(), 6);
+    assert_eq!(all[0]["before"], json!({"level": 4}));
+    assert_eq!(all[0]["after"], json!({"level": 5}));
+    assert_eq!(all[0]["version"], 6);
+    assert_eq!(all[0]["dialect"], "kolleges");
+    assert_eq!(all[0]["actor"], "credential:1");
+    assert_eq!(all[5]["action"], "create");
+    let mut paged = Vec::new();
+    let mut query = "?limit=2".to_owned();
+    loop {
+        let target = format!("/haksa/v1/records/achievement/1539/history{query}");
+        let page = get(&server, &target).send().await.json();
+        paged.extend(page["items"].as_array().unwrap().clone());
+        let Some(next) = page["next"].as_str() else {
+            break;
+        };
+        query = format!("?limit=2&cursor={next}");
+    }
+    assert_eq!(paged, all);
+    let id = &all[0]["change_id"];
+    let change = get(&server, &format!("/haksa/v1/changes/{id}")).send().await.json();
+    assert_eq!(change["kind"], "achievement");
+    assert_eq!(change["record_id"], "1539");
+    assert_eq!(change["previous_change_id"], all[1]["change_id"]);
+}
+
+async fn undo(server: Server) {
+    set(&server, json!({"level": 1, "admin_comment": "하나"})).await;
+    set(&server, json!({"level": 2})).await;
+    let all = history_of(&server, "achievement/1539").await;
+    let target = format!("/haksa/v1/changes/{}/undo", all[0]["change_id"]);
+    let dry = server.request("POST", &target).bearer(KEY).header("haksa-dry-run", "true");
+    let reply = dry.send().await;
+    assert_eq!((reply.status, reply.header("haksa-changes")), (200, "1"));
+    assert_eq!(read(&server).await["level"], 2);
+    let reply = server.request("POST", &target).bearer(KEY).send().await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    assert_eq!(reply.json()["after"], json!({"level": 1}));
+    assert_eq!(read(&server).await["level"], 1);
+    // Undoing the undo brings it back.
+    let target = format!("/haksa/v1/changes/{}/undo", reply.json()["change_id"]);
+    let stale = server.request("POST", &target).bearer(KEY).header("if-match", "\"1\"");
+    assert_eq!(stale.send().await.status, 412);
+    assert_eq!(server.request("POST", &target).bearer(KEY).send().await.status, 200);
+    assert_eq!(read(&server).await["level"], 2);
+    assert_eq!(history_of(&server, "achievement/1539").await[0]["dialect"], "native");
+}
+
+async fn undo_in_conflict(server: Server) {
+    set(&server, json!({"level": 1, "admin_comment": "하나"})).await;
+    set(&server, json!({"level": 2})).await;
+    let all = history_of(&server, "achievement/1539").await;
+    let target = format!("/haksa/v1/changes/{}/undo", all[1]["change_id"]);
+    let reply = server.request("POST", &target).bearer(KEY).send().await;
+    assert_eq!(reply.status, 409);
+    assert_eq!(reply.json()["conflicts"], json!(["level"]));
+    assert_eq!(reply.header("content-type"), "application/problem+json");
+    assert_eq!(read(&server).await["admin_comment"], "하나");
+    // A creation cannot be undone under later changes.
+    let target = format!("/haksa/v1/changes/{}/undo", all[2]["change_id"]);
+    let reply = server.request("POST", &target).bearer(KEY).send().await;
+    assert_eq!(reply.json()["conflicts"], json!(["record"]));
+    // Without any, undoing it deletes the record, and undoing that brings it back.
+    let birth = &history_of(&server, "form/482").await[0]["change_id"];
+    let target = format!("/haksa/v1/changes/{birth}/undo");
+    let deleted = server.request("POST", &target).bearer(KEY).send().await.json();
+    assert_eq!(deleted["action"], "delete");
+    let target = format!("/haksa/v1/changes/{}/undo", deleted["change_id"]);
+    let restored = server.request("POST", &target).bearer(KEY).send().await.json();
+    assert_eq!(restored["action"], "restore");
+    assert_eq!(restored["version"], 3);
+}
+
+async fn who_may(server: Server) {
+    let all = history_of(&server, "achievement/1539").await;
+    let change = format!("/haksa/v1/changes/{}", all[0]["change_id"]);
+    for target in ["/haksa/v1/records/achievement/1539/history", &change] {
+        for key in ["", "wrong", "demo-kolleges-key"] {
+            let reply = server.request("GET", target).bearer(key).send().await;
+            assert_eq!(reply.status, 401, "{target} {key}");
+            assert_eq!(reply.json()["title"], "Unauthorized");
+        }
+    }
+    // Secrets never show.
+    let credential = history_of(&server, "credential/1").await;
+    assert_eq!(credential[0]["after"]["secret_hash"], "\u{2022}\u{2022}\u{2022}");
+}
+
+async fn bad_input(server: Server) {
+    for target in [
+        "/haksa/v1/records/nothing/1/history",
+        "/haksa/v1/records/achievement/x/history",
+        "/haksa/v1/records/achievement/0/history",
+        "/haksa/v1/records/achievement/9001/history",
+        "/haksa/v1/records/credential/2/history",
+        "/haksa/v1/records/application/%00/history",
+        "/haksa/v1/changes/0",
+        "/haksa/v1/changes/x",
+        "/haksa/v1/changes/99999999999999999999",
+        "/haksa/v1/nothing",
+        "/nothing",
+    ] {
+        let reply = get(&server, target).send().await;
+        assert_eq!(reply.status, 404, "{target}");
+        assert_eq!(reply.json()["status"], 404);
+    }
+    for query in ["limit=0", "limit=101", "limit=x", "cursor=x", "cursor=1", "cursor="] {
+        let target = format!("/haksa/v1/records/achievement/1539/history?{query}");
+        assert_eq!(get(&server, &target).send().await.status, 400, "{query}");
+    }
+    let reply = server.request("DELETE", "/haksa/v1/changes/1").bearer(KEY).send().await;
+    assert_eq!(reply.status, 405);
+}
+
+async fn request_ids(server: Server) {
+    let with = |id: &str| get(&server, "/healthz").header("x-request-id", id).send();
+    assert_eq!(with("client-7.a:b_c").await.header("x-request-id"), "client-7.a:b_c");
+    for id in ["", "two words", "semi;colon", &"x".repeat(129)] {
+        assert_eq!(with(id).await.header("x-request-id").len(), 36, "{id:?}");
+    }
+}

@@ -1,0 +1,256 @@
+//! A server of its own for each test, on either store, and a client for it.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use haksa::app::{App, Clock, OsEntropy};
+use haksa::config::Config;
+use haksa::demo;
+use haksa::domain::command::Entropy as _;
+use haksa::http::Patience;
+use haksa::store::Store;
+use haksa::vault::{MasterKey, Vault};
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+
+/// The time at which every test begins.
+pub const NOW: &str = "2026-04-23T09:15:30Z";
+
+/// How patient test servers are.
+pub const PATIENCE: Patience = Patience {
+    head_within: std::time::Duration::from_millis(700),
+    body_within: std::time::Duration::from_millis(700),
+};
+
+/// Which store a test runs on.
+#[derive(Clone, Copy, Debug)]
+pub enum Backend {
+    /// A file in a temporary folder.
+    Sqlite,
+    /// A database of its own in the cluster that `TEST_POSTGRES_URL` names.
+    Postgres,
+}
+
+/// Runs each of the named functions, `async fn(server: Server)`, on both stores.
+macro_rules! on_both_stores {
+    ($($name:ident),+ $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$name(crate::support::Server::start(crate::support::Backend::Sqlite).await)
+                    .await;
+            })+
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$name(crate::support::Server::start(crate::support::Backend::Postgres).await)
+                    .await;
+            })+
+        }
+    };
+}
+pub(crate) use on_both_stores;
+
+/// A running server with the demo account.
+pub struct Server {
+    /// Its parts.
+    pub app: App,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Its clock, which stands at [`NOW`] until a test moves it.
+    pub clock: Clock,
+    _stop: oneshot::Sender<()>,
+    _folder: Option<tempfile::TempDir>,
+}
+
+impl Server {
+    /// Starts one.
+    pub async fn start(backend: Backend) -> Self {
+        Self::start_with(backend, Config::default()).await
+    }
+
+    /// Starts one with choices of the operator's.
+    pub async fn start_with(backend: Backend, config: Config) -> Self {
+        match backend {
+            Backend::Sqlite => {
+                let folder = tempfile::tempdir().expect("a temporary folder");
+                let url = format!("sqlite:{}", folder.path().join("haksa.db").display());
+                Self::run(&url, config, Some(folder)).await
+            }
+            Backend::Postgres => Self::run(&new_postgres_database().await, config, None).await,
+        }
+    }
+
+    /// Starts one on a database that exists.
+    pub async fn start_on(url: &str) -> Self {
+        Self::run(url, Config::default(), None).await
+    }
+
+    async fn run(url: &str, config: Config, folder: Option<tempfile::TempDir>) -> Self {
+        keep_logs();
+        let store = Store::open(url).await.expect("the database opens");
+        store.migrate().await.expect("the migrations apply");
+        let clock = Clock::frozen(NOW.parse().expect("an instant"));
+        let vault = Vault::new(&MasterKey::from_bytes([7; 32]));
+        let (app, _running) =
+            App::start(store, vault, clock.clone(), config).expect("the writer starts");
+        demo::load(&app).await.expect("the demo account loads");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let (stop, stopped) = oneshot::channel::<()>();
+        let serving = app.clone();
+        tokio::spawn(async move {
+            haksa::http::serve(listener, serving, PATIENCE, async {
+                let _ = stopped.await;
+            })
+            .await
+        });
+        Self { app, address, clock, _stop: stop, _folder: folder }
+    }
+
+    /// Begins a request.
+    pub fn request(&self, method: &str, target: &str) -> Request {
+        Request::to(self.address, method, target)
+    }
+
+    /// What the demo account prints for programs.
+    pub fn demo(&self) -> Value {
+        demo::summary(&format!("http://{}", self.address))
+    }
+}
+
+/// A request in the making.
+#[derive(Clone, Debug)]
+pub struct Request {
+    address: SocketAddr,
+    method: String,
+    target: String,
+    headers: Vec<(String, String)>,
+    body: Bytes,
+}
+
+impl Request {
+    /// Begins one to any server.
+    pub fn to(address: SocketAddr, method: &str, target: &str) -> Self {
+        Self {
+            address,
+            method: method.to_owned(),
+            target: target.to_owned(),
+            headers: Vec::new(),
+            body: Bytes::new(),
+        }
+    }
+
+    /// Adds a header.
+    pub fn header(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.headers.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// Adds `Authorization: Bearer`.
+    pub fn bearer(self, key: &str) -> Self {
+        self.header("authorization", format!("Bearer {key}"))
+    }
+
+    /// Sets the body.
+    pub fn body(mut self, body: impl Into<Bytes>) -> Self {
+        self.body = body.into();
+        self
+    }
+
+    /// Sets a JSON body.
+    pub fn json(self, body: &Value) -> Self {
+        self.header("content-type", "application/json").body(body.to_string())
+    }
+
+    /// Sends it.
+    pub async fn send(self) -> Reply {
+        self.try_send().await.expect("an answer")
+    }
+
+    /// Sends it; none when no whole answer came.
+    pub async fn try_send(self) -> Option<Reply> {
+        let stream = TcpStream::connect(self.address).await.ok()?;
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.ok()?;
+        tokio::spawn(connection);
+        let mut request = http::Request::builder()
+            .method(self.method.as_str())
+            .uri(&self.target)
+            .header("host", self.address.to_string());
+        for (name, value) in &self.headers {
+            request = request.header(name, value);
+        }
+        let request = request.body(Full::new(self.body)).expect("a request");
+        let (parts, body) = sender.send_request(request).await.ok()?.into_parts();
+        let body = body.collect().await.ok()?.to_bytes();
+        Some(Reply { status: parts.status.as_u16(), headers: parts.headers, body })
+    }
+}
+
+/// What a server answered.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// The status.
+    pub status: u16,
+    /// The headers.
+    pub headers: http::HeaderMap,
+    /// The body.
+    pub body: Bytes,
+}
+
+impl Reply {
+    /// The body as JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("not JSON: {:?}", self.text()))
+    }
+
+    /// The body as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// A header as text; empty when it is not there.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+}
+
+/// Writes everything that is logged into the folder that `TEST_LOGS` names, where one is named: to
+/// be searched for secrets afterwards.
+fn keep_logs() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        #[expect(clippy::disallowed_methods, reason = "the test script names its folder this way")]
+        let Ok(folder) = std::env::var("TEST_LOGS") else {
+            return;
+        };
+        let path = format!("{folder}/{}.log", std::process::id());
+        let file = std::fs::File::create(path).expect("a log file");
+        // As talkative as an operator could make it.
+        let filter = haksa::cli::log_filter("trace,tokio_postgres::query=trace").expect("a filter");
+        tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_ansi(false)
+            .with_writer(std::sync::Mutex::new(file))
+            .init();
+    });
+}
+
+/// Makes an empty database in the test cluster and gives its URL.
+async fn new_postgres_database() -> String {
+    #[expect(clippy::disallowed_methods, reason = "the test script names its cluster this way")]
+    let cluster = std::env::var("TEST_POSTGRES_URL")
+        .expect("TEST_POSTGRES_URL names a PostgreSQL cluster; scripts/test starts one");
+    let name = format!("test_{}", OsEntropy.uuid().replace('-', ""));
+    let (client, connection) =
+        tokio_postgres::connect(&cluster, tokio_postgres::NoTls).await.expect("the cluster");
+    tokio::spawn(connection);
+    client.batch_execute(&format!("CREATE DATABASE {name}")).await.expect("a database");
+    let (server, _) = cluster.rsplit_once('/').expect("a URL with a database");
+    format!("{server}/{name}")
+}
