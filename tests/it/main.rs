@@ -11,6 +11,7 @@ mod support;
 
 mod cli;
 mod crash;
+mod fuzz;
 mod http;
 mod ispring;
 mod kolleges;
