@@ -256,7 +256,8 @@ pub fn dates(data: &[u8]) {
             assert_unchanged(&draft.send("application/json", body.as_bytes()));
         }
         1 => {
-            let query: String = text.bytes().map(|byte| format!("%{byte:02x}")).collect();
+            let query =
+                text.bytes().fold(String::new(), |query, byte| format!("{query}%{byte:02x}"));
             let target = format!("/open-api/achievements?startDate={query}&endDate={query}");
             if target.len() < 2048 {
                 let reply =

@@ -15,6 +15,7 @@ mod fuzz;
 mod http;
 mod ispring;
 mod kolleges;
+mod matrix;
 mod native;
 mod ncloud;
 mod partner;
