@@ -2,6 +2,7 @@
 //! database, one permission model and one history.
 
 pub mod app;
+pub mod check;
 pub mod cli;
 pub mod config;
 pub mod demo;

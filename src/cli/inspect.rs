@@ -6,15 +6,13 @@ use anyhow::Context as _;
 use clap::Args;
 
 use super::{DatabaseOptions, say};
+use crate::check::{self, Report};
 use crate::domain::actor::Actor;
 use crate::domain::command::{Expected, Undo};
 use crate::domain::error::Error;
 use crate::domain::kind::Kind;
 use crate::domain::record::Key;
 use crate::pipeline::{Envelope, Reply};
-
-/// Records read at once by a check.
-const PAGE: i64 = 1000;
 
 /// Options of `haksa history`.
 #[derive(Args, Debug)]
@@ -51,30 +49,15 @@ pub(super) async fn migrate(options: &DatabaseOptions) -> anyhow::Result<ExitCod
 
 pub(super) async fn check(options: &DatabaseOptions) -> anyhow::Result<ExitCode> {
     let store = DatabaseOptions::open(&options.config()?).await?;
-    let mut faults = store.faults().await?;
-    let mut total = 0;
-    for kind in Kind::ALL.iter().copied() {
-        let mut after: Option<Key> = None;
-        loop {
-            let documents = store.documents_after(kind, after.as_ref(), PAGE).await?;
-            let Some(last) = documents.last() else { break };
-            after = Some(last.meta.key.clone());
-            total += documents.len();
-            for document in &documents {
-                if let Err(Error::Internal(cause)) = kind.check_fields(document) {
-                    faults.push(cause);
-                }
-            }
-        }
-    }
+    let Report { records, faults } = check::run(&store).await?;
     if faults.is_empty() {
-        say(format_args!("{total} records, no faults"));
+        say(format_args!("{records} records, no faults"));
         return Ok(ExitCode::SUCCESS);
     }
     for fault in &faults {
         say(fault);
     }
-    say(format_args!("{total} records, {} faults", faults.len()));
+    say(format_args!("{records} records, {} faults", faults.len()));
     Ok(ExitCode::from(1))
 }
 

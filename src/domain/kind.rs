@@ -4,7 +4,7 @@
 use super::command::{self, Context, Decision};
 use super::error::Error;
 use super::facts::{Facts, Known};
-use super::record::{Document, Record, Table};
+use super::record::{Document, Key, Record, Table};
 
 macro_rules! kinds {
     ($($(#[$doc:meta])* $kind:ident => $record:path),+ $(,)?) => {
@@ -46,12 +46,14 @@ macro_rules! kinds {
                 match self { $(Self::$kind => command::place_of::<$record>(document, facts)),+ }
             }
 
-            /// Checks that the stored fields read as their type.
+            /// The records that a document names, its fields read as their type.
             ///
             /// # Errors
-            /// [`Error::Internal`] naming the record and what is wrong.
-            pub fn check_fields(self, document: &Document) -> Result<(), Error> {
-                match self { $(Self::$kind => document.typed::<$record>().map(|_| ())),+ }
+            /// [`Error::Internal`] naming the record and what is wrong, when they do not.
+            pub fn references(self, document: &Document) -> Result<Vec<(Self, Key)>, Error> {
+                match self {
+                    $(Self::$kind => Ok(document.typed::<$record>()?.record.references())),+
+                }
             }
         }
     };

@@ -295,6 +295,11 @@ pub trait Record: Serialize + DeserializeOwned + Clone + PartialEq + Send + Sync
         Ok(Vec::new())
     }
 
+    /// The records that it names: each has to be there, live, in the same account.
+    fn references(&self) -> Vec<(Kind, Key)> {
+        Vec::new()
+    }
+
     /// The id of a new record.
     ///
     /// # Errors

@@ -14,6 +14,10 @@ use crate::pipeline::Writes;
 const RECORDS_MAX: usize = 8192;
 /// Selections held at the most.
 const SELECTIONS_MAX: usize = 2048;
+/// Things known to be absent, held at the most.
+const ABSENCES_MAX: usize = 4096;
+/// The longest key that is remembered as absent, bytes; real ones are shorter.
+const ABSENT_KEY_MAX: usize = 64;
 
 /// The keys of a selection, and the generation of its kind when they were found.
 type Selection = (u64, Arc<[Key]>);
@@ -23,11 +27,17 @@ type Selection = (u64, Arc<[Key]>);
 pub(super) struct Cache {
     records: quick_cache::sync::Cache<(Kind, Key), Arc<Document>>,
     selections: quick_cache::sync::Cache<Selector, Selection>,
+    /// What was looked for and is not there, with the generation of its kind: or the time of an
+    /// answer would tell an id that is nobody's from one that is another account's. Made-up names
+    /// fill only this.
+    absences: quick_cache::sync::Cache<Need, u64>,
     /// Counts commits of any kind: a row that was read before the newest commit is not taken in.
     generation: AtomicU64,
     /// Counts, kind by kind, commits that wrote a record of it: they may have moved it into or out
     /// of a selection.
     kinds: Vec<AtomicU64>,
+    /// Counts, kind by kind, commits that made a record of it.
+    births: Vec<AtomicU64>,
     /// The newest change that the cache knows of.
     newest: AtomicI64,
     /// Held while something is taken in, so that no reader puts an old row over a new one.
@@ -41,8 +51,10 @@ impl Cache {
         Self {
             records: quick_cache::sync::Cache::new(RECORDS_MAX),
             selections: quick_cache::sync::Cache::new(SELECTIONS_MAX),
+            absences: quick_cache::sync::Cache::new(ABSENCES_MAX),
             generation: AtomicU64::new(0),
             kinds: Kind::ALL.iter().map(|_| AtomicU64::new(0)).collect(),
+            births: Kind::ALL.iter().map(|_| AtomicU64::new(0)).collect(),
             newest: AtomicI64::new(0),
             door: Mutex::new(()),
             is_on: AtomicBool::new(false),
@@ -63,18 +75,35 @@ impl Cache {
         self.kinds.get(kind as usize).map_or(0, |counter| counter.load(Ordering::SeqCst))
     }
 
+    /// Moves on when what is absent may have come to be.
+    fn absence(&self, need: &Need) -> Option<u64> {
+        match need {
+            Need::Record(kind, _) => {
+                self.births.get(*kind as usize).map(|counter| counter.load(Ordering::SeqCst))
+            }
+            Need::Select(selector) => Some(self.kind(selector.kind)),
+            _ => None,
+        }
+    }
+
+    fn is_absent(&self, need: &Need) -> bool {
+        self.absences.get(need).is_some_and(|generation| self.absence(need) == Some(generation))
+    }
+
     /// What is known; none when the database has to be asked.
     pub(super) fn find(&self, need: &Need) -> Option<Fact> {
         if !self.is_on.load(Ordering::Relaxed) {
             return None;
         }
         match need {
-            Need::Record(kind, key) => {
-                let document = self.records.get(&(*kind, key.clone()))?;
-                Some(Fact::Record(Some(document)))
-            }
+            Need::Record(kind, key) => match self.records.get(&(*kind, key.clone())) {
+                Some(document) => Some(Fact::Record(Some(document))),
+                None => self.is_absent(need).then_some(Fact::Record(None)),
+            },
             Need::Select(selector) => {
-                let (generation, keys) = self.selections.get(selector)?;
+                let Some((generation, keys)) = self.selections.get(selector) else {
+                    return self.is_absent(need).then(|| Fact::Select(Vec::new()));
+                };
                 if generation != self.kind(selector.kind) {
                     return None;
                 }
@@ -99,8 +128,11 @@ impl Cache {
             (Need::Record(kind, key), Fact::Record(Some(document))) => {
                 self.records.insert((*kind, key.clone()), Arc::clone(document));
             }
-            // What is not there is not kept, or made-up names could fill the cache.
-            (Need::Select(selector), Fact::Select(documents)) if !documents.is_empty() => {
+            (Need::Record(_, key), Fact::Record(None)) => self.miss(need, key),
+            (Need::Select(selector), Fact::Select(documents)) if documents.is_empty() => {
+                self.miss(need, &selector.value);
+            }
+            (Need::Select(selector), Fact::Select(documents)) => {
                 for document in documents {
                     let place = (selector.kind, document.meta.key.clone());
                     self.records.insert(place, Arc::clone(document));
@@ -109,6 +141,17 @@ impl Cache {
                 self.selections.insert(selector.clone(), (self.kind(selector.kind), keys));
             }
             _ => {}
+        }
+    }
+
+    /// Remembers that there is no such thing.
+    fn miss(&self, need: &Need, key: &Key) {
+        let is_short = match key {
+            Key::Int(_) => true,
+            Key::Text(text) => text.len() <= ABSENT_KEY_MAX,
+        };
+        if let Some(generation) = self.absence(need).filter(|_| is_short) {
+            self.absences.insert(need.clone(), generation);
         }
     }
 
@@ -121,7 +164,11 @@ impl Cache {
         self.generation.fetch_add(1, Ordering::SeqCst);
         for ((kind, key), pending) in &writes.documents {
             self.records.insert((*kind, key.clone()), Arc::clone(&pending.document));
-            if let Some(counter) = self.kinds.get(*kind as usize) {
+            let counters = [
+                self.kinds.get(*kind as usize),
+                self.births.get(*kind as usize).filter(|_| pending.stored_version.is_none()),
+            ];
+            for counter in counters.into_iter().flatten() {
                 counter.fetch_add(1, Ordering::SeqCst);
             }
         }
@@ -137,11 +184,12 @@ impl Cache {
         let _held = self.door.lock().unwrap_or_else(PoisonError::into_inner);
         if newest > self.newest.load(Ordering::SeqCst) {
             self.generation.fetch_add(1, Ordering::SeqCst);
-            for counter in &self.kinds {
+            for counter in self.kinds.iter().chain(&self.births) {
                 counter.fetch_add(1, Ordering::SeqCst);
             }
             self.records.clear();
             self.selections.clear();
+            self.absences.clear();
             self.newest.store(newest, Ordering::SeqCst);
         }
     }

@@ -30,6 +30,8 @@ const NOTICE_EVERY: Duration = Duration::from_millis(50);
 const CHECKPOINT_ROUNDS: u32 = 20;
 /// A log of more pages than this is emptied by the writer itself.
 const LOG_PAGES_MAX: i64 = 16_000;
+/// Long reads at once; each holds a connection, and more would only share the same disk.
+const SEATS: usize = 16;
 /// Statements held ready per connection.
 const STATEMENTS_MAX: usize = 192;
 /// How often the writer forgets outlived keys, tokens and signatures.
@@ -42,6 +44,8 @@ pub struct Sqlite {
     readers: Arc<Mutex<Vec<Connection>>>,
     statements: Arc<HashMap<Kind, Statements>>,
     cache: Arc<Cache>,
+    /// Seats for statements that may take long.
+    seats: Arc<tokio::sync::Semaphore>,
 }
 
 impl ToSql for Sql {
@@ -70,6 +74,7 @@ impl Sqlite {
                 Kind::ALL.iter().map(|kind| (*kind, Statements::new(*kind))).collect(),
             ),
             cache: Arc::new(Cache::new()),
+            seats: Arc::new(tokio::sync::Semaphore::new(SEATS)),
         };
         // The first connection turns the log on, which is a property of the file.
         drop(this.connect(true)?);
@@ -142,8 +147,11 @@ impl Sqlite {
         parameters: Vec<Sql>,
         width: usize,
     ) -> Result<Vec<Vec<Sql>>, Error> {
+        let seat = Arc::clone(&self.seats).acquire_owned().await.map_err(Error::internal)?;
         let this = self.clone();
         tokio::task::spawn_blocking(move || {
+            // Kept by the statement itself: it runs on when its caller is gone.
+            let _seat = seat;
             this.with_reader(|connection| query(connection, &text, &parameters, width))
         })
         .await

@@ -162,6 +162,23 @@ fn check_finds_what_is_wrong() {
             "UPDATE achievement SET body = json_set(body, '$.level', NULL) WHERE id = 1539",
             "achievement 1539",
         ),
+        (
+            "UPDATE class SET body = json_set(body, '$.allowed_model_ids', json('[1,99]')) \
+             WHERE id = 11",
+            "UPDATE class SET body = json_set(body, '$.allowed_model_ids', json('[]')) \
+             WHERE id = 11",
+            "class 11 names model 99",
+        ),
+        (
+            "UPDATE form SET deleted_at = 1 WHERE id = 551",
+            "UPDATE form SET deleted_at = NULL WHERE id = 551",
+            "achievement 1539 names form 551",
+        ),
+        (
+            "UPDATE class SET course_id = 6 WHERE id = 11",
+            "UPDATE class SET course_id = NULL WHERE id = 11",
+            "class 11 names course 6",
+        ),
     ] {
         run(damage);
         let found = check();

@@ -38,10 +38,6 @@ async fn all<T: Send + 'static>(
     results
 }
 
-async fn assert_sound(server: &Server) {
-    assert_eq!(server.app.store.faults().await.expect("a check"), [""; 0]);
-}
-
 async fn every_edit_counts(server: Server) {
     let edits = (0..WRITERS).map(|n| {
         let request = server.request("PATCH", ONE).bearer("demo-kolleges-key");
@@ -60,7 +56,7 @@ async fn every_edit_counts(server: Server) {
             before = change["before"].clone();
         }
     }
-    assert_sound(&server).await;
+    server.assert_sound().await;
 }
 
 async fn one_of_two_conditional_edits_wins(server: Server) {
@@ -118,7 +114,7 @@ async fn a_refused_command_harms_no_neighbour(server: Server) {
             }
         }
     }
-    assert_sound(&server).await;
+    server.assert_sound().await;
     // A reference to nothing is the database's to refuse as well.
     let orphan = Achievement { form_id: 1, person_id: 501, ..Achievement::default() };
     let envelope = Envelope::new(Actor::operator(3), "orphan");
@@ -155,5 +151,5 @@ async fn undo_races_edit(server: Server) {
         assert_eq!(edited.status, 200);
         assert!([200, 409].contains(&undone.status), "{}", undone.text());
     }
-    assert_sound(&server).await;
+    server.assert_sound().await;
 }

@@ -215,6 +215,10 @@ impl Record for Enrollment {
         Ok(errors)
     }
 
+    fn references(&self) -> Vec<(Kind, Key)> {
+        vec![(Kind::Course, Key::Int(self.course_id)), (Kind::Person, Key::Int(self.person_id))]
+    }
+
     fn new_key(context: &mut Context<'_>, _facts: &mut Facts) -> Known<Key> {
         Ok(Key::Text(context.entropy.uuid()))
     }

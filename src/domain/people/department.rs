@@ -70,6 +70,10 @@ impl Record for Department {
         parent_id.apply(&mut self.parent_id);
     }
 
+    fn references(&self) -> Vec<(Kind, Key)> {
+        self.parent_id.iter().map(|id| (Kind::Department, Key::from(id.as_str()))).collect()
+    }
+
     fn new_key(context: &mut Context<'_>, _facts: &mut Facts) -> Known<Key> {
         Ok(Key::Text(context.entropy.uuid()))
     }

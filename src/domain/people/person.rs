@@ -7,7 +7,7 @@ use crate::domain::command::Context;
 use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
 use crate::domain::patch::Patch;
-use crate::domain::record::{ColumnType, KeyType, Record, Table};
+use crate::domain::record::{ColumnType, Key, KeyType, Record, Table};
 
 /// Whether a person may sign in and act.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,5 +123,15 @@ impl Record for Person {
         self.email_key = self.email.as_deref().map(fold);
         self.login_key = self.login.as_deref().map(fold);
         Ok(())
+    }
+
+    fn references(&self) -> Vec<(Kind, Key)> {
+        let department = |id: &String| (Kind::Department, Key::from(id.as_str()));
+        let mut named: Vec<_> = self.department_id.iter().map(department).collect();
+        for held in &self.roles {
+            named.push((Kind::Role, Key::from(held.role_id.as_str())));
+            named.extend(held.department_ids.iter().map(department));
+        }
+        named
     }
 }

@@ -72,6 +72,10 @@ impl Record for CrmRecord {
         Ok(Vec::new())
     }
 
+    fn references(&self) -> Vec<(Kind, Key)> {
+        vec![(Kind::Entity, Key::from(self.entity_id.as_str()))]
+    }
+
     fn new_key(context: &mut Context<'_>, _facts: &mut Facts) -> Known<Key> {
         Ok(id::new_key(Class::Record, context))
     }

@@ -165,6 +165,16 @@ impl Record for Relationship {
         Ok(errors)
     }
 
+    fn references(&self) -> Vec<(Kind, Key)> {
+        vec![
+            (Kind::RelationshipType, Key::from(self.relationship_type_id.as_str())),
+            (Kind::Entity, Key::from(self.source_entity_id.as_str())),
+            (Kind::CrmRecord, Key::from(self.source_record_id.as_str())),
+            (Kind::Entity, Key::from(self.target_entity_id.as_str())),
+            (Kind::CrmRecord, Key::from(self.target_record_id.as_str())),
+        ]
+    }
+
     fn new_key(context: &mut Context<'_>, _facts: &mut Facts) -> Known<Key> {
         Ok(id::new_key(Class::Relationship, context))
     }

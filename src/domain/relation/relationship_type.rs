@@ -77,6 +77,11 @@ impl Record for RelationshipType {
         Ok(Vec::new())
     }
 
+    fn references(&self) -> Vec<(Kind, Key)> {
+        let entities = [&self.source_entity_id, &self.target_entity_id];
+        entities.map(|id| (Kind::Entity, Key::from(id.as_str()))).to_vec()
+    }
+
     fn new_key(context: &mut Context<'_>, _facts: &mut Facts) -> Known<Key> {
         Ok(id::new_key(Class::RelationshipType, context))
     }

@@ -407,6 +407,10 @@ impl Record for Application {
         Ok(errors)
     }
 
+    fn references(&self) -> Vec<(Kind, Key)> {
+        vec![(Kind::Tenant, Key::from(self.tenant_id.as_str()))]
+    }
+
     fn new_key(context: &mut Context<'_>, _facts: &mut Facts) -> Known<Key> {
         Ok(Key::Text(context.entropy.uuid()))
     }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::kind::Kind;
 use crate::domain::patch::Patch;
-use crate::domain::record::{ColumnType, KeyType, Record, Table};
+use crate::domain::record::{ColumnType, Key, KeyType, Record, Table};
 
 /// A tenant.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -41,5 +41,9 @@ impl Record for Tenant {
         let TenantEdit { alias, mbr_login_allow } = edit;
         alias.apply_required(&mut self.alias);
         mbr_login_allow.apply_required(&mut self.mbr_login_allow);
+    }
+
+    fn references(&self) -> Vec<(Kind, Key)> {
+        vec![(Kind::Account, Key::Int(self.owner_id))]
     }
 }

@@ -15,7 +15,7 @@ use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
 use crate::domain::learning::course::Course;
 use crate::domain::patch::Patch;
-use crate::domain::record::{Changed, ColumnType, KeyType, Meta, Record, Table};
+use crate::domain::record::{Changed, ColumnType, Key, KeyType, Meta, Record, Table};
 
 /// More people are in no class: the largest 32-bit number.
 const CAPACITY_MAX: i64 = 2_147_483_647;
@@ -239,6 +239,14 @@ impl Record for Class {
             }
         }
         Ok(errors)
+    }
+
+    fn references(&self) -> Vec<(Kind, Key)> {
+        let models = self.primary_model_id.iter().chain(&self.allowed_model_ids);
+        let mut named = vec![(Kind::Partner, Key::Int(self.partner_id))];
+        named.extend(self.course_id.map(|id| (Kind::Course, Key::Int(id))));
+        named.extend(models.map(|id| (Kind::Model, Key::Int(*id))));
+        named
     }
 }
 

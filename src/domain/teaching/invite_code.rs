@@ -7,7 +7,7 @@ use crate::domain::access::Place;
 use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
 use crate::domain::patch::Patch;
-use crate::domain::record::{ColumnType, KeyType, Meta, Record, Table};
+use crate::domain::record::{ColumnType, Key, KeyType, Meta, Record, Table};
 
 /// An invite code.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -72,5 +72,9 @@ impl Record for InviteCode {
 
     fn place(&self, _meta: &Meta, _facts: &mut Facts) -> Known<Place> {
         Ok(Place::Partner(self.partner_id))
+    }
+
+    fn references(&self) -> Vec<(Kind, Key)> {
+        vec![(Kind::Partner, Key::Int(self.partner_id)), (Kind::Class, Key::Int(self.class_id))]
     }
 }

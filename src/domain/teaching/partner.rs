@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::kind::Kind;
 use crate::domain::patch::Patch;
-use crate::domain::record::{ColumnType, KeyType, Record, Table};
+use crate::domain::record::{ColumnType, Key, KeyType, Record, Table};
 
 /// A partner.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -43,5 +43,9 @@ impl Record for Partner {
         let PartnerEdit { full_name, is_active } = edit;
         full_name.apply_required(&mut self.full_name);
         is_active.apply_required(&mut self.is_active);
+    }
+
+    fn references(&self) -> Vec<(Kind, Key)> {
+        vec![(Kind::Person, Key::Int(self.person_id))]
     }
 }

@@ -117,6 +117,12 @@ impl Server {
         Request::to(self.address, method, target)
     }
 
+    /// Asserts that `haksa check` would find nothing.
+    pub async fn assert_sound(&self) {
+        let report = haksa::check::run(&self.app.store).await.expect("a check");
+        assert_eq!(report.faults, [""; 0]);
+    }
+
     /// What the demo account prints for programs.
     pub fn demo(&self) -> Value {
         demo::summary(&format!("http://{}", self.address))
