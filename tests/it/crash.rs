@@ -163,6 +163,78 @@ async fn a_full_disk_refuses_and_recovers() {
     assert_eq!(send(100).await.status, 200, "it did not recover");
 }
 
+/// Makes system calls of a running program fail.
+struct Sabotage(std::process::Child);
+
+impl Sabotage {
+    async fn of(running: &Running, calls: &str, error: &str) -> Self {
+        let child = Command::new("strace")
+            .args(["-f", "-e", &format!("trace={calls}"), "-o", "/dev/null"])
+            .args(["-e", &format!("inject={calls}:error={error}")])
+            .args(["-p", &running.0.id().to_string()])
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("strace runs");
+        let mut this = Self(child);
+        let mut line = String::new();
+        let output = this.0.stderr.take().expect("standard error");
+        BufReader::new(output).read_line(&mut line).expect("a line");
+        assert!(line.contains("attached"), "{line}");
+        // Its threads are attached one by one.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        this
+    }
+
+    fn end(mut self) {
+        let done = Command::new("kill").arg(self.0.id().to_string()).status().expect("kill runs");
+        assert!(done.success());
+        self.0.wait().expect("it ends");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_only_disk_refuses_and_recovers() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (running, ready) = cli::demo(folder.path());
+    let address = address(&ready);
+    assert_eq!(edit(address, 1).await.expect("an answer").status, 200);
+    let sabotage = Sabotage::of(&running, "pwrite64,ftruncate", "EROFS").await;
+    for level in 2..10 {
+        let reply = edit(address, level).await.expect("an answer");
+        assert_eq!((reply.status, &reply.json()["error"]), (503, &json!("ServiceUnavailable")));
+        let read = Request::to(address, "GET", "/open-api/achievements/1539");
+        let read = read.bearer("demo-kolleges-key").send().await;
+        assert_eq!(read.json()["achievement"]["level"], 1);
+    }
+    sabotage.end();
+    assert_eq!(edit(address, 10).await.expect("an answer").status, 200);
+    assert_eq!(levels(address).await, [10, 1]);
+}
+
+/// After a failed flush nobody knows what is on the disk: not the server, not a second attempt.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failed_flush_stops_the_server() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (mut running, ready) = cli::demo(folder.path());
+    assert_eq!(edit(address(&ready), 1).await.expect("an answer").status, 200);
+    let sabotage = Sabotage::of(&running, "fsync,fdatasync", "EIO").await;
+    for level in 2..6 {
+        if let Some(reply) = edit(address(&ready), level).await {
+            assert_eq!(reply.status, 503, "{}", reply.text());
+        }
+    }
+    let ended = (0..100).find_map(|_| {
+        std::thread::sleep(Duration::from_millis(100));
+        running.0.try_wait().expect("its state")
+    });
+    assert!(ended.is_some_and(|status| !status.success()), "{ended:?}");
+    drop(sabotage);
+    let (_running, ready) = cli::demo(folder.path());
+    assert!(levels(address(&ready)).await.contains(&1));
+    let database = format!("sqlite:{}", folder.path().join("haksa.db").display());
+    assert!(cli::haksa(&["check", "--database", &database]).status.success());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_postgres_that_crashes_loses_nothing_and_is_found_again() {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/postgres");
