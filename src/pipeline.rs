@@ -394,7 +394,10 @@ impl Batch {
                 }
             }
         }
-        writes.changes.extend(recorded.changes);
+        for change in recorded.changes {
+            facts.remember(Need::Change(change.id), Fact::Change(Some(Arc::clone(&change))));
+            writes.changes.push(change);
+        }
         if let Some(idempotency) = &envelope.idempotency {
             let Answer { status, headers, body } = answer.clone();
             let stored = StoredAnswer {
@@ -494,7 +497,9 @@ fn record(
         let stored_version = before.as_ref().map(|document| document.meta.version);
         after.meta.version = stored_version.unwrap_or(0) + 1;
         after.meta.change_id = facts.take(Sequence::Change)?;
-        after.meta.updated_at = at;
+        if write.action != Action::Create {
+            after.meta.updated_at = at;
+        }
         changes.push(Arc::new(Change {
             id: after.meta.change_id,
             account_id: after.meta.account_id,

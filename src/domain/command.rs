@@ -1,7 +1,8 @@
 //! What a caller asks for, and how it is decided. The order inside a decision is the same for every
-//! record and every dialect: visible? → apply → differs? → permitted? → expected version? → every
-//! rule of the result. A decision is pure: it reads [`Facts`] and writes nothing.
+//! record and every dialect: visible? → permitted? → apply → differs? → expected version? → permitted
+//! where the result would be? → every rule of the result. A decision is pure: it reads [`Facts`] and writes nothing.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -9,11 +10,11 @@ use serde_json::Value;
 
 use super::access::{self, Right, Verdict};
 use super::actor::Actor;
-use super::change::{Action, MASK};
+use super::change::{Action, Change, MASK};
 use super::error::Error;
 use super::facts::{Facts, Known, Need};
 use super::kind::Kind;
-use super::record::{Changed, Document, Key, Meta, Record, Stored};
+use super::record::{Changed, ColumnType, Document, Key, Meta, Record, Stored};
 
 /// Where new ids and secrets come from.
 pub trait Entropy {
@@ -147,7 +148,7 @@ impl<R: Record> Command for Create<R> {
             version: 0,
             change_id: 0,
             created_at: self.created_at.unwrap_or(context.at),
-            updated_at: context.at,
+            updated_at: self.created_at.unwrap_or(context.at),
             deleted_at: None,
         };
         let place = record.place(&meta, facts)?;
@@ -156,7 +157,9 @@ impl<R: Record> Command for Create<R> {
         let mut errors = unstorable::<R>(&fields);
         errors.extend(record.validate(&meta, &Changed::all(&fields), facts)?);
         refuse_invalid(errors)?;
-        Ok(Decision::write(Action::Create, None, Document::new(meta, fields)))
+        let document = Document::new(meta, fields);
+        refuse_dangling(&[], &document, facts)?;
+        Ok(Decision::write(Action::Create, None, document))
     }
 }
 
@@ -209,15 +212,71 @@ impl<R: Record> Command for Delete<R> {
     }
 
     fn decide(&self, context: &mut Context<'_>, facts: &mut Facts) -> Known<Decision> {
-        let document = live(context.actor, R::KIND, &self.key, facts)?;
-        let current = document.typed::<R>()?;
-        let place = current.record.place(&current.meta, facts)?;
-        permit(context.actor, Right::Delete, R::KIND, &place)?;
-        self.expected.check(&current.meta)?;
-        let mut after = (*document).clone();
-        after.meta.deleted_at = Some(context.at);
-        Ok(Decision::write(Action::Delete, Some(document), after))
+        self.decide_but(&[], context, facts)
     }
+}
+
+impl<R: Record> Delete<R> {
+    /// Decides, for a command that sees to the records of `spared` kinds itself.
+    ///
+    /// # Errors
+    /// As [`Command::decide`]; [`Error::Conflict`] with the kinds of other records that name this
+    /// one.
+    pub fn decide_but(
+        &self,
+        spared: &[Kind],
+        context: &mut Context<'_>,
+        facts: &mut Facts,
+    ) -> Known<Decision> {
+        let document = live(context.actor, R::KIND, &self.key, facts)?;
+        permit_document(context, facts, &document, Right::Delete)?;
+        self.expected.check(&document.meta)?;
+        decide_delete(spared, context, facts, document)
+    }
+}
+
+/// The common end of every deletion: no living record may be left naming a deleted one.
+fn decide_delete(
+    spared: &[Kind],
+    context: &Context<'_>,
+    facts: &Facts,
+    document: Arc<Document>,
+) -> Known<Decision> {
+    let naming = kinds_naming(&document, spared, facts)?;
+    if !naming.is_empty() {
+        return Err(Error::Conflict(naming).into());
+    }
+    let mut after = (*document).clone();
+    after.meta.deleted_at = Some(context.at);
+    Ok(Decision::write(Action::Delete, Some(document), after))
+}
+
+/// The kinds, but for `spared` ones, with living records that name this one.
+fn kinds_naming(document: &Document, spared: &[Kind], facts: &Facts) -> Known<Vec<String>> {
+    let Meta { kind: named, key, account_id, .. } = &document.meta;
+    if *named == Kind::Account {
+        // Everything names its account; an account is closed, not deleted.
+        return Ok(vec![named.name().to_owned()]);
+    }
+    let mut naming = Vec::new();
+    for kind in Kind::ALL.iter().copied().filter(|kind| !spared.contains(kind)) {
+        let mut is_naming = false;
+        for (column, column_type) in kind.table().columns {
+            if *column_type == ColumnType::Reference(*named) {
+                is_naming |= !facts.select_documents(kind, column, key.clone())?.is_empty();
+            }
+        }
+        if kind.names_in_body().contains(named) {
+            let to = (*named, key.clone());
+            for other in facts.select_documents(kind, "account_id", Key::Int(*account_id))? {
+                is_naming |= kind.references(&other)?.contains(&to);
+            }
+        }
+        if is_naming {
+            naming.push(kind.name().to_owned());
+        }
+    }
+    Ok(naming)
 }
 
 /// Takes a change back: a new change that restores what the fields were before it. Refused with the
@@ -254,42 +313,104 @@ impl Command for Undo {
                     return Err(Error::Conflict(vec!["record".to_owned()]).into());
                 }
                 permit_document(context, facts, &document, Right::Delete)?;
-                let mut after = (*document).clone();
-                after.meta.deleted_at = Some(context.at);
-                Ok(Decision::write(Action::Delete, Some(document), after))
+                decide_delete(&[], context, facts, document)
             }
             Action::Delete => {
                 if !is_newest {
                     return Err(Error::Conflict(vec!["record".to_owned()]).into());
                 }
                 permit_document(context, facts, &document, Right::Create)?;
-                let mut after = (*document).clone();
-                after.meta.deleted_at = None;
-                Ok(Decision::write(Action::Restore, Some(document), after))
+                change.kind.decide_restore(facts, &document)
             }
             Action::Edit => {
                 if document.meta.deleted_at.is_some() {
                     return Err(Error::Conflict(vec!["record".to_owned()]).into());
                 }
-                let mut candidate = document.fields.clone();
-                let mut conflicts = Vec::new();
-                let before = change.before.as_object().into_iter().flatten();
-                for (name, old) in before {
-                    let new = change.after.get(name).unwrap_or(&Value::Null);
-                    // A masked value is not in history, so it cannot be put back from there.
-                    if document.field(name) != new || old == MASK || new == MASK {
-                        conflicts.push(name.clone());
-                    } else if let Some(fields) = candidate.as_object_mut() {
-                        fields.insert(name.clone(), old.clone());
-                    }
-                }
-                if !conflicts.is_empty() {
-                    return Err(Error::Conflict(conflicts).into());
-                }
-                change.kind.decide_fields(context, facts, &document, &candidate)
+                undo_edit(&change, &document, context, facts)
             }
         }
     }
+}
+
+/// Puts the fields of an edit back to what they were before it.
+fn undo_edit(
+    change: &Change,
+    document: &Document,
+    context: &mut Context<'_>,
+    facts: &mut Facts,
+) -> Known<Decision> {
+    let touched = touched_since(change, document, facts)?;
+    let mut candidate = document.fields.clone();
+    let (mut conflicts, mut masked) = (Vec::new(), Vec::new());
+    for (name, old) in change.before.as_object().into_iter().flatten() {
+        let new = change.after.get(name).unwrap_or(&Value::Null);
+        if touched.contains(name) {
+            conflicts.push(name.clone());
+        } else if old == MASK || new == MASK {
+            masked.push(name.clone());
+        } else if let Some(fields) = candidate.as_object_mut() {
+            fields.insert(name.clone(), old.clone());
+        }
+    }
+    if !conflicts.is_empty() {
+        return Err(Error::Conflict(conflicts).into());
+    }
+    let decision = change.kind.decide_fields(context, facts, document, &candidate)?;
+    // A masked value cannot be put back from history. That is well where the record has derived it
+    // anew from the other fields.
+    let is_derived = |name: &String| {
+        decision.writes.iter().any(|write| write.after.field(name) != document.field(name))
+    };
+    masked.retain(|name| !is_derived(name));
+    if masked.is_empty() { Ok(decision) } else { Err(Error::Conflict(masked).into()) }
+}
+
+/// The fields that later changes touched, whatever values they left.
+fn touched_since(change: &Change, document: &Document, facts: &Facts) -> Known<HashSet<String>> {
+    let mut touched = HashSet::new();
+    let mut id = document.meta.change_id;
+    while id != change.id {
+        let broken = || Error::internal("a record's history does not lead to its change");
+        let later = facts.change_in_walk(id)?.ok_or_else(broken)?;
+        touched.extend(later.after.as_object().into_iter().flatten().map(|(name, _)| name.clone()));
+        id = later.previous_id.ok_or_else(broken)?;
+    }
+    Ok(touched)
+}
+
+/// Refuses a record that names what is not there, or is deleted, or another account's; what it named
+/// `before` is not asked again.
+fn refuse_dangling(before: &[(Kind, Key)], document: &Document, facts: &Facts) -> Known<()> {
+    let mut named = document.meta.kind.references(document)?;
+    named.retain(|to| !before.contains(to));
+    facts.want(named.iter().cloned())?;
+    let mut gone: Vec<String> = Vec::new();
+    for (kind, key) in named {
+        // A new account owns itself.
+        let is_itself = kind == document.meta.kind && key == document.meta.key;
+        let is_live = facts.document(kind, &key)?.is_some_and(|named| {
+            named.meta.account_id == document.meta.account_id && named.meta.deleted_at.is_none()
+        });
+        if !is_live && !is_itself && !gone.iter().any(|name| name == kind.name()) {
+            gone.push(kind.name().to_owned());
+        }
+    }
+    if gone.is_empty() { Ok(()) } else { Err(Error::Conflict(gone).into()) }
+}
+
+/// Decides the return of a deleted record: what it names has to be there, and every rule holds, as
+/// for a new one.
+pub(super) fn decide_restore<R: Record>(
+    facts: &mut Facts,
+    document: &Arc<Document>,
+) -> Known<Decision> {
+    refuse_dangling(&[], document, facts)?;
+    let current = document.typed::<R>()?;
+    let changed = Changed::all(&document.fields);
+    refuse_invalid(current.record.validate(&current.meta, &changed, facts)?)?;
+    let mut after = (**document).clone();
+    after.meta.deleted_at = None;
+    Ok(Decision::write(Action::Restore, Some(Arc::clone(document)), after))
 }
 
 fn permit_document(
@@ -334,7 +455,6 @@ fn decide_candidate<R: Record>(
     // out of reach, or into it.
     let place = current.record.place(&current.meta, facts)?;
     permit(context.actor, Right::Edit, R::KIND, &place)?;
-    expected.check(&current.meta)?;
     if candidate == *current.record {
         return Ok(Decision { subject: Some(Arc::clone(document)), writes: Vec::new() });
     }
@@ -344,12 +464,16 @@ fn decide_candidate<R: Record>(
     if changed.is_empty() {
         return Ok(Decision { subject: Some(Arc::clone(document)), writes: Vec::new() });
     }
+    expected.check(&current.meta)?;
     let place = candidate.place(&current.meta, facts)?;
     permit(context.actor, Right::Edit, R::KIND, &place)?;
     let mut errors = unstorable::<R>(&fields);
     errors.extend(candidate.validate(&current.meta, &changed, facts)?);
     refuse_invalid(errors)?;
     let after = Document::of(current.meta.clone(), fields, candidate);
+    if R::may_name_others(&changed) {
+        refuse_dangling(&R::KIND.references(document)?, &after, facts)?;
+    }
     Ok(Decision::write(Action::Edit, Some(Arc::clone(document)), after))
 }
 

@@ -23,6 +23,8 @@ pub enum Need {
     Id(Sequence),
     /// One change.
     Change(i64),
+    /// A change and some before it on the same record.
+    Changes(i64),
     /// A stored answer to an idempotency key.
     Idempotency(i64, String),
     /// A live access token, by the hash of its text.
@@ -105,7 +107,9 @@ pub enum Fact {
     /// To [`Need::Id`].
     Ids(Vec<i64>),
     /// To [`Need::Change`].
-    Change(Option<Box<Change>>),
+    Change(Option<Arc<Change>>),
+    /// To [`Need::Changes`].
+    Changes(Vec<Change>),
     /// To [`Need::Idempotency`].
     Idempotency(Option<StoredAnswer>),
     /// To [`Need::Token`].
@@ -187,17 +191,29 @@ impl Facts {
         column: &'static str,
         value: impl Into<Key>,
     ) -> Known<Vec<Stored<R>>> {
-        let selector = Selector { kind: R::KIND, column, value: value.into() };
+        let found = self.select_documents(R::KIND, column, value.into())?;
+        found.iter().map(|document| Ok(document.typed()?)).collect()
+    }
+
+    /// The live records of any kind and account with a value in a column, oldest id first.
+    ///
+    /// # Errors
+    /// [`Stop::Missing`] until they are loaded.
+    pub fn select_documents(
+        &self,
+        kind: Kind,
+        column: &'static str,
+        value: Key,
+    ) -> Known<Vec<Arc<Document>>> {
+        let selector = Selector { kind, column, value };
         let Some(keys) = self.selections.get(&selector) else {
             return Err(Stop::Missing(vec![Need::Select(selector)]));
         };
         let mut found = Vec::with_capacity(keys.len());
         for key in keys {
-            if let Some(document) = self.document(R::KIND, key)?
-                && document.meta.deleted_at.is_none()
-            {
-                found.push(document.typed()?);
-            }
+            found.extend(
+                self.document(kind, key)?.filter(|document| document.meta.deleted_at.is_none()),
+            );
         }
         Ok(found)
     }
@@ -245,10 +261,22 @@ impl Facts {
     ///
     /// # Errors
     /// [`Stop::Missing`] until it is loaded.
-    pub fn change(&self, id: i64) -> Known<Option<Change>> {
+    pub fn change(&self, id: i64) -> Known<Option<Arc<Change>>> {
         match &*self.other(Need::Change(id))? {
-            Fact::Change(change) => Ok(change.as_deref().cloned()),
+            Fact::Change(change) => Ok(change.clone()),
             _ => Ok(None),
+        }
+    }
+
+    /// One change on the way back through a record's history: what is loaded for it are those
+    /// before it as well.
+    ///
+    /// # Errors
+    /// [`Stop::Missing`] until it is loaded.
+    pub fn change_in_walk(&self, id: i64) -> Known<Option<Arc<Change>>> {
+        match self.others.get(&Need::Change(id)).map(|fact| &**fact) {
+            Some(Fact::Change(change)) => Ok(change.clone()),
+            _ => Err(Stop::Missing(vec![Need::Changes(id)])),
         }
     }
 
@@ -304,6 +332,14 @@ impl Facts {
             }
             (Need::Id(sequence), Fact::Ids(ids)) => {
                 self.ids.entry(sequence).or_default().extend(ids);
+            }
+            (Need::Changes(id), Fact::Changes(changes)) => {
+                for change in changes {
+                    let need = Need::Change(change.id);
+                    self.others.insert(need, Arc::new(Fact::Change(Some(Arc::new(change)))));
+                }
+                // An answer even where there is no such change.
+                self.others.entry(Need::Change(id)).or_insert_with(|| Fact::Change(None).into());
             }
             (need, fact) => {
                 self.others.insert(need, Arc::new(fact));

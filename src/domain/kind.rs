@@ -1,6 +1,8 @@
 //! The list of record types. A new type is one line here; everything that works on any record
 //! (stores, history, undo, integrity check) finds it through [`Kind`].
 
+use std::sync::Arc;
+
 use super::command::{self, Context, Decision};
 use super::error::Error;
 use super::facts::{Facts, Known};
@@ -46,14 +48,34 @@ macro_rules! kinds {
                 match self { $(Self::$kind => command::place_of::<$record>(document, facts)),+ }
             }
 
+            /// Decides the return of a deleted record.
+            pub(super) fn decide_restore(
+                self,
+                facts: &mut Facts,
+                document: &Arc<Document>,
+            ) -> Known<Decision> {
+                match self {
+                    $(Self::$kind => {
+                        command::decide_restore::<$record>(facts, document)
+                    })+
+                }
+            }
+
+            /// The kinds whose records this one may name elsewhere than in columns.
+            pub(super) const fn names_in_body(self) -> &'static [Self] {
+                match self { $(Self::$kind => <$record as Record>::NAMES_IN_BODY),+ }
+            }
+
             /// The records that a document names, its fields read as their type.
             ///
             /// # Errors
             /// [`Error::Internal`] naming the record and what is wrong, when they do not.
             pub fn references(self, document: &Document) -> Result<Vec<(Self, Key)>, Error> {
-                match self {
-                    $(Self::$kind => Ok(document.typed::<$record>()?.record.references())),+
-                }
+                let mut named = match self {
+                    $(Self::$kind => document.typed::<$record>()?.record.named_in_body()),+
+                };
+                named.extend(document.named_in_columns());
+                Ok(named)
             }
         }
     };

@@ -48,7 +48,7 @@ impl Key {
     /// The key that `text` spells; none where it cannot be one.
     pub fn parse(key_type: KeyType, text: &str) -> Option<Self> {
         match key_type {
-            KeyType::Int => text.parse().ok().filter(|id| *id > 0).map(Self::Int),
+            KeyType::Int => parse_id(text).map(Self::Int),
             // No database keeps NUL in a text column.
             KeyType::Text => (!text.contains('\0')).then(|| Self::from(text)),
         }
@@ -61,6 +61,12 @@ impl Key {
             Self::Text(_) => None,
         }
     }
+}
+
+/// A positive number in the one way to write it: digits alone, the first of them not zero.
+pub fn parse_id(text: &str) -> Option<i64> {
+    let is_canonical = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
+    text.parse().ok().filter(|_| is_canonical)
 }
 
 /// Whether a table's key is an integer or text.
@@ -81,6 +87,19 @@ pub enum ColumnType {
     Text,
     /// An RFC 3339 string in the record, microseconds since 1970 in the database.
     Instant,
+    /// The id of another record.
+    Reference(Kind),
+}
+
+impl ColumnType {
+    /// True when the database keeps it as text, false when as a number.
+    pub fn is_text(self) -> bool {
+        match self {
+            Self::Text => true,
+            Self::Int | Self::Instant => false,
+            Self::Reference(kind) => kind.table().key == KeyType::Text,
+        }
+    }
 }
 
 /// How a record type is stored: which fields are typed columns (ids, owners, states, dates that are
@@ -181,6 +200,19 @@ impl Document {
         Ok(Stored { meta: self.meta.clone(), record })
     }
 
+    /// The records that it names in columns.
+    pub fn named_in_columns(&self) -> impl Iterator<Item = (Kind, Key)> {
+        self.meta.kind.table().columns.iter().filter_map(|(name, column)| {
+            let ColumnType::Reference(kind) = *column else { return None };
+            let key = match self.field(name) {
+                Value::Number(id) => id.as_i64().map(Key::Int),
+                Value::String(id) => Some(Key::from(id.as_str())),
+                _ => None,
+            };
+            Some((kind, key?))
+        })
+    }
+
     /// The named field, null when there is none.
     pub fn field(&self, name: &str) -> &Value {
         self.fields.get(name).unwrap_or(&Value::Null)
@@ -254,6 +286,8 @@ pub trait Record: Serialize + DeserializeOwned + Clone + PartialEq + Send + Sync
     const KIND: Kind;
     /// How it is stored.
     const TABLE: Table;
+    /// The kinds of the records in [`Record::named_in_body`].
+    const NAMES_IN_BODY: &'static [Kind] = &[];
     /// A [`super::patch::Patch`] for every field that an edit may name.
     type Edit: Send + Sync + 'static;
 
@@ -295,9 +329,18 @@ pub trait Record: Serialize + DeserializeOwned + Clone + PartialEq + Send + Sync
         Ok(Vec::new())
     }
 
-    /// The records that it names: each has to be there, live, in the same account.
-    fn references(&self) -> Vec<(Kind, Key)> {
+    /// The records that it names elsewhere than in columns of type [`ColumnType::Reference`]; each
+    /// has to be there, live, in the same account.
+    fn named_in_body(&self) -> Vec<(Kind, Key)> {
         Vec::new()
+    }
+
+    /// True when a change of these fields can make it name other records than before.
+    fn may_name_others(changed: &Changed) -> bool {
+        !Self::NAMES_IN_BODY.is_empty()
+            || Self::TABLE.columns.iter().any(|(name, column)| {
+                matches!(column, ColumnType::Reference(_)) && changed.has(name)
+            })
     }
 
     /// The id of a new record.

@@ -178,9 +178,12 @@ impl Store {
         from: i64,
         limit: i64,
     ) -> Result<Vec<Change>, Error> {
-        let parameters = vec![sql::Sql::Int(from), sql::Sql::Int(account_id), sql::Sql::Int(limit)];
+        let parameters = vec![sql::Sql::Int(from), sql::Sql::Int(limit)];
         let rows = self.rows(sql::HISTORY.to_owned(), parameters, sql::CHANGE_WIDTH).await?;
-        rows.into_iter().map(sql::decode_change).collect()
+        let mut changes =
+            rows.into_iter().map(sql::decode_change).collect::<Result<Vec<_>, _>>()?;
+        changes.retain(|change| change.account_id == account_id);
+        Ok(changes)
     }
 
     /// Ids of the account's certificates that match, newest issue first, and how many match in all.

@@ -18,7 +18,7 @@ use crate::domain::command::Entropy;
 use crate::domain::error::Error;
 use crate::domain::facts::{Fact, Need, Sequence};
 use crate::domain::kind::Kind;
-use crate::domain::record::{ColumnType, Key, KeyType};
+use crate::domain::record::{Key, KeyType};
 use crate::pipeline::{BATCH_MAX, Batch, Pending, Writes};
 
 mod migrations {
@@ -192,7 +192,12 @@ impl Connection {
                 let parameters: Parameters = vec![Box::new(*id)];
                 let rows = self.query(sql::CHANGE_FIND, &parameters, sql::CHANGE_WIDTH).await?;
                 let change = rows.into_iter().next().map(sql::decode_change).transpose()?;
-                Fact::Change(change.map(Box::new))
+                Fact::Change(change.map(Arc::new))
+            }
+            Need::Changes(id) => {
+                let parameters: Parameters = vec![Box::new(*id), Box::new(sql::HISTORY_STRIDE)];
+                let rows = self.query(sql::HISTORY, &parameters, sql::CHANGE_WIDTH).await?;
+                Fact::Changes(rows.into_iter().map(sql::decode_change).collect::<Result<_, _>>()?)
             }
             Need::Idempotency(credential_id, key) => {
                 let parameters: Parameters = vec![Box::new(*credential_id), Box::new(key.clone())];
@@ -639,7 +644,7 @@ fn types(kind: Kind) -> String {
     let mut types = if table.key == KeyType::Int { "b" } else { "t" }.to_owned();
     types.push_str("bbbbbb");
     for (_, column) in table.columns {
-        types.push(if *column == ColumnType::Text { 't' } else { 'b' });
+        types.push(if column.is_text() { 't' } else { 'b' });
     }
     types.push('t');
     types

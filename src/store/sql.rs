@@ -117,14 +117,16 @@ pub(super) const CHANGE_INSERT: &str = "INSERT INTO change (id, account_id, kind
 pub(super) const CHANGE_FIND: &str = "SELECT id, account_id, kind, record_id, version, previous_id, \
      at, actor, dialect, request_id, action, before, after FROM change WHERE id = $1";
 
-/// A record's history from change `$1` of account `$2`, newest first, `$3` entries.
+/// Changes of one record, newest first: `$2` of them at the most, back from change `$1`.
 pub(super) const HISTORY: &str = "WITH RECURSIVE walk (id, previous_id, n) AS (\
-     SELECT id, previous_id, CAST(1 AS BIGINT) FROM change WHERE id = $1 AND account_id = $2 \
+     SELECT id, previous_id, CAST(1 AS BIGINT) FROM change WHERE id = $1 \
      UNION ALL SELECT c.id, c.previous_id, w.n + 1 FROM change c JOIN walk w ON c.id = w.previous_id \
-     WHERE w.n < $3) \
+     WHERE w.n < $2) \
      SELECT c.id, c.account_id, c.kind, c.record_id, c.version, c.previous_id, c.at, c.actor, \
      c.dialect, c.request_id, c.action, c.before, c.after \
      FROM walk w JOIN change c ON c.id = w.id ORDER BY w.n";
+/// Changes loaded at once for a decision that walks back.
+pub(super) const HISTORY_STRIDE: i64 = 100;
 
 /// The answer to an idempotency key.
 pub(super) const IDEMPOTENCY_FIND: &str = "SELECT request_hash, status, headers, body, at \
@@ -217,10 +219,12 @@ pub(super) fn encode(document: &Document) -> Result<Vec<Sql>, Error> {
         let value = fields.get(*name).unwrap_or(&Value::Null);
         values.push(match (column, value) {
             (_, Value::Null) => Sql::Null,
-            (ColumnType::Int, Value::Number(number)) => {
+            (ColumnType::Int | ColumnType::Reference(_), Value::Number(number)) => {
                 Sql::Int(number.as_i64().ok_or_else(|| wrong(table, name))?)
             }
-            (ColumnType::Text, Value::String(text)) => Sql::Text(text.clone()),
+            (ColumnType::Text | ColumnType::Reference(_), Value::String(text)) => {
+                Sql::Text(text.clone())
+            }
             (ColumnType::Instant, Value::String(text)) => {
                 Sql::Int(micros(text.parse().map_err(|_| wrong(table, name))?))
             }
@@ -258,8 +262,8 @@ pub(super) fn decode(kind: Kind, values: Vec<Sql>) -> Result<Document, Error> {
     for (name, column) in table.columns {
         let value = match (column, next()) {
             (_, Sql::Null) => Value::Null,
-            (ColumnType::Int, Sql::Int(value)) => value.into(),
-            (ColumnType::Text, Sql::Text(text)) => text.into(),
+            (ColumnType::Int | ColumnType::Reference(_), Sql::Int(value)) => value.into(),
+            (ColumnType::Text | ColumnType::Reference(_), Sql::Text(text)) => text.into(),
             (ColumnType::Instant, Sql::Int(at)) => instant(at)?.to_string().into(),
             _ => return Err(wrong(table, name)),
         };

@@ -330,7 +330,12 @@ fn load(
         Need::Change(id) => {
             let rows = query(connection, sql::CHANGE_FIND, &[Sql::Int(*id)], sql::CHANGE_WIDTH)?;
             let change = rows.into_iter().next().map(sql::decode_change).transpose()?;
-            Fact::Change(change.map(Box::new))
+            Fact::Change(change.map(Arc::new))
+        }
+        Need::Changes(id) => {
+            let parameters = [Sql::Int(*id), Sql::Int(sql::HISTORY_STRIDE)];
+            let rows = query(connection, sql::HISTORY, &parameters, sql::CHANGE_WIDTH)?;
+            Fact::Changes(rows.into_iter().map(sql::decode_change).collect::<Result<_, _>>()?)
         }
         Need::Idempotency(credential_id, key) => {
             let parameters = [Sql::Int(*credential_id), Sql::Text(key.clone())];

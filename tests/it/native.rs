@@ -6,7 +6,17 @@ use crate::support::{Request, Server, on_both_stores};
 
 const KEY: &str = "demo-admin-key";
 
-on_both_stores!(history, undo, undo_in_conflict, who_may, bad_input, request_ids);
+on_both_stores!(
+    history,
+    undo,
+    undo_in_conflict,
+    undo_keeps_references_whole,
+    undo_after_a_value_came_back,
+    undo_obeys_the_rules,
+    who_may,
+    bad_input,
+    request_ids,
+);
 
 fn get(server: &Server, target: &str) -> Request {
     server.request("GET", target).bearer(KEY)
@@ -107,6 +117,74 @@ async fn undo_in_conflict(server: Server) {
     assert_eq!(restored["version"], 3);
 }
 
+async fn undo_change(server: &Server, change: &Value) -> crate::support::Reply {
+    let target = format!("/haksa/v1/changes/{}/undo", change["change_id"]);
+    server.request("POST", &target).bearer(KEY).send().await
+}
+
+async fn undo_keeps_references_whole(server: Server) {
+    let birth = async |record: &str| history_of(&server, record).await[0].clone();
+    let (form, design) = (birth("form/551").await, birth("design/165").await);
+    let certificate = birth("achievement/1539").await;
+    // What others name stays.
+    for (change, naming) in [
+        (&form, json!(["achievement"])),
+        (&design, json!(["form"])),
+        (&birth("person/501").await, json!(["achievement"])),
+        (&birth("account/3").await, json!(["account"])),
+        (&birth("model/1").await, json!(["class"])),
+    ] {
+        set_models(&server).await;
+        let refused = undo_change(&server, change).await;
+        assert_eq!((refused.status, &refused.json()["conflicts"]), (409, &naming));
+    }
+    // Nothing comes back to what is gone.
+    let certificate = undo_change(&server, &certificate).await.json();
+    let form = undo_change(&server, &form).await.json();
+    assert_eq!((&certificate["action"], &form["action"]), (&json!("delete"), &json!("delete")));
+    let refused = undo_change(&server, &certificate).await;
+    assert_eq!((refused.status, &refused.json()["conflicts"]), (409, &json!(["form"])));
+    assert_eq!(undo_change(&server, &form).await.status, 200);
+    assert_eq!(undo_change(&server, &certificate).await.status, 200);
+    assert_eq!(read(&server).await["id"], 1539);
+    server.assert_sound().await;
+}
+
+/// Makes class 11 name model 1, in the list alone.
+async fn set_models(server: &Server) {
+    let request = server.request("PATCH", "/partner/7/classes/11").bearer("demo-partner-token");
+    let body = json!({"primary_model_id": 2, "allowed_model_ids": [2, 1]});
+    assert_eq!(request.json(&body).send().await.status, 200);
+}
+
+async fn undo_after_a_value_came_back(server: Server) {
+    for level in [1, 2, 3, 2] {
+        set(&server, json!({"level": level})).await;
+    }
+    let all = history_of(&server, "achievement/1539").await;
+    let refused = undo_change(&server, &all[2]).await;
+    assert_eq!((refused.status, &refused.json()["conflicts"]), (409, &json!(["level"])));
+    // However long ago: histories are walked in strides.
+    set(&server, json!({"admin_comment": "먼저"})).await;
+    let first = history_of(&server, "achievement/1539").await[0].clone();
+    for level in 0..250 {
+        set(&server, json!({"level": level})).await;
+    }
+    let undone = undo_change(&server, &first).await;
+    assert_eq!(undone.json()["after"], json!({"admin_comment": null}), "{}", undone.text());
+}
+
+async fn undo_obeys_the_rules(server: Server) {
+    set(&server, json!({"course_begin_at": "2025-01-01", "course_end_at": "2025-02-01"})).await;
+    set(&server, json!({"course_begin_at": "2024-01-01"})).await;
+    set(&server, json!({"course_end_at": "2024-02-01"})).await;
+    let all = history_of(&server, "achievement/1539").await;
+    let refused = undo_change(&server, &all[1]).await;
+    assert_eq!(refused.status, 400, "{}", refused.text());
+    assert_eq!(refused.json()["errors"][0]["field"], "course_end_at");
+    assert_eq!(history_of(&server, "achievement/1539").await, all);
+}
+
 async fn who_may(server: Server) {
     let all = history_of(&server, "achievement/1539").await;
     let change = format!("/haksa/v1/changes/{}", all[0]["change_id"]);
@@ -133,6 +211,10 @@ async fn bad_input(server: Server) {
         "/haksa/v1/changes/0",
         "/haksa/v1/changes/x",
         "/haksa/v1/changes/99999999999999999999",
+        "/haksa/v1/changes/+1",
+        "/haksa/v1/changes/01",
+        "/haksa/v1/records/achievement/+1539/history",
+        "/haksa/v1/records/achievement/01539/history",
         "/haksa/v1/nothing",
         "/nothing",
     ] {
@@ -140,7 +222,9 @@ async fn bad_input(server: Server) {
         assert_eq!(reply.status, 404, "{target}");
         assert_eq!(reply.json()["status"], 404);
     }
-    for query in ["limit=0", "limit=101", "limit=x", "cursor=x", "cursor=1", "cursor="] {
+    for query in
+        ["limit=0", "limit=101", "limit=x", "limit=%2B5", "cursor=x", "cursor=1", "cursor="]
+    {
         let target = format!("/haksa/v1/records/achievement/1539/history?{query}");
         assert_eq!(get(&server, &target).send().await.status, 400, "{query}");
     }

@@ -37,7 +37,10 @@ pub fn reject(error: &Error) -> Answer {
         Error::Conflict(fields) => problem(
             409,
             "Conflict",
-            json!({"detail": "later changes touched these fields", "conflicts": fields}),
+            json!({
+                "detail": "later changes or other records stand in the way",
+                "conflicts": fields,
+            }),
         ),
         Error::Stale => problem(412, "Precondition Failed", Value::Null),
         Error::KeyReused => problem(

@@ -1,5 +1,7 @@
 //! The history of any record, one change with its diff, undo.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value, json};
 
 use super::auth::authenticate;
@@ -12,7 +14,7 @@ use crate::domain::command::{self, Undo};
 use crate::domain::error::Error;
 use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
-use crate::domain::record::Key;
+use crate::domain::record::{Key, parse_id};
 
 const LIMIT: i64 = 50;
 const LIMIT_MAX: i64 = 100;
@@ -24,15 +26,13 @@ pub async fn list(call: &Call) -> Result<Answer, Refusal> {
     let key = Key::parse(kind.table().key, call.parameter("id")).ok_or(Error::NotFound(kind))?;
     let limit = match call.query_parameter("limit") {
         None => LIMIT,
-        Some(text) => text
-            .parse()
-            .ok()
+        Some(text) => parse_id(&text)
             .filter(|limit| (1..=LIMIT_MAX).contains(limit))
             .ok_or_else(|| Error::invalid("limit", "out_of_range", "must be 1 to 100"))?,
     };
     let cursor = match call.query_parameter("cursor") {
         None => None,
-        Some(text) => Some(text.parse::<i64>().map_err(|_| invalid_cursor())?),
+        Some(text) => Some(parse_id(&text).ok_or_else(invalid_cursor)?),
     };
     let from = call
         .read(|facts| {
@@ -87,14 +87,14 @@ pub async fn undo(call: &Call) -> Result<Answer, Refusal> {
     Ok(answered.await?)
 }
 
-async fn find(call: &Call, actor: &Actor) -> Result<Change, Refusal> {
-    let id = call.parameter("id").parse::<i64>().map_err(|_| not_found())?;
+async fn find(call: &Call, actor: &Actor) -> Result<Arc<Change>, Refusal> {
+    let id = parse_id(call.parameter("id")).ok_or_else(not_found)?;
     let change = call.read(|facts| visible(actor, id, facts)).await?;
     change.ok_or_else(|| not_found().into())
 }
 
 /// The change, where the caller may read its record.
-fn visible(actor: &Actor, id: i64, facts: &mut Facts) -> Known<Option<Change>> {
+fn visible(actor: &Actor, id: i64, facts: &mut Facts) -> Known<Option<Arc<Change>>> {
     let Some(change) = facts.change(id)?.filter(|c| c.account_id == actor.account_id) else {
         return Ok(None);
     };

@@ -8,7 +8,7 @@ use crate::domain::error::FieldError;
 use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
 use crate::domain::patch::Patch;
-use crate::domain::record::{Changed, ColumnType, Key, KeyType, Meta, Record, Table};
+use crate::domain::record::{Changed, ColumnType, KeyType, Meta, Record, Table};
 
 /// A certificate of a form, held by a person.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -71,8 +71,8 @@ impl Record for Achievement {
         name: "achievement",
         key: KeyType::Int,
         columns: &[
-            ("form_id", ColumnType::Int),
-            ("person_id", ColumnType::Int),
+            ("form_id", ColumnType::Reference(Kind::Form)),
+            ("person_id", ColumnType::Reference(Kind::Person)),
             ("certificate_number", ColumnType::Text),
             ("issued_at", ColumnType::Instant),
         ],
@@ -115,9 +115,5 @@ impl Record for Achievement {
             ));
         }
         Ok(errors)
-    }
-
-    fn references(&self) -> Vec<(Kind, Key)> {
-        vec![(Kind::Form, Key::Int(self.form_id)), (Kind::Person, Key::Int(self.person_id))]
     }
 }

@@ -9,7 +9,7 @@ use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
 use crate::domain::patch::Patch;
 use crate::domain::people::person::fold;
-use crate::domain::record::{ColumnType, Key, KeyType, Record, Table};
+use crate::domain::record::{ColumnType, KeyType, Record, Table};
 
 /// A form.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -67,8 +67,8 @@ impl Record for Form {
         key: KeyType::Int,
         columns: &[
             ("name_key", ColumnType::Text),
-            ("certificate_design_id", ColumnType::Int),
-            ("badge_design_id", ColumnType::Int),
+            ("certificate_design_id", ColumnType::Reference(Kind::Design)),
+            ("badge_design_id", ColumnType::Reference(Kind::Design)),
         ],
         secrets: &[],
     };
@@ -88,10 +88,5 @@ impl Record for Form {
     ) -> Known<()> {
         self.name_key = fold(&self.name);
         Ok(())
-    }
-
-    fn references(&self) -> Vec<(Kind, Key)> {
-        let designs = [self.certificate_design_id, self.badge_design_id];
-        designs.into_iter().flatten().map(|id| (Kind::Design, Key::Int(id))).collect()
     }
 }

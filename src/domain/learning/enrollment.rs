@@ -142,7 +142,10 @@ impl Record for Enrollment {
     const TABLE: Table = Table {
         name: "enrollment",
         key: KeyType::Text,
-        columns: &[("course_id", ColumnType::Int), ("person_id", ColumnType::Int)],
+        columns: &[
+            ("course_id", ColumnType::Reference(Kind::Course)),
+            ("person_id", ColumnType::Reference(Kind::Person)),
+        ],
         secrets: &[],
     };
     type Edit = EnrollmentEdit;
@@ -213,10 +216,6 @@ impl Record for Enrollment {
             errors.extend(self.schedule_error());
         }
         Ok(errors)
-    }
-
-    fn references(&self) -> Vec<(Kind, Key)> {
-        vec![(Kind::Course, Key::Int(self.course_id)), (Kind::Person, Key::Int(self.person_id))]
     }
 
     fn new_key(context: &mut Context<'_>, _facts: &mut Facts) -> Known<Key> {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::actor::Dialect;
 use crate::domain::kind::Kind;
 use crate::domain::patch::Patch;
-use crate::domain::record::{ColumnType, Key, KeyType, Record, Table};
+use crate::domain::record::{ColumnType, KeyType, Record, Table};
 
 /// A credential.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -92,7 +92,7 @@ impl Record for Credential {
         columns: &[
             ("public_id", ColumnType::Text),
             ("secret_hash", ColumnType::Text),
-            ("person_id", ColumnType::Int),
+            ("person_id", ColumnType::Reference(Kind::Person)),
         ],
         secrets: &["secret_hash", "secret_sealed"],
     };
@@ -102,9 +102,5 @@ impl Record for Credential {
         let CredentialEdit { label, revoked_at } = edit;
         label.apply_required(&mut self.label);
         revoked_at.apply(&mut self.revoked_at);
-    }
-
-    fn references(&self) -> Vec<(Kind, Key)> {
-        self.person_id.iter().map(|id| (Kind::Person, Key::Int(*id))).collect()
     }
 }

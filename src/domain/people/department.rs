@@ -58,7 +58,7 @@ impl Record for Department {
     const TABLE: Table = Table {
         name: "department",
         key: KeyType::Text,
-        columns: &[("parent_id", ColumnType::Text)],
+        columns: &[("parent_id", ColumnType::Reference(Kind::Department))],
         secrets: &[],
     };
     type Edit = DepartmentEdit;
@@ -68,10 +68,6 @@ impl Record for Department {
         name.apply_required(&mut self.name);
         code.apply(&mut self.code);
         parent_id.apply(&mut self.parent_id);
-    }
-
-    fn references(&self) -> Vec<(Kind, Key)> {
-        self.parent_id.iter().map(|id| (Kind::Department, Key::from(id.as_str()))).collect()
     }
 
     fn new_key(context: &mut Context<'_>, _facts: &mut Facts) -> Known<Key> {

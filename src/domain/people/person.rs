@@ -98,10 +98,11 @@ impl Record for Person {
             ("email_key", ColumnType::Text),
             ("login_key", ColumnType::Text),
             ("learner_id", ColumnType::Text),
-            ("department_id", ColumnType::Text),
+            ("department_id", ColumnType::Reference(Kind::Department)),
         ],
         secrets: &["password_hash"],
     };
+    const NAMES_IN_BODY: &'static [Kind] = &[Kind::Role, Kind::Department];
     type Edit = PersonEdit;
 
     fn apply(&mut self, edit: &PersonEdit) {
@@ -125,12 +126,12 @@ impl Record for Person {
         Ok(())
     }
 
-    fn references(&self) -> Vec<(Kind, Key)> {
-        let department = |id: &String| (Kind::Department, Key::from(id.as_str()));
-        let mut named: Vec<_> = self.department_id.iter().map(department).collect();
+    fn named_in_body(&self) -> Vec<(Kind, Key)> {
+        let mut named = Vec::new();
         for held in &self.roles {
             named.push((Kind::Role, Key::from(held.role_id.as_str())));
-            named.extend(held.department_ids.iter().map(department));
+            let departments = held.department_ids.iter();
+            named.extend(departments.map(|id| (Kind::Department, Key::from(id.as_str()))));
         }
         named
     }

@@ -48,7 +48,7 @@ impl Record for CrmRecord {
     const TABLE: Table = Table {
         name: "crm_record",
         key: KeyType::Text,
-        columns: &[("entity_id", ColumnType::Text)],
+        columns: &[("entity_id", ColumnType::Reference(Kind::Entity))],
         secrets: &[],
     };
     type Edit = CrmRecordEdit;
@@ -70,10 +70,6 @@ impl Record for CrmRecord {
             facts.get::<Entity>(meta.account_id, self.entity_id.as_str())?;
         }
         Ok(Vec::new())
-    }
-
-    fn references(&self) -> Vec<(Kind, Key)> {
-        vec![(Kind::Entity, Key::from(self.entity_id.as_str()))]
     }
 
     fn new_key(context: &mut Context<'_>, _facts: &mut Facts) -> Known<Key> {

@@ -108,11 +108,11 @@ impl Record for Relationship {
         name: "relationship",
         key: KeyType::Text,
         columns: &[
-            ("relationship_type_id", ColumnType::Text),
-            ("source_entity_id", ColumnType::Text),
-            ("source_record_id", ColumnType::Text),
-            ("target_entity_id", ColumnType::Text),
-            ("target_record_id", ColumnType::Text),
+            ("relationship_type_id", ColumnType::Reference(Kind::RelationshipType)),
+            ("source_entity_id", ColumnType::Reference(Kind::Entity)),
+            ("source_record_id", ColumnType::Reference(Kind::CrmRecord)),
+            ("target_entity_id", ColumnType::Reference(Kind::Entity)),
+            ("target_record_id", ColumnType::Reference(Kind::CrmRecord)),
         ],
         secrets: &[],
     };
@@ -163,16 +163,6 @@ impl Record for Relationship {
             errors.extend(check_metadata(&self.metadata));
         }
         Ok(errors)
-    }
-
-    fn references(&self) -> Vec<(Kind, Key)> {
-        vec![
-            (Kind::RelationshipType, Key::from(self.relationship_type_id.as_str())),
-            (Kind::Entity, Key::from(self.source_entity_id.as_str())),
-            (Kind::CrmRecord, Key::from(self.source_record_id.as_str())),
-            (Kind::Entity, Key::from(self.target_entity_id.as_str())),
-            (Kind::CrmRecord, Key::from(self.target_record_id.as_str())),
-        ]
     }
 
     fn new_key(context: &mut Context<'_>, _facts: &mut Facts) -> Known<Key> {

@@ -49,8 +49,8 @@ impl Record for RelationshipType {
         key: KeyType::Text,
         columns: &[
             ("name", ColumnType::Text),
-            ("source_entity_id", ColumnType::Text),
-            ("target_entity_id", ColumnType::Text),
+            ("source_entity_id", ColumnType::Reference(Kind::Entity)),
+            ("target_entity_id", ColumnType::Reference(Kind::Entity)),
         ],
         secrets: &[],
     };
@@ -75,11 +75,6 @@ impl Record for RelationshipType {
             facts.get::<Entity>(meta.account_id, self.target_entity_id.as_str())?;
         }
         Ok(Vec::new())
-    }
-
-    fn references(&self) -> Vec<(Kind, Key)> {
-        let entities = [&self.source_entity_id, &self.target_entity_id];
-        entities.map(|id| (Kind::Entity, Key::from(id.as_str()))).to_vec()
     }
 
     fn new_key(context: &mut Context<'_>, _facts: &mut Facts) -> Known<Key> {

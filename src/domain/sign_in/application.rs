@@ -323,7 +323,7 @@ impl Record for Application {
         name: "application",
         key: KeyType::Text,
         columns: &[
-            ("tenant_id", ColumnType::Text),
+            ("tenant_id", ColumnType::Reference(Kind::Tenant)),
             ("name", ColumnType::Text),
             ("client_id", ColumnType::Text),
         ],
@@ -405,10 +405,6 @@ impl Record for Application {
             }
         }
         Ok(errors)
-    }
-
-    fn references(&self) -> Vec<(Kind, Key)> {
-        vec![(Kind::Tenant, Key::from(self.tenant_id.as_str()))]
     }
 
     fn new_key(context: &mut Context<'_>, _facts: &mut Facts) -> Known<Key> {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::kind::Kind;
 use crate::domain::patch::Patch;
-use crate::domain::record::{ColumnType, Key, KeyType, Record, Table};
+use crate::domain::record::{ColumnType, KeyType, Record, Table};
 
 /// A tenant.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -32,7 +32,7 @@ impl Record for Tenant {
     const TABLE: Table = Table {
         name: "tenant",
         key: KeyType::Text,
-        columns: &[("owner_id", ColumnType::Int), ("alias", ColumnType::Text)],
+        columns: &[("owner_id", ColumnType::Reference(Kind::Account)), ("alias", ColumnType::Text)],
         secrets: &[],
     };
     type Edit = TenantEdit;
@@ -41,9 +41,5 @@ impl Record for Tenant {
         let TenantEdit { alias, mbr_login_allow } = edit;
         alias.apply_required(&mut self.alias);
         mbr_login_allow.apply_required(&mut self.mbr_login_allow);
-    }
-
-    fn references(&self) -> Vec<(Kind, Key)> {
-        vec![(Kind::Account, Key::Int(self.owner_id))]
     }
 }

@@ -111,12 +111,13 @@ impl Record for Class {
         name: "class",
         key: KeyType::Int,
         columns: &[
-            ("partner_id", ColumnType::Int),
-            ("course_id", ColumnType::Int),
-            ("primary_model_id", ColumnType::Int),
+            ("partner_id", ColumnType::Reference(Kind::Partner)),
+            ("course_id", ColumnType::Reference(Kind::Course)),
+            ("primary_model_id", ColumnType::Reference(Kind::Model)),
         ],
         secrets: &[],
     };
+    const NAMES_IN_BODY: &'static [Kind] = &[Kind::Model];
     type Edit = ClassEdit;
 
     fn apply(&mut self, edit: &ClassEdit) {
@@ -241,12 +242,8 @@ impl Record for Class {
         Ok(errors)
     }
 
-    fn references(&self) -> Vec<(Kind, Key)> {
-        let models = self.primary_model_id.iter().chain(&self.allowed_model_ids);
-        let mut named = vec![(Kind::Partner, Key::Int(self.partner_id))];
-        named.extend(self.course_id.map(|id| (Kind::Course, Key::Int(id))));
-        named.extend(models.map(|id| (Kind::Model, Key::Int(*id))));
-        named
+    fn named_in_body(&self) -> Vec<(Kind, Key)> {
+        self.allowed_model_ids.iter().map(|id| (Kind::Model, Key::Int(*id))).collect()
     }
 }
 

@@ -7,7 +7,7 @@ use crate::domain::access::Place;
 use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
 use crate::domain::patch::Patch;
-use crate::domain::record::{ColumnType, Key, KeyType, Meta, Record, Table};
+use crate::domain::record::{ColumnType, KeyType, Meta, Record, Table};
 
 /// An invite code.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -57,8 +57,8 @@ impl Record for InviteCode {
         name: "invite_code",
         key: KeyType::Int,
         columns: &[
-            ("partner_id", ColumnType::Int),
-            ("class_id", ColumnType::Int),
+            ("partner_id", ColumnType::Reference(Kind::Partner)),
+            ("class_id", ColumnType::Reference(Kind::Class)),
             ("code", ColumnType::Text),
         ],
         secrets: &[],
@@ -72,9 +72,5 @@ impl Record for InviteCode {
 
     fn place(&self, _meta: &Meta, _facts: &mut Facts) -> Known<Place> {
         Ok(Place::Partner(self.partner_id))
-    }
-
-    fn references(&self) -> Vec<(Kind, Key)> {
-        vec![(Kind::Partner, Key::Int(self.partner_id)), (Kind::Class, Key::Int(self.class_id))]
     }
 }

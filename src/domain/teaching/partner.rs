@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::kind::Kind;
 use crate::domain::patch::Patch;
-use crate::domain::record::{ColumnType, Key, KeyType, Record, Table};
+use crate::domain::record::{ColumnType, KeyType, Record, Table};
 
 /// A partner.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -34,7 +34,7 @@ impl Record for Partner {
     const TABLE: Table = Table {
         name: "partner",
         key: KeyType::Int,
-        columns: &[("person_id", ColumnType::Int)],
+        columns: &[("person_id", ColumnType::Reference(Kind::Person))],
         secrets: &[],
     };
     type Edit = PartnerEdit;
@@ -43,9 +43,5 @@ impl Record for Partner {
         let PartnerEdit { full_name, is_active } = edit;
         full_name.apply_required(&mut self.full_name);
         is_active.apply_required(&mut self.is_active);
-    }
-
-    fn references(&self) -> Vec<(Kind, Key)> {
-        vec![(Kind::Person, Key::Int(self.person_id))]
     }
 }
