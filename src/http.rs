@@ -11,9 +11,10 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, get, on};
 use axum::{Json, Router};
+use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
@@ -30,6 +31,10 @@ use crate::domain::command::Entropy as _;
 
 /// A body's length at the most, bytes.
 pub const BODY_MAX: usize = 1024 * 1024;
+/// How much of a body over the limit is read and thrown away, bytes.
+const DISCARD_MAX: usize = 16 * BODY_MAX;
+/// How long that may take.
+const DISCARD_WITHIN: Duration = Duration::from_secs(5);
 /// How long requests in flight may take after the server was told to stop.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 /// Connections at the same time; more wait in the listener's queue.
@@ -63,6 +68,8 @@ pub struct Arrival {
     pub request_id: String,
     /// When it came.
     pub at: Timestamp,
+    /// What is wrong with its body: said where the dialect's order of checks has it.
+    pub body_fault: Option<Malformed>,
 }
 
 impl Default for Arrival {
@@ -71,6 +78,7 @@ impl Default for Arrival {
             peer: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             request_id: String::new(),
             at: Timestamp::UNIX_EPOCH,
+            body_fault: None,
         }
     }
 }
@@ -203,12 +211,15 @@ async fn answer(
     request: hyper::Request<Incoming>,
 ) -> Response {
     let begun = Instant::now();
-    let arrival =
-        Arrival { peer: peer.ip(), request_id: request_id(request.headers()), at: app.clock.now() };
+    let arrival = Arrival {
+        peer: peer.ip(),
+        request_id: request_id(request.headers()),
+        at: app.clock.now(),
+        body_fault: None,
+    };
     let wire = Wire::of(request.uri().path());
     let method = request.method().clone();
-    let served =
-        AssertUnwindSafe(serve_one(router, wire, &arrival, patience, request)).catch_unwind();
+    let served = AssertUnwindSafe(serve_one(router, &arrival, patience, request)).catch_unwind();
     let mut response = served.await.unwrap_or_else(|_| {
         tracing::error!(request_id = %arrival.request_id, "a request panicked");
         (wire.malformed)(Malformed::Failed, &HeaderMap::new()).into_response()
@@ -222,44 +233,90 @@ async fn answer(
 
 async fn serve_one(
     router: Router,
-    wire: &Wire,
     arrival: &Arrival,
     patience: Patience,
     request: hyper::Request<Incoming>,
 ) -> Response {
     let (mut parts, body) = request.into_parts();
+    let mut arrival = arrival.clone();
     let body = match collect(&parts.headers, body, patience.body_within).await {
-        Ok(body) => body,
+        Ok(body) => Body::from(body),
         Err(fault) => {
-            let mut response = (wire.malformed)(fault, &parts.headers).into_response();
-            // The rest of the body stands between this request and the next.
-            response.headers_mut().insert("connection", HeaderValue::from_static("close"));
-            return response;
+            arrival.body_fault = Some(fault);
+            Body::empty()
         }
     };
-    parts.extensions.insert(arrival.clone());
-    match router.oneshot(Request::from_parts(parts, body)).await {
+    let is_whole = arrival.body_fault.is_none();
+    parts.extensions.insert(arrival);
+    let mut response = match router.oneshot(Request::from_parts(parts, body)).await {
         Ok(response) => response,
         Err(never) => match never {},
+    };
+    if !is_whole {
+        // The rest of the body stands between this request and the next.
+        response.headers_mut().insert("connection", HeaderValue::from_static("close"));
     }
+    response
 }
 
-async fn collect(headers: &HeaderMap, body: Incoming, within: Duration) -> Result<Body, Malformed> {
+async fn collect(
+    headers: &HeaderMap,
+    mut body: Incoming,
+    within: Duration,
+) -> Result<Bytes, Malformed> {
     let declared = headers
         .get("content-length")
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.parse::<u64>().ok());
     if declared.is_some_and(|length| length > BODY_MAX as u64) {
+        // A client that waits to be told to go on is told not to.
+        if !headers.contains_key("expect") {
+            discard(body);
+        }
         return Err(Malformed::TooLarge);
     }
     if hyper::body::Body::is_end_stream(&body) {
-        return Ok(Body::empty());
+        return Ok(Bytes::new());
     }
-    match tokio::time::timeout(within, Limited::new(body, BODY_MAX).collect()).await {
-        Ok(Ok(collected)) => Ok(Body::from(collected.to_bytes())),
-        Ok(Err(cause)) if cause.is::<LengthLimitError>() => Err(Malformed::TooLarge),
-        Ok(Err(_)) | Err(_) => Err(Malformed::Incomplete),
+    let mut parts: Vec<Bytes> = Vec::new();
+    let mut length = 0;
+    let reading = async {
+        while let Some(frame) = body.frame().await {
+            let Ok(part) = frame.map_err(|_| Malformed::Incomplete)?.into_data() else { continue };
+            length += part.len();
+            if length > BODY_MAX {
+                return Err(Malformed::TooLarge);
+            }
+            parts.push(part);
+        }
+        Ok(())
+    };
+    match tokio::time::timeout(within, reading).await {
+        Ok(Ok(())) => {}
+        Ok(Err(Malformed::TooLarge)) => {
+            discard(body);
+            return Err(Malformed::TooLarge);
+        }
+        Ok(Err(_)) | Err(_) => return Err(Malformed::Incomplete),
     }
+    match <[Bytes; 1]>::try_from(parts) {
+        Ok([whole]) => Ok(whole),
+        Err(parts) => Ok(parts.concat().into()),
+    }
+}
+
+/// Reads on for a while without keeping anything: a connection that is closed while its client still
+/// sends takes the answer with it.
+fn discard(mut body: Incoming) {
+    tokio::spawn(tokio::time::timeout(DISCARD_WITHIN, async move {
+        let mut left = DISCARD_MAX;
+        while let Some(Ok(frame)) = body.frame().await {
+            let Some(less) = left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) else {
+                break;
+            };
+            left = less;
+        }
+    }));
 }
 
 /// The caller's id for the request where it is a plain word, else a new one.

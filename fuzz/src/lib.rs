@@ -20,6 +20,7 @@ use haksa::vault::{MasterKey, Vault};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::{HeaderName, HeaderValue, Request, Response};
 use http_body_util::BodyExt as _;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 use sha2::Sha256;
 use tower::ServiceExt as _;
@@ -85,7 +86,8 @@ impl Server {
             parts.headers.get("content-type").map_or("", |value| value.to_str().unwrap());
         assert!(status < 500, "{about} gave {status}: {body}");
         if media_type.starts_with("application/json") || media_type.contains("+json") {
-            serde_json::from_str::<Value>(&body).expect("an answer that says JSON is JSON");
+            // Python's whole numbers, which one of the vendors echoes, are beyond any type of ours.
+            serde_json::from_str::<IgnoredAny>(&body).expect("an answer that says JSON is JSON");
         } else if media_type.starts_with("application/xml") {
             assert_well_formed(&body);
         } else {

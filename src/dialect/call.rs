@@ -16,6 +16,7 @@ use crate::domain::actor::Actor;
 use crate::domain::command::{Command, Expected};
 use crate::domain::error::Error;
 use crate::domain::facts::{Facts, Known};
+use crate::domain::record::parse_id;
 use crate::http::{Arrival, BODY_MAX};
 use crate::pipeline::{Envelope, Idempotency, Outcome, Reply};
 
@@ -25,6 +26,8 @@ pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 pub const DRY_RUN: &str = "haksa-dry-run";
 /// How many records a dry run would have changed.
 pub const CHANGES: &str = "haksa-changes";
+/// Stands for a media type that cannot be read.
+const UNREADABLE_TYPE: &str = "unreadable";
 /// An idempotency key's length at the most.
 const IDEMPOTENCY_KEY_MAX: usize = 255;
 
@@ -40,12 +43,11 @@ pub struct Call {
     pub headers: HeaderMap,
     /// Who is at the other end of the connection.
     pub peer: IpAddr,
-    /// The body, whole.
-    pub body: Bytes,
     /// The id by which logs, history and the answer name this request.
     pub request_id: String,
     /// When it came.
     pub at: Timestamp,
+    body: Result<Bytes, Malformed>,
     parameters: Vec<(String, String)>,
 }
 
@@ -58,11 +60,11 @@ impl FromRequest<App> for Call {
             .map(|pattern| parameters(pattern.as_str(), request.uri().path()))
             .unwrap_or_default();
         let (parts, body) = request.into_parts();
-        let malformed = super::Wire::of(parts.uri.path()).malformed;
         let arrival = parts.extensions.get::<Arrival>().cloned().unwrap_or_default();
-        let body = axum::body::to_bytes(body, BODY_MAX)
-            .await
-            .map_err(|_| malformed(Malformed::Incomplete, &parts.headers))?;
+        let body = match arrival.body_fault {
+            Some(fault) => Err(fault),
+            None => axum::body::to_bytes(body, BODY_MAX).await.map_err(|_| Malformed::Incomplete),
+        };
         Ok(Self {
             app: app.clone(),
             method: parts.method,
@@ -106,6 +108,16 @@ impl Call {
         self.target.split_once('?').map_or("", |(_, query)| query)
     }
 
+    /// The body, whole. Asked for where the dialect's order of checks has it: an unknown caller is
+    /// one whatever the body is.
+    ///
+    /// # Errors
+    /// The dialect's words for a body that is over the limit or did not come whole.
+    pub fn body(&self) -> Result<&Bytes, Answer> {
+        let malformed = super::Wire::of(self.path()).malformed;
+        self.body.as_ref().map_err(|fault| malformed(*fault, &self.headers))
+    }
+
     /// A query parameter, decoded; the first where it is repeated.
     pub fn query_parameter(&self, name: &str) -> Option<String> {
         form_urlencoded::parse(self.query().as_bytes())
@@ -130,9 +142,15 @@ impl Call {
         (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
     }
 
-    /// The media type of the body, in lower case, without parameters; empty when none is named.
+    /// The media type of the body, in lower case, without parameters; empty when none is named. A
+    /// header that is no text or comes twice names a type that nobody takes.
     pub fn media_type(&self) -> String {
-        let header = self.header("content-type").unwrap_or_default();
+        let mut headers = self.headers.get_all("content-type").iter();
+        let header = match (headers.next(), headers.next()) {
+            (None, _) => "",
+            (Some(header), None) => header.to_str().unwrap_or(UNREADABLE_TYPE),
+            (Some(_), Some(_)) => UNREADABLE_TYPE,
+        };
         header.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
     }
 
@@ -148,9 +166,7 @@ impl Call {
                 "*" => return Expected::Any,
                 // A weak or foreign tag matches no version, so it is left out.
                 tag => versions.extend(
-                    tag.strip_prefix('"')
-                        .and_then(|tag| tag.strip_suffix('"'))
-                        .and_then(|tag| tag.parse::<i64>().ok()),
+                    tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')).and_then(parse_id),
                 ),
             }
         }
@@ -176,8 +192,7 @@ impl Call {
         command: impl Command,
         encode: impl Fn(&Outcome, &mut Facts) -> Known<Answer> + Send + 'static,
     ) -> Result<Answer, Error> {
-        let is_dry_run =
-            self.header(DRY_RUN).is_some_and(|value| value.eq_ignore_ascii_case("true"));
+        let is_dry_run = self.is_dry_run()?;
         let encode = move |outcome: &Outcome, facts: &mut Facts| {
             let answer = encode(outcome, facts)?.etag(outcome.subject.meta.version);
             Ok(if is_dry_run {
@@ -190,12 +205,27 @@ impl Call {
             actor,
             request_id: self.request_id.clone(),
             is_dry_run,
-            idempotency: if is_dry_run { None } else { self.idempotency()? },
+            idempotency: self.idempotency()?,
             encode: Box::new(encode),
         };
         match self.app.pipeline.run(command, envelope).await? {
             Reply::Done(_, answer) | Reply::Repeated(answer) => Ok(answer),
             Reply::Noted => Err(Error::internal("a command was only noted")),
+        }
+    }
+
+    /// Whether nothing is to be written. What is neither yes nor no may have been meant as yes, so it
+    /// is refused.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`].
+    pub fn is_dry_run(&self) -> Result<bool, Error> {
+        let mut values = self.headers.get_all(DRY_RUN).iter().map(HeaderValue::as_bytes);
+        match (values.next(), values.next()) {
+            (None, _) => Ok(false),
+            (Some(value), None) if value.eq_ignore_ascii_case(b"true") => Ok(true),
+            (Some(value), None) if value.eq_ignore_ascii_case(b"false") => Ok(false),
+            _ => Err(Error::invalid("Haksa-Dry-Run", "invalid", "Haksa-Dry-Run is true or false")),
         }
     }
 
@@ -220,9 +250,9 @@ impl Call {
             hash.update([0]);
         }
         // The same bytes mean something else under another type (XML, JSON, merge patch).
-        hash.update(self.headers.get("content-type").map_or(&[][..], HeaderValue::as_bytes));
+        hash.update(self.media_type());
         hash.update([0]);
-        hash.update(&self.body);
+        hash.update(self.body.as_deref().unwrap_or_default());
         Ok(Some(Idempotency { key: key.to_owned(), request_hash: hex::encode(hash.finalize()) }))
     }
 }

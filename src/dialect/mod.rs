@@ -4,6 +4,7 @@
 mod answer;
 mod call;
 pub mod ispring;
+mod json;
 pub mod kolleges;
 pub mod native;
 pub mod ncloud;

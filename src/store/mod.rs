@@ -28,6 +28,10 @@ pub const LOG_LIMITS: [&str; 2] = ["tokio_postgres=info", "tokio_postgres::query
 /// How many rounds of loading a read or a decision may take before it is taken for a fault.
 const ROUNDS_MAX: usize = 64;
 
+/// The longest text that is searched for, bytes: SQLite takes patterns of 50,000, each byte of which
+/// may need another before it.
+const SEARCH_BYTES_MAX: usize = 16 * 1024;
+
 /// A database that cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -195,6 +199,9 @@ impl Store {
         account_id: i64,
         query: &AchievementQuery,
     ) -> Result<(Vec<i64>, i64), Error> {
+        if !is_findable(query.search.as_deref()) {
+            return Ok((Vec::new(), 0));
+        }
         self.page(sql::achievements(account_id, query), query.limit, query.offset).await
     }
 
@@ -207,6 +214,9 @@ impl Store {
         account_id: i64,
         query: &CourseQuery,
     ) -> Result<(Vec<i64>, i64), Error> {
+        if !is_findable(query.search.as_deref()) || !is_findable(query.status.as_deref()) {
+            return Ok((Vec::new(), 0));
+        }
         self.page(sql::courses(account_id, query), query.limit, query.offset).await
     }
 
@@ -300,6 +310,11 @@ impl Store {
             Self::Postgres(postgres) => postgres.rows(&text, &parameters, width).await,
         }
     }
+}
+
+/// False for a text that no stored one can hold, and that a database would choke on.
+fn is_findable(text: Option<&str>) -> bool {
+    text.is_none_or(|text| !text.contains('\0') && text.len() <= SEARCH_BYTES_MAX)
 }
 
 /// A running writer.

@@ -31,10 +31,59 @@ async fn a_body_over_the_limit_is_refused_unread() {
     let answer = exchange(&server, &[&patch("content-length: 1048577\r\n")]).await;
     assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
     assert!(answer.contains("\"BadRequest\"") && answer.contains("connection: close"), "{answer}");
-    let native =
-        b"POST /haksa/v1/changes/1/undo HTTP/1.1\r\nhost: h\r\ncontent-length: 9999999\r\n\r\n";
+    let native = b"POST /haksa/v1/changes/1/undo HTTP/1.1\r\nhost: h\r\n\
+        authorization: Bearer demo-admin-key\r\ncontent-length: 9999999\r\n\r\n";
     let answer = exchange(&server, &[native]).await;
     assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+    // A client that asks first is not told to go on.
+    let asking = patch("content-length: 9999999\r\nexpect: 100-continue\r\n");
+    let answer = exchange(&server, &[&asking]).await;
+    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+}
+
+/// Who calls and what for is asked before the body is judged, in each dialect whose pages say so.
+#[tokio::test]
+async fn a_body_over_the_limit_gives_no_stranger_another_answer() {
+    let server = Server::start(Backend::Sqlite).await;
+    for (method, target, status) in [
+        ("PATCH", "/open-api/achievements/1539", 401),
+        ("PATCH", "/open-api/nothing", 404),
+        ("PUT", "/applications/88d2009c-0000-4000-8000-59bf9afd5695", 401),
+        ("PUT", "/applications/1/nothing", 404),
+        ("PATCH", "/crm-core/v1/relationships/CRMRL1260423091530123REL11122233", 401),
+        ("POST", "/enrollment/d48bd4fa-5b70-11e9-b12b-22e9fbac4a59", 401),
+        ("POST", "/haksa/v1/changes/1/undo", 401),
+        ("GET", "/healthz", 200),
+    ] {
+        let head =
+            format!("{method} {target} HTTP/1.1\r\nhost: h\r\ncontent-length: 1048577\r\n\r\n");
+        let answer = exchange(&server, &[head.as_bytes()]).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{target}: {answer}");
+    }
+}
+
+/// A client that sends everything before it reads gets its answer all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_sends_it_all_reads_the_refusal() {
+    let server = Server::start(Backend::Sqlite).await;
+    for (length, is_chunked) in [(1_048_577, false), (8_388_608, false), (8_388_608, true)] {
+        for _ in 0..10 {
+            let body = vec![b'x'; length];
+            let (head, body) = if is_chunked {
+                let chunk =
+                    [format!("{length:x}\r\n").as_bytes(), &body, b"\r\n0\r\n\r\n"].concat();
+                (patch("transfer-encoding: chunked\r\n"), chunk)
+            } else {
+                (patch(&format!("content-length: {length}\r\n")), body)
+            };
+            let mut stream = TcpStream::connect(server.address).await.expect("a connection");
+            stream.write_all(&head).await.expect("the head is taken");
+            stream.write_all(&body).await.expect("the body is taken");
+            let mut answer = Vec::new();
+            stream.read_to_end(&mut answer).await.expect("an answer");
+            assert!(answer.starts_with(b"HTTP/1.1 400"), "{}", String::from_utf8_lossy(&answer));
+        }
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,13 @@
 //! The Kolleges dialect: the contract's vectors, every field in every state, and what every edit
 //! gains.
 
+use futures_util::future::join_all;
+use haksa::domain::actor::Actor;
+use haksa::domain::command::{Command, Create};
+use haksa::domain::credential::achievement::Achievement;
+use haksa::domain::people::person::Person;
+use haksa::domain::record::Key;
+use haksa::pipeline::Envelope;
 use serde_json::{Value, json};
 
 use crate::support::{Reply, Request, Server, on_both_stores};
@@ -19,6 +26,7 @@ on_both_stores!(
     idempotency_keys,
     dry_runs,
     list,
+    long_lists,
     unknown_routes,
     allowed_addresses,
 );
@@ -118,7 +126,7 @@ async fn field_matrix(server: Server) {
     for field in ["created_at", "level"] {
         cases.push((field, json!({field: null}), None));
     }
-    for level in [json!(0), json!(-3), json!(2.5), json!(9_007_199_254_740_991_i64)] {
+    for level in [json!(0), json!(-3), json!(2.5), json!(9_007_199_254_740_991_i64), json!(1e16)] {
         cases.push(("level", json!({"level": level}), Some(level)));
     }
     for level in [json!("2"), json!(true), json!({}), json!([2]), json!(1e300)] {
@@ -271,6 +279,7 @@ async fn bodies(server: Server) {
         &deep,
         &format!("{{\"level\":{deep}}}"),
         "{\"level\":123456789012345678901234567890}",
+        "{\"x\":{\"$serde_json::private::RawValue\":\"[]\"}}",
     ] {
         assert_bad_request(&send(json, body.as_bytes().to_vec()).await);
     }
@@ -300,7 +309,7 @@ async fn entity_tags(server: Server) {
     let reply = with("\"1\"", 7).send().await;
     assert_edited(&reply);
     assert_eq!(reply.header("etag"), "\"2\"");
-    for tag in ["\"1\"", "\"7\"", "W/\"2\"", "nonsense", "2"] {
+    for tag in ["\"1\"", "\"7\"", "W/\"2\"", "nonsense", "2", "\"+2\"", "\"02\""] {
         let reply = with(tag, 8).send().await;
         assert_eq!(reply.status, 412, "{tag}");
         assert_eq!(reply.json()["error"], "PreconditionFailed");
@@ -308,8 +317,9 @@ async fn entity_tags(server: Server) {
     for (tag, level) in [("*", 8), ("\"9\", \"3\"", 9)] {
         assert_edited(&with(tag, level).send().await);
     }
-    // What changes nothing writes nothing.
+    // What changes nothing writes nothing, and is fine from any version.
     let before = read(&server).await;
+    assert_edited(&with("\"1\"", 9).send().await);
     server.clock.advance(jiff::SignedDuration::from_secs(9));
     let reply = edit(&server, &json!({"level": 9})).send().await;
     assert_edited(&reply);
@@ -333,6 +343,11 @@ async fn idempotency_keys(server: Server) {
     assert_eq!(other.json()["statusCode"], 422);
     assert_bad_request(&with("", 3).send().await);
     assert_bad_request(&with(&"k".repeat(256), 3).send().await);
+    // The same, sent with another spelling of the type.
+    let request = server.request("PATCH", ONE).bearer(KEY).header("idempotency-key", "k1");
+    let request = request.header("content-type", "Application/JSON; charset=utf-8");
+    assert_edited(&request.body(json!({"level": 1}).to_string()).send().await);
+    assert_eq!(read(&server).await["level"], 2, "done twice");
     // A refused request does not use its key up.
     let refused = edit(&server, &json!({"level": "x"})).header("idempotency-key", "k2");
     assert_bad_request(&refused.send().await);
@@ -359,6 +374,24 @@ async fn dry_runs(server: Server) {
     let reply = dry(json!({})).send().await;
     assert_eq!(reply.header("haksa-changes"), "0");
     assert_bad_request(&dry(json!({"level": "x"})).send().await);
+    // What may have been meant as yes is refused.
+    for value in ["1", "yes", "", "true, true", "on"] {
+        let reply = edit(&server, &json!({"level": 5})).header("haksa-dry-run", value).send().await;
+        assert_bad_request(&reply);
+        assert_eq!(reply.json()["details"][0]["field"], "Haksa-Dry-Run", "{value:?}");
+    }
+    let twice = edit(&server, &json!({"level": 5})).header("haksa-dry-run", "false");
+    assert_bad_request(&twice.header("haksa-dry-run", "true").send().await);
+    assert_eq!(read(&server).await, before);
+    // It answers as the real request would, under a key too, and uses none up.
+    let with = |key: &str, level: i64| {
+        edit(&server, &json!({"level": level})).header("idempotency-key", key)
+    };
+    assert_edited(&with("k", 6).header("haksa-dry-run", "true").send().await);
+    assert_edited(&with("k", 7).header("haksa-dry-run", "false").send().await);
+    assert_eq!(with("k", 8).header("haksa-dry-run", "true").send().await.status, 422);
+    assert_bad_request(&with("", 8).header("haksa-dry-run", "true").send().await);
+    assert_eq!(read(&server).await["level"], 7);
 }
 
 async fn list(server: Server) {
@@ -408,6 +441,51 @@ async fn list(server: Server) {
         let reply = get(query).await;
         assert_eq!(reply.status, 400, "{query}");
         assert_eq!(reply.json()["message"], message, "{query}");
+    }
+}
+
+/// Pages of many holders, and what no stored text can hold.
+async fn long_lists(server: Server) {
+    let run = |command: Box<dyn Command>| {
+        server.app.pipeline.run(command, Envelope::new(Actor::operator(3), "test"))
+    };
+    let keys = || (20_000..21_100).map(|id| (id, Some(Key::Int(id))));
+    let people = keys().map(|(id, key)| {
+        let record = Person { name: format!("사람 {}", id - 20_000), ..Person::default() };
+        run(Box::new(Create { key, created_at: None, record }))
+    });
+    let certificates = keys().map(|(id, key)| {
+        let record = Achievement {
+            form_id: 551,
+            person_id: id,
+            certificate_number: format!("SAND-202601-{id:06}"),
+            issued_at: "2026-01-01T00:00:00Z".parse().unwrap(),
+            ..Achievement::default()
+        };
+        run(Box::new(Create { key, created_at: None, record }))
+    });
+    for made in join_all(people).await.into_iter().chain(join_all(certificates).await) {
+        made.unwrap();
+    }
+    let get = async |query: &str| {
+        let request = server.request("GET", &format!("/open-api/achievements?{query}"));
+        let reply = request.bearer(KEY).send().await;
+        assert_eq!(reply.status, 200, "{query}");
+        let body = reply.json();
+        let ids = body["achievements"].as_array().unwrap().iter();
+        let ids: Vec<i64> = ids.map(|item| item["id"].as_i64().unwrap()).collect();
+        (ids, body["totalPages"].as_i64().unwrap())
+    };
+    // Newest first, and of equals the later id.
+    let all: Vec<i64> = (20_000..21_100).rev().chain([1539]).collect();
+    assert_eq!(get("pageSize=2000").await, (all.clone(), 1));
+    for (page, range) in [(1, 0..500), (2, 500..1000), (3, 1000..1101)] {
+        assert_eq!(get(&format!("pageSize=500&page={page}")).await, (all[range].to_vec(), 3));
+    }
+    assert_eq!(get("pageSize=500&page=4").await, (vec![], 3));
+    assert_eq!(get("search=%EC%82%AC%EB%9E%8C%2010&pageSize=200").await.0.len(), 111);
+    for search in ["%00", "a%00b", &"a".repeat(50_010), &"_".repeat(30_000)] {
+        assert_eq!(get(&format!("search={search}")).await, (vec![], 0));
     }
 }
 

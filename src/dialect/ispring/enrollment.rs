@@ -47,7 +47,7 @@ async fn try_edit(call: &Call) -> Result<Answer, Failure> {
             time_zone(actor.account_id, facts)
         })
         .await?;
-    let fields = body::decode(&call.headers, &call.body, FIELDS)?;
+    let fields = body::decode(&call.headers, call.body()?, FIELDS)?;
     let edit = decode(&fields, call.at, &zone)?;
     let command = Edit::<Enrollment> { key, edit, expected: call.expected() };
     Ok(call.submit(actor, command, |_, _| Ok(Answer::empty(200))).await?)

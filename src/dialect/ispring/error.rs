@@ -49,6 +49,7 @@ pub fn worded(
             Failure::Body(Fault::Malformed) => refusal(format, 400, "Wrong parameters"),
             Failure::Body(Fault::MediaType) => refusal(format, 415, "Unsupported media type"),
             Failure::UnknownPath => malformed(Malformed::UnknownPath, &call.headers),
+            Failure::Answer(answer) => answer,
         })
     })
 }
@@ -62,6 +63,14 @@ pub enum Failure {
     Body(Fault),
     /// The path is another route's, which is not served.
     UnknownPath,
+    /// Worded already.
+    Answer(Answer),
+}
+
+impl From<Answer> for Failure {
+    fn from(answer: Answer) -> Self {
+        Self::Answer(answer)
+    }
 }
 
 impl From<Error> for Failure {

@@ -45,13 +45,14 @@ struct Request {
     secret_hash: String,
 }
 
-fn decode(call: &Call) -> Result<Request, Fault> {
+fn decode(call: &Call) -> Result<Request, Failure> {
+    let body = call.body()?;
     if call.media_type() != "application/x-www-form-urlencoded" {
-        return Err(Fault::Malformed);
+        return Err(Fault::Malformed.into());
     }
     let one = |name: &str| {
         let mut values =
-            form_urlencoded::parse(&call.body).filter(|(key, _)| key == name).map(|(_, v)| v);
+            form_urlencoded::parse(body).filter(|(key, _)| key == name).map(|(_, v)| v);
         match (values.next(), values.next()) {
             (Some(value), None) if !value.is_empty() => Ok(value),
             _ => Err(Fault::Malformed),
@@ -59,7 +60,7 @@ fn decode(call: &Call) -> Result<Request, Fault> {
     };
     let (client_id, client_secret) = (one("client_id")?, one("client_secret")?);
     if one("grant_type")? != "client_credentials" {
-        return Err(Fault::Malformed);
+        return Err(Fault::Malformed.into());
     }
     Ok(Request {
         // No database keeps NUL in a text column; no client id has one.

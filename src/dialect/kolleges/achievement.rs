@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 use super::auth::authenticate;
 use super::date;
 use super::encode::Shown;
-use super::error::{Detail, answer, bad_request, bad_request_saying};
+use super::error::{Detail, answer, answer_of, bad_request, bad_request_saying};
 use crate::config::UnknownFields;
-use crate::dialect::{Answer, Call, Refusal};
+use crate::dialect::{Answer, Call, Refusal, json};
 use crate::domain::command::{self, Edit};
 use crate::domain::credential::achievement::{Achievement, AchievementEdit};
 use crate::domain::error::Error;
@@ -19,10 +19,12 @@ use crate::domain::record::Key;
 use crate::store::AchievementQuery;
 
 const PAGE_SIZE: i64 = 15;
-/// Rows of one reply at the most; the reply to a larger page is complete up to here.
-const PAGE_ROWS_MAX: i64 = 1000;
-/// Beyond this no number is exact in every JSON client (RFC 8259 section 6).
-const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+/// The largest page; a larger one that is asked for is as long as this.
+const PAGE_SIZE_MAX: i64 = 100_000;
+/// Certificates loaded at once.
+const SLICE: usize = 1000;
+/// Members of a body that are found at fault before the rest is left unread.
+const DETAILS_MAX: usize = 100;
 
 /// `PATCH /open-api/achievements/{achievementId}`, "인증서 수정".
 pub async fn patch(call: &Call) -> Result<Answer, Refusal> {
@@ -51,39 +53,32 @@ pub async fn get(call: &Call) -> Result<Answer, Refusal> {
 pub async fn list(call: &Call) -> Result<Answer, Refusal> {
     let actor = authenticate(call).await?;
     let page = whole(call, "page", 1, "Page")?;
-    let page_size = whole(call, "pageSize", PAGE_SIZE, "PageSize")?;
+    let page_size = whole(call, "pageSize", PAGE_SIZE, "PageSize")?.min(PAGE_SIZE_MAX);
     let (from, before) = (day(call, "startDate")?, day(call, "endDate")?);
     let query = AchievementQuery {
         search: call.query_parameter("search").map(|text| fold(&text)).filter(|s| !s.is_empty()),
         issued_from: from.map(|given| given.start().as_microsecond()),
         issued_before: before.map(|given| given.end().as_microsecond()),
         offset: (page - 1).saturating_mul(page_size),
-        limit: page_size.min(PAGE_ROWS_MAX),
+        limit: page_size,
     };
     let (ids, total) = call.app.store.achievements(actor.account_id, &query).await?;
-    let items = call
-        .read(|facts| {
-            facts.want(ids.iter().map(|id| (Kind::Achievement, Key::Int(*id))))?;
-            let mut items = Vec::with_capacity(ids.len());
-            for id in &ids {
-                // One that went between the two reads is not shown.
-                if let Some(achievement) = facts.find::<Achievement>(actor.account_id, *id)? {
-                    items.push(Shown::gather(achievement, facts)?);
-                }
-            }
-            Ok(items)
-        })
-        .await?;
+    let mut items = Vec::new();
+    for ids in ids.chunks(SLICE) {
+        let shown = call.read(|facts| Shown::gather_all(actor.account_id, ids, facts)).await?;
+        for one in &shown {
+            items.push(if items.is_empty() { b' ' } else { b',' });
+            serde_json::to_writer(&mut items, &one.item()).map_err(Error::internal)?;
+        }
+        // A long list must not keep others from being served.
+        tokio::task::yield_now().await;
+    }
     let pages = total / page_size + i64::from(total % page_size != 0);
-    Ok(answer(
-        200,
-        &json!({
-            "statusCode": 200,
-            "message": "인증서 목록이 조회되었습니다.",
-            "achievements": items.iter().map(Shown::item).collect::<Vec<_>>(),
-            "totalPages": pages,
-        }),
-    ))
+    let head =
+        "{\"statusCode\":200,\"message\":\"인증서 목록이 조회되었습니다.\",\"achievements\":[";
+    let tail = format!("],\"totalPages\":{pages}}}");
+    let items = items.get(1..).unwrap_or_default();
+    Ok(answer_of(200, [head.as_bytes(), items, tail.as_bytes()].concat()))
 }
 
 /// The id in the path: an error when it is no decimal number, none when no certificate can have it.
@@ -121,7 +116,8 @@ fn day(call: &Call, name: &str) -> Result<Option<date::Given>, Refusal> {
 
 fn decode(call: &Call) -> Result<AchievementEdit, Refusal> {
     let mut edit = AchievementEdit::default();
-    if call.body.is_empty() {
+    let body = call.body()?;
+    if body.is_empty() {
         return Ok(edit);
     }
     let media_type = call.media_type();
@@ -129,7 +125,7 @@ fn decode(call: &Call) -> Result<AchievementEdit, Refusal> {
         let reason = "must be application/json";
         return Err(bad_request(&[Detail::new("Content-Type", reason)]).into());
     }
-    let Ok(Value::Object(fields)) = serde_json::from_slice(&call.body) else {
+    let Some(fields) = json::parse_object(body) else {
         return Err(bad_request(&[Detail::new("body", "must be a JSON object")]).into());
     };
     let mut details = Vec::new();
@@ -146,17 +142,14 @@ fn decode(call: &Call) -> Result<AchievementEdit, Refusal> {
                 _ => refuse("must be a string or null"),
             },
             "level" => match value {
-                Value::Number(level)
-                    if !level.is_f64()
-                        || level.as_f64().is_some_and(|level| level.abs() < EXACT_MAX) =>
-                {
-                    edit.level = Patch::Value(level);
-                }
-                Value::Number(_) => refuse("is larger than a JSON number can be exact"),
+                Value::Number(level) => edit.level = Patch::Value(level),
                 _ => refuse("must be a number"),
             },
             _ if call.app.config.kolleges.unknown_fields == UnknownFields::Ignore => {}
             _ => refuse("is not a field of this request"),
+        }
+        if details.len() == DETAILS_MAX {
+            break;
         }
     }
     if details.is_empty() { Ok(edit) } else { Err(bad_request(&details).into()) }

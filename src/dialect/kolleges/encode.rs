@@ -1,5 +1,7 @@
 //! Certificates as the wire shows them. The key order is the documented one.
 
+use std::collections::HashSet;
+
 use serde::{Serialize, Serializer};
 use serde_json::{Number, Value};
 
@@ -50,6 +52,32 @@ impl Shown {
             achievement,
             form,
         })
+    }
+
+    /// Finds the account's living certificates among `ids`, in that order, with what is shown beside
+    /// each: as many as there are in as few rounds as one.
+    ///
+    /// # Errors
+    /// As [`Shown::gather`].
+    pub fn gather_all(account_id: i64, ids: &[i64], facts: &Facts) -> Known<Vec<Self>> {
+        facts.want(ids.iter().map(|id| (Kind::Achievement, Key::Int(*id))))?;
+        let mut found = Vec::with_capacity(ids.len());
+        for id in ids {
+            found.extend(facts.find::<Achievement>(account_id, *id)?);
+        }
+        let beside = |stored: &Stored<Achievement>| {
+            let Achievement { form_id, person_id, .. } = *stored.record;
+            [(Kind::Form, Key::Int(form_id)), (Kind::Person, Key::Int(person_id))]
+        };
+        facts.want(found.iter().flat_map(beside).collect::<HashSet<_>>())?;
+        let mut designs = HashSet::new();
+        for stored in &found {
+            let form = facts.get::<Form>(account_id, stored.record.form_id)?.record;
+            let ids = [form.certificate_design_id, form.badge_design_id];
+            designs.extend(ids.into_iter().flatten().map(|id| (Kind::Design, Key::Int(id))));
+        }
+        facts.want(designs)?;
+        found.into_iter().map(|stored| Self::gather(stored, facts)).collect()
     }
 
     /// The certificate's version.

@@ -30,7 +30,12 @@ impl Detail {
 
 /// An answer of the dialect.
 pub fn answer(status: u16, body: &impl Serialize) -> Answer {
-    Answer::with_type(status, MEDIA_TYPE, serde_json::to_vec(body).unwrap_or_default())
+    answer_of(status, serde_json::to_vec(body).unwrap_or_default())
+}
+
+/// An answer of the dialect whose JSON is written already.
+pub fn answer_of(status: u16, body: Vec<u8>) -> Answer {
+    Answer::with_type(status, MEDIA_TYPE, body)
 }
 
 fn refusal(status: u16, error: &str, message: &str) -> Answer {

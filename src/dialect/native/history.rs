@@ -78,6 +78,8 @@ pub async fn change(call: &Call) -> Result<Answer, Refusal> {
 /// `POST /haksa/v1/changes/{id}/undo`.
 pub async fn undo(call: &Call) -> Result<Answer, Refusal> {
     let actor = authenticate(call).await?;
+    // There is nothing to say in it; but one that is too long is no request.
+    call.body()?;
     let change = find(call, &actor).await?;
     let command = Undo { change_id: change.id, expected: call.expected() };
     let answered = call.submit(actor, command, |outcome, _| {

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::auth::authenticate;
 use super::error::refuse;
-use crate::dialect::{Answer, Call, Refusal};
+use crate::dialect::{Answer, Call, Refusal, json};
 use crate::domain::access::Right;
 use crate::domain::command::{self, Edit};
 use crate::domain::error::Error;
@@ -72,8 +72,9 @@ pub async fn get_v1(call: &Call) -> Result<Answer, Refusal> {
 async fn update(call: &Call, edition: Edition) -> Result<Answer, Refusal> {
     let actor = authenticate(call, Right::Edit).await?;
     let account_id = actor.account_id;
+    let body = call.body()?;
     let answered = async {
-        let edit = decode(call, edition)?;
+        let edit = decode(call, body, edition)?;
         let command = Edit::<Application> { key: path_key(call)?, edit, expected: call.expected() };
         call.submit(actor, command, |_, _| Ok(Answer::json(200, &json!({"success": true})))).await
     };
@@ -104,15 +105,13 @@ fn path_key(call: &Call) -> Result<Key, Error> {
         .ok_or(Error::NotFound(Kind::Application))
 }
 
-fn decode(call: &Call, edition: Edition) -> Result<ApplicationEdit, Error> {
+fn decode(call: &Call, body: &[u8], edition: Edition) -> Result<ApplicationEdit, Error> {
     let media_type = call.media_type();
     if !media_type.is_empty() && media_type != "application/json" {
         return Err(invalid("Content-Type"));
     }
-    match serde_json::from_slice(&call.body) {
-        Ok(Value::Object(fields)) => decode_fields(&fields, edition),
-        _ => Err(invalid("body")),
-    }
+    let fields = json::parse_object(body).ok_or_else(|| invalid("body"))?;
+    decode_fields(&fields, edition)
 }
 
 fn decode_fields(fields: &Map<String, Value>, edition: Edition) -> Result<ApplicationEdit, Error> {

@@ -11,7 +11,8 @@ use crate::dialect::{Answer, Call, Refusal};
 /// # Errors
 /// 422 for what is no JSON, 400 for what cannot be read at all.
 pub fn body(call: &Call) -> Result<Json, Answer> {
-    if call.body.is_empty() {
+    let body = call.body()?;
+    if body.is_empty() {
         return Ok(Json::Null);
     }
     let media_type = call.media_type();
@@ -20,11 +21,11 @@ pub fn body(call: &Call) -> Result<Json, Answer> {
             .strip_prefix("application/")
             .is_some_and(|subtype| subtype == "json" || subtype.ends_with("+json"));
     if !is_json {
-        return String::from_utf8(call.body.to_vec())
+        return String::from_utf8(body.to_vec())
             .map(Json::Text)
             .map_err(|_| detail(400, UNREADABLE));
     }
-    Json::parse(&call.body).map_err(|fault| match fault {
+    Json::parse(body).map_err(|fault| match fault {
         Unreadable::Syntax { position, error } => Faults::invalid_json(position, error),
         Unreadable::Broken => detail(400, UNREADABLE),
     })

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::auth::authenticate;
-use crate::dialect::{Answer, Call, Refusal};
+use crate::dialect::{Answer, Call, Refusal, json};
 use crate::domain::command::{self, Edit};
 use crate::domain::error::Error;
 use crate::domain::facts::{Facts, Known};
@@ -17,7 +17,7 @@ use crate::domain::relation::relationship::{Relationship, RelationshipEdit, chec
 pub async fn patch(call: &Call) -> Result<Answer, Refusal> {
     let actor = authenticate(call).await?;
     // The body is judged before the id, so a wrong one is 400 even where nothing has that id.
-    let edit = decode(&call.body)?;
+    let edit = decode(call.body()?)?;
     let command = Edit::<Relationship> { key: key(call)?, edit, expected: call.expected() };
     let answered = call.submit(actor, command, |outcome, facts| {
         let relationship = outcome.subject.typed::<Relationship>()?;
@@ -46,7 +46,7 @@ fn key(call: &Call) -> Result<Key, Error> {
 
 /// Reads the body. Keys other than `metadata` are passed over; of a repeated key the last one counts.
 fn decode(body: &[u8]) -> Result<RelationshipEdit, Error> {
-    let Ok(Value::Object(mut fields)) = serde_json::from_slice(body) else {
+    let Some(mut fields) = json::parse_object(body) else {
         return Err(Error::invalid("body", "not_an_object", "the body must be a JSON object"));
     };
     if has_long_integer(body) {

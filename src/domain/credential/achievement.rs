@@ -10,6 +10,9 @@ use crate::domain::kind::Kind;
 use crate::domain::patch::Patch;
 use crate::domain::record::{Changed, ColumnType, KeyType, Meta, Record, Table};
 
+/// Levels are below this, 2^64: beyond it whole numbers would be rounded.
+const LEVEL_LIMIT: f64 = 18_446_744_073_709_551_616.0;
+
 /// A certificate of a form, held by a person.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -113,6 +116,15 @@ impl Record for Achievement {
                 "end_before_begin",
                 "course_end_at is before course_begin_at",
             ));
+        }
+        if changed.has("level")
+            && self
+                .level
+                .as_ref()
+                .and_then(Number::as_f64)
+                .is_some_and(|level| level.abs() >= LEVEL_LIMIT)
+        {
+            errors.push(FieldError::new("level", "out_of_range", "is beyond 64 bits"));
         }
         Ok(errors)
     }
