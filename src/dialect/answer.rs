@@ -15,7 +15,11 @@ impl Answer {
 
     /// A JSON answer of type `application/json`.
     pub fn json(status: u16, body: &impl Serialize) -> Self {
-        Self::with_type(status, "application/json", serde_json::to_vec(body).unwrap_or_default())
+        match serde_json::to_vec(body) {
+            Ok(body) => Self::with_type(status, "application/json", body),
+            // No body of ours is without a JSON form; if one were, it must not pass for an answer.
+            Err(_) => Self::empty(500),
+        }
     }
 
     /// An answer of a media type.

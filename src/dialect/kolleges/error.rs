@@ -30,7 +30,8 @@ impl Detail {
 
 /// An answer of the dialect.
 pub fn answer(status: u16, body: &impl Serialize) -> Answer {
-    answer_of(status, serde_json::to_vec(body).unwrap_or_default())
+    let Answer { status, body, .. } = Answer::json(status, body);
+    answer_of(status, body)
 }
 
 /// An answer of the dialect whose JSON is written already.
