@@ -17,3 +17,4 @@ pub mod people;
 pub mod relation;
 pub mod sign_in;
 pub mod teaching;
+pub mod time;
