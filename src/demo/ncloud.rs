@@ -12,7 +12,7 @@ use crate::domain::sign_in::application::{
     AccessType, Application, ClientAuthMethod, GrantType, MainAccountLogin, Scope,
 };
 use crate::domain::sign_in::consent::{Language, Localised};
-use crate::domain::sign_in::tenant::Tenant;
+use crate::domain::sign_in::tenant::{MainAccountRule, Tenant};
 use crate::vault::hash_token;
 
 const ACCESS_KEY: &str = "EXAMPLEACCESSKEY0001";
@@ -53,7 +53,7 @@ pub(super) async fn load(loader: &Loader<'_>) -> Result<(), Error> {
         let tenant = Tenant {
             owner_id: account,
             alias: alias.to_owned(),
-            mbr_login_allow: "UNUSED".to_owned(),
+            mbr_login_allow: MainAccountRule::Unused,
         };
         loader.create(account, id, tenant).await?;
     }

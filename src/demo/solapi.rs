@@ -10,7 +10,7 @@ use crate::domain::error::Error;
 use crate::domain::people::credential::Credential;
 use crate::domain::relation::crm_record::CrmRecord;
 use crate::domain::relation::entity::Entity;
-use crate::domain::relation::relationship::Relationship;
+use crate::domain::relation::relationship::{Metadata, Relationship};
 use crate::domain::relation::relationship_type::RelationshipType;
 
 /// One account's share.
@@ -107,10 +107,11 @@ async fn load_fixture(loader: &Loader<'_>, fixture: &Fixture) -> Result<(), Erro
         source_record_id: fixture.person.to_owned(),
         target_entity_id: fixture.companies.to_owned(),
         target_record_id: fixture.company.to_owned(),
-        metadata: Map::from_iter([
+        metadata: Metadata::try_from(Map::from_iter([
             ("role".to_owned(), json!("primary")),
             ("isPrimary".to_owned(), json!(true)),
-        ]),
+        ]))
+        .map_err(|error| Error::Invalid(vec![error]))?,
     };
     loader.create_at(account_id, fixture.relationship, relationship, related).await
 }

@@ -1,5 +1,6 @@
 //! The wire languages. A dialect only translates: it authenticates in its vendor's way, decodes
-//! into commands, and words outcomes and refusals; it holds no rule about records.
+//! into commands, and words outcomes and refusals. It may refuse what its vendor's page does not take;
+//! what holds for a record whoever edits it is a rule of the domain.
 
 mod answer;
 mod call;

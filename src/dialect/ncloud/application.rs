@@ -123,22 +123,22 @@ fn decode_fields(fields: &Map<String, Value>, edition: Edition) -> Result<Applic
         value => value.as_i64(),
     };
     let mut edit = ApplicationEdit {
-        name: member(fields, "name", name)?,
-        application_type: member(fields, "applicationType", name)?,
-        application_url: member(fields, "applicationUrl", name)?,
-        description: member(fields, "description", name)?,
-        mbr_login_allow: member(fields, "mbrLoginAllow", name)?,
-        redirect_uris: member(fields, "redirectUris", names)?,
-        client_auth_method: member(fields, "clientAuthMethod", name)?,
-        access_type: member(fields, "accessType", name)?,
-        grant_types: member(fields, "grantTypes", names)?,
-        scopes: member(fields, "scopes", names)?,
+        name: member(fields, "name", text)?,
+        application_type: member(fields, "applicationType", text)?,
+        application_url: member(fields, "applicationUrl", text)?,
+        description: member(fields, "description", text)?,
+        mbr_login_allow: member(fields, "mbrLoginAllow", text)?,
+        redirect_uris: member(fields, "redirectUris", texts)?,
+        client_auth_method: member(fields, "clientAuthMethod", text)?,
+        access_type: member(fields, "accessType", text)?,
+        grant_types: member(fields, "grantTypes", texts)?,
+        scopes: member(fields, "scopes", texts)?,
         access_token_validity: member(fields, "accessTokenValidity", validity)?,
         refresh_token_validity: member(fields, "refreshTokenValidity", validity)?,
         ..ApplicationEdit::default()
     };
     if is_newer {
-        edit.post_logout_redirect_uris = member(fields, "postLogoutRedirectUris", names)?;
+        edit.post_logout_redirect_uris = member(fields, "postLogoutRedirectUris", texts)?;
     }
     if let Some(consent) = fields.get("consentPage") {
         let consent = consent.as_object().ok_or_else(|| invalid("consentPage"))?;
@@ -156,8 +156,8 @@ fn decode_fields(fields: &Map<String, Value>, edition: Edition) -> Result<Applic
 
 fn decode_consent(fields: &Map<String, Value>, edit: &mut ApplicationEdit) -> Result<(), Error> {
     edit.consent_application_name = member(fields, "applicationName", localised)?;
-    edit.consent_use_languages = member(fields, "useLanguages", names)?;
-    edit.consent_default_language = member(fields, "defaultLanguage", name)?;
+    edit.consent_use_languages = member(fields, "useLanguages", texts)?;
+    edit.consent_default_language = member(fields, "defaultLanguage", text)?;
     edit.consent_use_purpose_desc = member(fields, "usePurposeDesc", localised)?;
     edit.consent_use_period_desc = member(fields, "usePeriodDesc", localised)?;
     edit.consent_data_transfer_abroad = member(fields, "dataTransferAbroad", Value::as_bool)?;
@@ -218,29 +218,31 @@ fn member<T>(
     }
 }
 
-/// A string, or one of the names of a closed set.
-fn name<T: DeserializeOwned>(value: &Value) -> Option<T> {
+/// A string: any text, or one of the names of a closed set.
+fn text<T: DeserializeOwned>(value: &Value) -> Option<T> {
     // An object with such a name as its only key would read as one too.
     value.is_string().then(|| T::deserialize(value).ok())?
 }
 
-fn names<T: DeserializeOwned>(value: &Value) -> Option<Vec<T>> {
-    value.as_array()?.iter().map(name).collect()
+fn texts<T: DeserializeOwned>(value: &Value) -> Option<Vec<T>> {
+    value.as_array()?.iter().map(text).collect()
 }
 
 fn localised(value: &Value) -> Option<Localised> {
-    let texts = value.as_object()?;
-    let text = |language| match texts.get(language) {
+    let given = value.as_object()?;
+    let read = |language| match given.get(language) {
         None => Some(None),
-        Some(text) => text.as_str().map(|text| Some(text.to_owned())),
+        Some(value) => text(value).map(Some),
     };
-    Some(Localised { ko: text("ko")?, en: text("en")?, ja: text("ja")? })
+    Some(Localised { ko: read("ko")?, en: read("en")?, ja: read("ja")? })
 }
 
 fn decimal(digits: &str) -> Option<i64> {
     digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
 }
 
+/// An application as it is read. What was never set is left out, here and in the consent page: an
+/// edit refuses null, and what was read can be sent back.
 fn encode(application: &Stored<Application>, edition: Edition) -> Value {
     let Stored { meta, record } = application;
     let mut body = json!({
@@ -266,33 +268,33 @@ fn encode(application: &Stored<Application>, edition: Edition) -> Value {
     if let (Edition::Newer, Some(body)) = (edition, body.as_object_mut()) {
         body.insert("postLogoutRedirectUris".to_owned(), json!(record.post_logout_redirect_uris));
     }
-    body
+    without_nulls(body)
 }
 
-/// The consent page; what was never set is left out, so that what was read can be sent back.
 fn encode_consent(record: &Application) -> Value {
-    let mut page = Map::new();
-    let mut put = |name: &str, value: Option<Value>| {
-        if let Some(value) = value {
-            page.insert(name.to_owned(), value);
-        }
-    };
-    put("applicationName", encode_localised(record.consent_application_name.as_ref()));
-    put("useLanguages", Some(json!(record.consent_use_languages)));
-    put("defaultLanguage", record.consent_default_language.map(|language| json!(language)));
-    put("usePurposeDesc", encode_localised(record.consent_use_purpose_desc.as_ref()));
-    put("usePeriodDesc", encode_localised(record.consent_use_period_desc.as_ref()));
-    put("dataTransferAbroad", Some(record.consent_data_transfer_abroad.into()));
-    put("dataTransferCountry", encode_localised(record.consent_data_transfer_country.as_ref()));
-    put("dataRecipients", encode_localised(record.consent_data_recipients.as_ref()));
-    put("dataRecipientsContact", encode_localised(record.consent_data_recipients_contact.as_ref()));
-    page.into()
+    without_nulls(json!({
+        "applicationName": encode_localised(record.consent_application_name.as_ref()),
+        "useLanguages": record.consent_use_languages,
+        "defaultLanguage": record.consent_default_language,
+        "usePurposeDesc": encode_localised(record.consent_use_purpose_desc.as_ref()),
+        "usePeriodDesc": encode_localised(record.consent_use_period_desc.as_ref()),
+        "dataTransferAbroad": record.consent_data_transfer_abroad,
+        "dataTransferCountry": encode_localised(record.consent_data_transfer_country.as_ref()),
+        "dataRecipients": encode_localised(record.consent_data_recipients.as_ref()),
+        "dataRecipientsContact": encode_localised(record.consent_data_recipients_contact.as_ref()),
+    }))
 }
 
-fn encode_localised(text: Option<&Localised>) -> Option<Value> {
-    let mut texts = serde_json::to_value(text?).ok()?;
-    texts.as_object_mut()?.retain(|_, text| !text.is_null());
-    Some(texts)
+fn encode_localised(text: Option<&Localised>) -> Value {
+    text.map_or(Value::Null, |text| without_nulls(json!(text)))
+}
+
+/// An object without its members that are null.
+fn without_nulls(mut object: Value) -> Value {
+    if let Some(members) = object.as_object_mut() {
+        members.retain(|_, value| !value.is_null());
+    }
+    object
 }
 
 /// ISO 8601 in UTC, whole seconds.
@@ -321,13 +323,13 @@ mod tests {
 
     #[test]
     fn names_of_closed_sets_are_strings() {
-        assert_eq!(name(&json!("public")), Some(AccessType::Public));
+        assert_eq!(text(&json!("public")), Some(AccessType::Public));
         for value in [json!("Public"), json!({"public": null}), json!(["public"]), json!(null)] {
-            assert_eq!(name::<AccessType>(&value), None, "{value}");
+            assert_eq!(text::<AccessType>(&value), None, "{value}");
         }
-        assert_eq!(names(&json!(["implicit"])), Some(vec![GrantType::Implicit]));
+        assert_eq!(texts(&json!(["implicit"])), Some(vec![GrantType::Implicit]));
         for value in [json!("implicit"), json!(["implicit", null]), json!({"0": "implicit"})] {
-            assert_eq!(names::<GrantType>(&value), None, "{value}");
+            assert_eq!(texts::<GrantType>(&value), None, "{value}");
         }
     }
 

@@ -98,20 +98,21 @@ pub async fn refuse(call: &Call, account_id: i64, error: Error) -> Refusal {
     match tenants.await {
         Err(failure) => failure.into(),
         Ok(tenants) if tenants.is_empty() => Error::NotFound(Kind::Tenant).into(),
-        Ok(_) => reject_in(language(call.header("accept-language")), &error).into(),
+        Ok(_) => {
+            let lines = call.headers.get_all("accept-language").iter();
+            let language = language(lines.filter_map(|line| line.to_str().ok()));
+            reject_in(language, &error).into()
+        }
     }
 }
 
-/// The language that an `Accept-Language` header (RFC 9110 section 12.5.4) likes best among ours;
-/// Korean when it has no say.
-fn language(header: Option<&str>) -> Language {
+/// The language that the `Accept-Language` lines (RFC 9110 section 12.5.4) like best among ours;
+/// Korean when they have no say. A range whose weight cannot be read counts for nothing.
+fn language<'a>(lines: impl Iterator<Item = &'a str>) -> Language {
     let mut best = (Language::Ko, 0.0);
-    for range in header.unwrap_or_default().split(',') {
-        let (tag, weight) = range.split_once(';').unwrap_or((range, ""));
-        let weight = match weight.trim().strip_prefix("q=") {
-            Some(weight) => weight.parse::<f32>().unwrap_or(0.0),
-            None => 1.0,
-        };
+    for range in lines.flat_map(|line| line.split(',')) {
+        let (tag, parameter) = range.split_once(';').unwrap_or((range, "q=1"));
+        let Some(weight) = weight(parameter.trim()) else { continue };
         let primary = tag.trim().split('-').next().unwrap_or_default().to_ascii_lowercase();
         let language = match primary.as_str() {
             "ko" | "*" => Language::Ko,
@@ -126,26 +127,44 @@ fn language(header: Option<&str>) -> Language {
     best.0
 }
 
+/// A weight, 0 to 1 (RFC 9110 section 12.4.2).
+fn weight(parameter: &str) -> Option<f32> {
+    let (name, value) = parameter.split_once('=')?;
+    let is_decimal = value.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let weight = value.parse().ok().filter(|weight| (0.0..=1.0).contains(weight))?;
+    (name.eq_ignore_ascii_case("q") && is_decimal).then_some(weight)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_language_is_the_one_liked_best() {
-        for (header, expected) in [
-            ("", Language::Ko),
-            ("*", Language::Ko),
-            ("en-US,en;q=0.9,ko;q=0.8", Language::En),
-            ("fr, ja;q=0.5, en;q=0.7", Language::En),
-            ("JA-jp", Language::Ja),
-            ("ja;q=0.3,ko", Language::Ko),
-            ("en;q=0", Language::Ko),
-            ("en;q=NaN", Language::Ko),
-            ("fr,de", Language::Ko),
-            (";;,q=,=", Language::Ko),
+        for (lines, expected) in [
+            (&[][..], Language::Ko),
+            (&[""], Language::Ko),
+            (&["*"], Language::Ko),
+            (&["en-US,en;q=0.9,ko;q=0.8"], Language::En),
+            (&["fr, ja;q=0.5, en;q=0.7"], Language::En),
+            (&["JA-jp"], Language::Ja),
+            (&["ja;q=0.3,ko"], Language::Ko),
+            (&["ko;q=0.9, en;Q=0.1"], Language::Ko),
+            (&["ko;q=0.1, en ; Q=0.9"], Language::En),
+            (&["fr", "ja;q=0.2", "en;q=0.9"], Language::En),
+            (&["ja, en"], Language::Ja),
+            (&["en;q=0"], Language::Ko),
+            (&["en, ja;q=5"], Language::En),
+            (&["en;q=5"], Language::Ko),
+            (&["en;q=-1"], Language::Ko),
+            (&["en;q=NaN"], Language::Ko),
+            (&["en;q=inf"], Language::Ko),
+            (&["en;q=1e0"], Language::Ko),
+            (&["en;q=, ja;level=1"], Language::Ko),
+            (&["fr,de"], Language::Ko),
+            (&[";;,q=,=", ";"], Language::Ko),
         ] {
-            assert_eq!(language(Some(header)), expected, "{header:?}");
+            assert_eq!(language(lines.iter().copied()), expected, "{lines:?}");
         }
-        assert_eq!(language(None), Language::Ko);
     }
 }

@@ -22,6 +22,8 @@ const SKEW: SignedDuration = SignedDuration::from_mins(15);
 const SIGNATURE_LIFE: SignedDuration = SignedDuration::from_mins(16);
 /// Bytes of a salt.
 const SALT_BYTES: std::ops::RangeInclusive<usize> = 12..=64;
+/// The blanks of a header (RFC 9110 section 5.6.3); any other is part of a value, which is signed.
+const BLANKS: [char; 2] = [' ', '\t'];
 /// The roles, each of which may do everything that is served: the vendor asks for the last or higher.
 const ROLES: [&str; 3] = ["OWNER", "DEVELOPER", "MEMBER"];
 
@@ -35,7 +37,7 @@ pub async fn authenticate(call: &Call) -> Result<Actor, Refusal> {
         return Err(error::invalid("salt must be 12 to 64 bytes").into());
     }
     let date = instant(signed.date)
-        .ok_or_else(|| error::invalid("date must be an ISO 8601 instant with a zone"))?;
+        .ok_or_else(|| error::invalid("date must be YYYY-MM-DDTHH:mm:ss with Z or an offset"))?;
 
     let known = call.read(|facts| {
         let found = facts.select_in_all_accounts::<Credential>("public_id", signed.api_key)?;
@@ -107,7 +109,7 @@ impl<'a> Signed<'a> {
     /// Reads the header; nothing when the scheme is another, or one of the four parts is absent,
     /// empty or there twice. The official clients disagree on the case of names.
     fn parse(header: &'a str) -> Option<Self> {
-        let (scheme, rest) = header.trim().split_once(' ')?;
+        let (scheme, rest) = header.trim_matches(BLANKS).split_once(' ')?;
         let hash = match scheme {
             _ if scheme.eq_ignore_ascii_case("HMAC-SHA256") => Hash::Sha256,
             _ if scheme.eq_ignore_ascii_case("HMAC-MD5") => Hash::Md5,
@@ -116,7 +118,7 @@ impl<'a> Signed<'a> {
         let mut parts: [(&str, Option<&'a str>); 4] =
             [("apiKey", None), ("date", None), ("salt", None), ("signature", None)];
         for pair in rest.split(',') {
-            let (name, value) = pair.trim().split_once('=')?;
+            let (name, value) = pair.trim_matches(BLANKS).split_once('=')?;
             let known = parts.iter_mut().find(|(known, _)| known.eq_ignore_ascii_case(name));
             if let Some((_, part)) = known
                 && part.replace(value).is_some()
@@ -149,10 +151,32 @@ impl<'a> Signed<'a> {
     }
 }
 
-/// An ISO 8601 instant, in the extended form with `T` that all official clients send.
+/// An ISO 8601 instant in the extended form that all official clients send: seconds, no fraction or
+/// one of up to nine digits, and `Z` or an offset of hours and minutes.
+///
+/// No such text is the beginning of another. Date and salt are signed as one text, so were `+09` an
+/// offset too, the end of `+09:30` could be moved into the salt: the same signature, half an hour
+/// younger.
 fn instant(text: &str) -> Option<Timestamp> {
-    let has_form = text.as_bytes().get(10) == Some(&b'T') && !text.contains('[');
-    has_form.then(|| text.parse().ok()).flatten()
+    let has_form = |text: &str, form: &str| {
+        text.len() == form.len()
+            && text.bytes().zip(form.bytes()).all(|(byte, wanted)| match wanted {
+                b'0' => byte.is_ascii_digit(),
+                b'+' => byte == b'+' || byte == b'-',
+                _ => byte == wanted,
+            })
+    };
+    let (seconds, rest) = text.split_at_checked("0000-00-00T00:00:00".len())?;
+    let zone = match rest.strip_prefix('.') {
+        None => rest,
+        Some(rest) => {
+            let zone = rest.trim_start_matches(|c: char| c.is_ascii_digit());
+            (1..=9).contains(&(rest.len() - zone.len())).then_some(zone)?
+        }
+    };
+    let is_whole =
+        has_form(seconds, "0000-00-00T00:00:00") && (zone == "Z" || has_form(zone, "+00:00"));
+    is_whole.then(|| text.parse().ok())?
 }
 
 #[cfg(test)]
@@ -182,8 +206,21 @@ mod tests {
             "HMAC-SHA256 ApiKey=KEY, Date=2026-04-23T09:15:30Z, salt=a=b, signature=0f",
             "hmac-sha256   APIKEY=KEY,DATE=2026-04-23T09:15:30Z,SALT=a=b,SIGNATURE=0f",
             "HMAC-SHA256 signature=0f, salt=a=b, date=2026-04-23T09:15:30Z, apiKey=KEY, more=1",
+            "\tHMAC-SHA256 apiKey=KEY ,\tdate=2026-04-23T09:15:30Z\t, salt=a=b, signature=0f \t",
         ] {
             assert_eq!(signed(header), Some(expected), "{header}");
+        }
+    }
+
+    #[test]
+    fn a_value_keeps_blanks_that_are_not_the_headers() {
+        for salt in ["\u{a0}salt\u{a0}", "소금\u{3000}", "salt\u{2003}", "salt\u{85}"] {
+            for header in [
+                format!("HMAC-SHA256 apiKey=K, date=D, salt={salt}, signature=0f"),
+                format!("HMAC-SHA256 apiKey=K, date=D, signature=0f, salt={salt}"),
+            ] {
+                assert_eq!(signed(&header).map(|parts| parts.salt), Some(salt), "{header:?}");
+            }
         }
     }
 
@@ -233,6 +270,7 @@ mod tests {
             ("2026-04-23T18:15:30+09:00", 0),
             ("2026-04-23T18:15:30.123456+09:00", 123_456_000),
             ("2026-04-23T04:15:30.123456789-05:00", 123_456_789),
+            ("2026-04-23T14:45:30.1+05:30", 100_000_000),
         ] {
             let expected = at + SignedDuration::from_nanos(nanoseconds);
             assert_eq!(instant(text), Some(expected), "{text}");
@@ -242,6 +280,23 @@ mod tests {
             "2026-04-23 09:15:30Z",
             "2026-04-23",
             "2026-04-23T09:15:30Z[UTC]",
+            "2026-04-23T09Z",
+            "2026-04-23T09:15Z",
+            "2026-04-23T0915Z",
+            "2026-04-23T091530Z",
+            "2026-04-23T09:15:30z",
+            "2026-04-23t09:15:30Z",
+            "20260423T09:15:30Z",
+            "+002026-04-23T09:15:30Z",
+            "2026-04-23T09:15:30.Z",
+            "2026-04-23T09:15:30.1234567890Z",
+            "2026-04-23T09:15:30,5Z",
+            "2026-04-23T18:15:30+09",
+            "2026-04-23T18:15:30+0900",
+            "2026-04-23T18:15:30+09:00:00",
+            "2026-04-23T18:15:30+09:0",
+            "2026-04-23T09:15:30 Z",
+            "2026-04-23T09:15:30Z ",
             "2026-02-30T09:15:30Z",
             "2026-04-23T25:15:30Z",
             "1776935730",

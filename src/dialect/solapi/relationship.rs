@@ -11,7 +11,7 @@ use crate::domain::kind::Kind;
 use crate::domain::patch::Patch;
 use crate::domain::people::account::Account;
 use crate::domain::record::{Key, KeyType, Stored};
-use crate::domain::relation::relationship::{Relationship, RelationshipEdit, check_metadata};
+use crate::domain::relation::relationship::{Metadata, Relationship, RelationshipEdit};
 
 /// `PATCH /crm-core/v1/relationships/{relationshipId}`, "관계 수정".
 pub async fn patch(call: &Call) -> Result<Answer, Refusal> {
@@ -55,9 +55,9 @@ fn decode(body: &[u8]) -> Result<RelationshipEdit, Error> {
     let Some(Value::Object(metadata)) = fields.remove("metadata") else {
         return Err(Error::invalid("metadata", "not_an_object", "metadata must be an object"));
     };
-    match check_metadata(&metadata) {
-        Some(error) => Err(Error::Invalid(vec![error])),
-        None => Ok(RelationshipEdit { metadata: Patch::Value(metadata) }),
+    match Metadata::try_from(metadata) {
+        Err(error) => Err(Error::Invalid(vec![error])),
+        Ok(metadata) => Ok(RelationshipEdit { metadata: Patch::Value(metadata) }),
     }
 }
 
@@ -139,6 +139,10 @@ mod tests {
             (r#"{"metadata":{"a":-9223372036854775808}}"#, r#"{"a":-9223372036854775808}"#),
             (r#"{"metadata":{"a":"18446744073709551616"}}"#, r#"{"a":"18446744073709551616"}"#),
             (r#"{"metadata":{"a":1.5,"b":1e300}}"#, r#"{"a":1.5,"b":1e+300}"#),
+            // The nearest double, where a decimal says more than one can hold.
+            (r#"{"metadata":{"a":12345678901234567891.0}}"#, r#"{"a":1.2345678901234567e+19}"#),
+            (r#"{"metadata":{"a":0.12345678901234567890123}}"#, r#"{"a":0.12345678901234568}"#),
+            (r#"{"metadata":{"a":1e-400,"b":-1e-400}}"#, r#"{"a":0.0,"b":-0.0}"#),
         ] {
             assert_eq!(metadata(body).as_deref(), Ok(expected), "{body}");
         }
@@ -162,6 +166,9 @@ mod tests {
             (r#"{"metadata":{"a":"\ud800"}}"#, "not_an_object"),
             (r#"{"metadata":{"a":1e400}}"#, "not_an_object"),
             (r#"{"metadata":{"a":18446744073709551616}}"#, "number_out_of_range"),
+            (r#"{"metadata":{},"more":18446744073709551616}"#, "number_out_of_range"),
+            (r#"{"metadata":{"a":18446744073709551616,"a":1}}"#, "number_out_of_range"),
+            (r#"{"metadata":{},"more":"\ud800"}"#, "not_an_object"),
             (r#"{"metadata":{"a":-9223372036854775809}}"#, "number_out_of_range"),
             (r#"{"metadata":{"a\"":"\\","b":[99999999999999999999]}}"#, "number_out_of_range"),
         ] {

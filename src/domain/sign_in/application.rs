@@ -2,8 +2,8 @@
 //! Sign-On, "Application 수정", and the newer "Update application".
 
 use serde::{Deserialize, Serialize};
-use url::{Host, Url};
 
+use super::address::{absolute_uri, is_safe_web, is_site};
 use super::consent::{self, Language, Localised};
 use crate::domain::command::Context;
 use crate::domain::error::FieldError;
@@ -22,10 +22,7 @@ const ACCESS_TOKEN_VALIDITY_RANGE_S: std::ops::RangeInclusive<i64> = 60..=2_592_
 const REFRESH_TOKEN_VALIDITY_MAX_S: i64 = 31_536_000;
 const NAME_MAX: usize = 100;
 const DESCRIPTION_MAX: usize = 500;
-const URL_MAX: usize = 1000;
 const URIS_MAX: usize = 50;
-/// Schemes that run or show what they carry instead of leading to an application.
-const INLINE_SCHEMES: [&str; 3] = ["javascript", "data", "vbscript"];
 
 /// What kind of program it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -250,8 +247,11 @@ impl Application {
         }
         if changed.has("redirect_uris") {
             let uris = &self.redirect_uris;
-            if uris.is_empty() || uris.len() > URIS_MAX || has_duplicates(uris) {
-                refuse("redirect_uris", "count", "has 1 to 50 addresses, each once");
+            if !(1..=URIS_MAX).contains(&uris.len()) {
+                refuse("redirect_uris", "count", "has 1 to 50 addresses");
+            }
+            if has_duplicates(uris) {
+                refuse("redirect_uris", "duplicate", "names each address once");
             }
             if !uris.iter().all(|uri| absolute_uri(uri).is_some()) {
                 refuse("redirect_uris", "invalid", "are absolute addresses without a fragment");
@@ -259,8 +259,11 @@ impl Application {
         }
         if changed.has("post_logout_redirect_uris") {
             let uris = &self.post_logout_redirect_uris;
-            if uris.len() > URIS_MAX || has_duplicates(uris) {
-                refuse("post_logout_redirect_uris", "count", "has at most 50 addresses, each once");
+            if uris.len() > URIS_MAX {
+                refuse("post_logout_redirect_uris", "count", "has at most 50 addresses");
+            }
+            if has_duplicates(uris) {
+                refuse("post_logout_redirect_uris", "duplicate", "names each address once");
             }
             if !uris.iter().all(|uri| absolute_uri(uri).is_some_and(|url| is_safe_web(&url))) {
                 let detail =
@@ -420,107 +423,9 @@ pub(super) fn has_duplicates<T: PartialEq>(items: &[T]) -> bool {
     items.iter().enumerate().any(|(index, item)| items.iter().take(index).any(|o| o == item))
 }
 
-/// The parts of a text that is an absolute URI (RFC 3986 section 4.3): it has a scheme, no fragment,
-/// and no character that would have to be encoded.
-fn absolute_uri(text: &str) -> Option<Url> {
-    let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&byte);
-    let url = text.bytes().all(is_plain).then(|| Url::parse(text).ok())??;
-    let is_whole = match url.scheme() {
-        // The parser forgives missing slashes, an exact comparison later does not.
-        scheme @ ("http" | "https") => {
-            text.get(scheme.len()..).is_some_and(|rest| rest.starts_with("://"))
-        }
-        scheme => !INLINE_SCHEMES.contains(&scheme),
-    };
-    (is_whole && url.fragment().is_none()).then_some(url)
-}
-
-/// True for https, and for http that does not leave the machine.
-fn is_safe_web(url: &Url) -> bool {
-    match url.scheme() {
-        "https" => true,
-        "http" => match url.host() {
-            Some(Host::Domain(name)) => name == "localhost",
-            Some(Host::Ipv4(address)) => address.is_loopback(),
-            Some(Host::Ipv6(address)) => address.is_loopback(),
-            None => false,
-        },
-        _ => false,
-    }
-}
-
-/// True for the address of a site.
-fn is_site(text: &str) -> bool {
-    text.chars().count() <= URL_MAX
-        && !text.chars().any(|c| c.is_whitespace() || c.is_control())
-        && Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn redirect_addresses_are_absolute_and_have_no_fragment() {
-        for uri in [
-            "https://app.example.com/cb",
-            "https://app.example.com/cb?a=b&c=%20",
-            "http://127.0.0.1:9999/callback",
-            "http://[::1]/",
-            "com.example.app:/oauth2redirect",
-            "urn:ietf:wg:oauth:2.0:oob",
-        ] {
-            assert!(absolute_uri(uri).is_some(), "{uri:?}");
-        }
-        for uri in [
-            "",
-            "not a uri",
-            "/cb",
-            "//app.example.com/cb",
-            "app.example.com/cb",
-            "https:app.example.com/cb",
-            "https:/app.example.com/cb",
-            "https://",
-            "https://app.example.com/cb#",
-            "https://app.example.com/cb#x",
-            " https://app.example.com/cb",
-            "https://app.example.com/c b",
-            "https://app.example.com\\@evil.example/cb",
-            "https://앱.example.com/cb",
-            "https://app.example.com:99999/cb",
-            "javascript:alert(1)",
-            "data:text/html,x",
-        ] {
-            assert!(absolute_uri(uri).is_none(), "{uri:?}");
-        }
-    }
-
-    #[test]
-    fn after_signing_out_people_are_sent_over_tls_or_stay_on_their_machine() {
-        let is_safe = |uri| absolute_uri(uri).is_some_and(|url| is_safe_web(&url));
-        for uri in
-            ["https://a.example/", "http://localhost:3000/", "http://127.1.2.3/", "http://[::1]/"]
-        {
-            assert!(is_safe(uri), "{uri:?}");
-        }
-        for uri in
-            ["http://a.example/", "http://localhost.example/", "http://10.0.0.1/", "myapp:/x"]
-        {
-            assert!(!is_safe(uri), "{uri:?}");
-        }
-    }
-
-    #[test]
-    fn a_site_is_on_the_web() {
-        for text in ["https://app.example.com", "http://앱.example.com/#/home"] {
-            assert!(is_site(text), "{text:?}");
-        }
-        let long = format!("https://a.example/{}", "x".repeat(URL_MAX));
-        for text in ["", "app.example.com", "ftp://a.example", "https://a b", "javascript:x", &long]
-        {
-            assert!(!is_site(text), "{text:?}");
-        }
-    }
 
     #[test]
     fn a_rule_is_asked_when_an_edit_touches_one_of_its_fields() {
@@ -571,6 +476,38 @@ mod tests {
                 ("consent_default_language", "not_in_use"),
             ]
         );
+    }
+
+    #[test]
+    fn too_many_addresses_and_one_twice_are_two_faults() {
+        let uris =
+            |count: usize| (0..count).map(|n| format!("https://a.example/{n}")).collect::<Vec<_>>();
+        let twice = vec!["https://a.example/".to_owned(); 2];
+        for (redirect, post_logout, expected) in [
+            (uris(50), uris(50), vec![]),
+            (
+                vec![],
+                uris(51),
+                vec![("redirect_uris", "count"), ("post_logout_redirect_uris", "count")],
+            ),
+            (
+                twice.clone(),
+                twice,
+                vec![("redirect_uris", "duplicate"), ("post_logout_redirect_uris", "duplicate")],
+            ),
+        ] {
+            let application = Application {
+                redirect_uris: redirect,
+                post_logout_redirect_uris: post_logout,
+                name: "portal".to_owned(),
+                ..Application::default()
+            };
+            let fields = serde_json::to_value(&application).unwrap();
+            let mut errors = Vec::new();
+            application.validate_texts(&Changed::all(&fields), &mut errors);
+            let found: Vec<_> = errors.iter().map(|error| (error.field, error.code)).collect();
+            assert_eq!(found, expected);
+        }
     }
 
     #[test]

@@ -2,9 +2,27 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::error::FieldError;
+use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
 use crate::domain::patch::Patch;
-use crate::domain::record::{ColumnType, KeyType, Record, Table};
+use crate::domain::record::{Changed, ColumnType, KeyType, Meta, Record, Table};
+
+/// An alias's length, characters.
+const ALIAS_LENGTH: std::ops::RangeInclusive<usize> = 2..=100;
+
+/// Whether the main account may sign in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum MainAccountRule {
+    /// Each application says so for itself.
+    #[default]
+    Unused,
+    /// It may, whatever an application says.
+    Allow,
+    /// It may not, whatever an application says.
+    Deny,
+}
 
 /// A tenant.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -12,10 +30,10 @@ use crate::domain::record::{ColumnType, KeyType, Record, Table};
 pub struct Tenant {
     /// The account that owns it; the database keeps it unique.
     pub owner_id: i64,
-    /// Its name in URLs, unique over all accounts.
+    /// Its name in URLs, unique over all accounts, case-sensitive.
     pub alias: String,
-    /// `UNUSED`, `ALLOW` or `DENY`: whether the main account may sign in.
-    pub mbr_login_allow: String,
+    /// See [`MainAccountRule`].
+    pub mbr_login_allow: MainAccountRule,
 }
 
 /// An edit of a tenant.
@@ -24,7 +42,15 @@ pub struct TenantEdit {
     /// See [`Tenant::alias`].
     pub alias: Patch<String>,
     /// See [`Tenant::mbr_login_allow`].
-    pub mbr_login_allow: Patch<String>,
+    pub mbr_login_allow: Patch<MainAccountRule>,
+}
+
+/// True for 2 to 100 ASCII letters, digits, `_` and `-` that begin with a letter or a digit. A
+/// tenant's id, which is its first alias, is such a text too.
+fn is_alias(text: &str) -> bool {
+    ALIAS_LENGTH.contains(&text.len())
+        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
 }
 
 impl Record for Tenant {
@@ -40,6 +66,53 @@ impl Record for Tenant {
     fn apply(&mut self, edit: &TenantEdit) {
         let TenantEdit { alias, mbr_login_allow } = edit;
         alias.apply_required(&mut self.alias);
-        mbr_login_allow.apply_required(&mut self.mbr_login_allow);
+        mbr_login_allow.apply_or(&mut self.mbr_login_allow, MainAccountRule::default());
+    }
+
+    fn validate(
+        &self,
+        _meta: &Meta,
+        changed: &Changed,
+        _facts: &mut Facts,
+    ) -> Known<Vec<FieldError>> {
+        let mut errors = Vec::new();
+        if changed.has("alias") && !is_alias(&self.alias) {
+            let detail = "has 2 to 100 letters, digits, _ and -, a letter or a digit first";
+            errors.push(FieldError::new("alias", "invalid", detail));
+        }
+        Ok(errors)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alias_can_stand_in_a_url() {
+        let long = "a".repeat(100);
+        for text in ["demo", "1a", "A_b-", "7b1d9f3a-0000-4000-8000-000000000001", &long] {
+            assert!(is_alias(text), "{text:?}");
+        }
+        let longer = "a".repeat(101);
+        for text in ["", "a", "-a", "_a", "a b", "a/b", "a.b", "데모", "ab\n", &longer] {
+            assert!(!is_alias(text), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_main_account_rule_is_one_of_three() {
+        for (text, rule) in [
+            ("UNUSED", MainAccountRule::Unused),
+            ("ALLOW", MainAccountRule::Allow),
+            ("DENY", MainAccountRule::Deny),
+        ] {
+            let tenant = serde_json::json!({"mbr_login_allow": text});
+            let read: Tenant = serde_json::from_value(tenant).unwrap();
+            assert_eq!(read.mbr_login_allow, rule);
+            assert_eq!(serde_json::to_value(rule).unwrap(), text);
+        }
+        let other = serde_json::json!({"mbr_login_allow": "MAYBE"});
+        assert!(serde_json::from_value::<Tenant>(other).is_err());
     }
 }

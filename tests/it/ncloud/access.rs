@@ -1,8 +1,18 @@
 //! Who is let in, to what.
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
 use super::*;
 
-on_both_stores!(signatures, permissions, no_tenant, others_records, unknown_routes,);
+on_both_stores!(
+    signatures,
+    permissions,
+    no_tenant,
+    others_records,
+    unknown_routes,
+    unreadable_requests,
+);
 
 async fn signatures(server: Server) {
     const TIMESTAMP: &str = "x-ncp-apigw-timestamp";
@@ -217,4 +227,29 @@ async fn unknown_routes(server: Server) {
         let unsigned = server.request(method, target).send().await;
         assert_reply(&unsigned, 404, NO_ROUTE, &about);
     }
+}
+
+/// What is no HTTP request never reaches the dialect: a status, and no body in any form.
+async fn unreadable_requests(server: Server) {
+    let long = format!("GET /applications/{} HTTP/1.1\r\nhost: h\r\n\r\n", "x".repeat(70_000));
+    let headers = format!("GET {ONE} HTTP/1.1\r\nhost: h\r\n{}\r\n", "a: b\r\n".repeat(200));
+    for (sent, status) in [
+        (&b"GET /applications/\xff HTTP/1.1\r\nhost: h\r\n\r\n"[..], 400),
+        (b"PUT /applications/a HTTP/1.1\r\nhost: h\r\ncontent-length: abc\r\n\r\n", 400),
+        (b"nonsense\r\n\r\n", 400),
+        (long.as_bytes(), 414),
+        (headers.as_bytes(), 431),
+    ] {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(sent).await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        let answer = String::from_utf8(answer).unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+        assert!(answer.ends_with("\r\n\r\n") && answer.contains("content-length: 0"), "{answer}");
+    }
+    // HEAD, signed as such, is answered as GET is.
+    let reply = signed(&server, "HEAD", ONE).send().await;
+    assert_eq!((reply.status, reply.header("etag")), (200, "\"1\""));
+    assert!(reply.body.is_empty());
 }

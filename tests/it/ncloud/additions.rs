@@ -30,6 +30,9 @@ async fn bodies(server: Server) {
         "{\"name\":\"portal\",\"accessTokenValidity\":1e999}",
         "{\"name\":\"portal\",\"accessTokenValidity\":123456789012345678901234567890}",
         "{\"name\":\"portal\",\"accessTokenValidity\":NaN}",
+        "{\"name\":\"portal\",\"accessTokenValidity\":3600.0}",
+        "{\"name\":\"portal\",\"accessTokenValidity\":1e3}",
+        "{\"name\":\"portal\",\"more\":{\"a\":1e999}}",
         "\u{feff}{\"name\":\"portal\"}",
         &deep,
         &format!("{{\"name\":\"portal\",\"more\":{deep}}}"),
@@ -101,6 +104,8 @@ async fn idempotency_keys(server: Server) {
     assert_eq!(read(&server, ONE).await["description"], "b", "done twice");
     let reused = r#"{"errorCode":422,"message":"Idempotency-Key was used with another request"}"#;
     assert_reply(&with("k1", "c").send().await, 422, reused, "another request");
+    let unreadable = signed(&server, "PUT", ONE).body("{").header("idempotency-key", "k1");
+    assert_reply(&unreadable.send().await, 400, BAD, "a body that is no request");
     assert_reply(&with("", "c").send().await, 400, BAD, "an empty key");
     assert_reply(&with(&"k".repeat(256), "c").send().await, 400, BAD, "a long key");
     // A refused request does not use its key up.

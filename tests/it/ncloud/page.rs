@@ -2,7 +2,15 @@
 
 use super::*;
 
-on_both_stores!(the_given_example, vectors, the_newer_page, client_secrets, names, languages,);
+on_both_stores!(
+    the_given_example,
+    what_was_read_can_be_sent_back,
+    vectors,
+    the_newer_page,
+    client_secrets,
+    names,
+    languages,
+);
 
 async fn the_given_example(server: Server) {
     let before = read(&server, ONE).await;
@@ -10,9 +18,7 @@ async fn the_given_example(server: Server) {
         before,
         json!({
             "applicationId": "88d2009c-0000-4000-8000-59bf9afd5695",
-            "applicationUrl": null,
             "name": "portal",
-            "description": null,
             "applicationType": "web",
             "mbrLoginAllow": "ALLOW",
             "protocol": "OAUTH2",
@@ -74,6 +80,31 @@ async fn the_given_example(server: Server) {
     }
     for name in ["applicationId", "clientId", "createdAt"] {
         assert_eq!(after[name], before[name], "{name}");
+    }
+}
+
+/// What was never set is not there, so nothing is in the way of an edit that begins with a read.
+async fn what_was_read_can_be_sent_back(server: Server) {
+    for target in [ONE, V1] {
+        let before = read(&server, target).await;
+        for name in ["applicationUrl", "description"] {
+            assert!(before.get(name).is_none(), "{name}");
+        }
+        let reply = put(&server, target, &before).send().await;
+        assert_ok(&reply, "as it was read");
+        assert_eq!(reply.header("etag"), "\"1\"", "nothing was written");
+        assert_eq!(read(&server, target).await, before);
+    }
+    let body = json!({
+        "name": "portal", "applicationUrl": "https://a.example/", "description": "",
+    });
+    assert_ok(&put(&server, ONE, &body).send().await, "set");
+    for target in [ONE, V1] {
+        let before = read(&server, target).await;
+        assert_eq!(before["applicationUrl"], "https://a.example/");
+        assert_eq!(before["description"], "");
+        assert_ok(&put(&server, target, &before).send().await, "as it was read");
+        assert_eq!(read(&server, target).await, before);
     }
 }
 
@@ -298,4 +329,11 @@ async fn languages(server: Server) {
         assert_eq!(reply.status, 400, "{language}");
         assert_eq!(reply.json()["message"], message, "{language}");
     }
+    let request = put(&server, ONE, &json!({})).header("accept-language", "ja;q=0.2");
+    let reply = request.header("accept-language", "en;Q=0.8").send().await;
+    assert_eq!(reply.json()["message"], "Invalid request.", "two lines");
+    // What no application can be without is told in English, as are the versions and keys of ours.
+    let stale = put(&server, ONE, &json!({"name": "renamed"})).header("accept-language", "ja");
+    let reply = stale.header("if-match", "\"7\"").send().await;
+    assert_eq!(reply.json()["message"], "Precondition failed");
 }

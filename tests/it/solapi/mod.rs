@@ -129,6 +129,10 @@ async fn metadata_is_replaced_whole(server: Server) {
         ),
         (r#"{"metadata":{"n":1.817983624987392e-250}}"#, r#"{"n":1.817983624987392e-250}"#),
         (
+            r#"{"metadata":{"n":[12345678901234567891.0,0.12345678901234567890123,1e-400]}}"#,
+            r#"{"n":[1.2345678901234567e+19,0.12345678901234568,0.0]}"#,
+        ),
+        (
             r#"{"metadata":{"since":"2026-04-23","sql":"'; DROP TABLE relationship; --"}}"#,
             r#"{"since":"2026-04-23","sql":"'; DROP TABLE relationship; --"}"#,
         ),
@@ -182,6 +186,9 @@ async fn what_metadata_may_not_be(server: Server) {
         r#"{"metadata":{"a":NaN}}"#,
         r#"{"metadata":{"a":18446744073709551616}}"#,
         r#"{"metadata":{"a":-9223372036854775809}}"#,
+        r#"{"metadata":{"a":1},"more":{"a":1e999}}"#,
+        r#"{"metadata":{"a":1},"more":[18446744073709551616]}"#,
+        r#"{"more":"\ud800","more":1,"metadata":{"a":1}}"#,
         "\u{feff}{\"metadata\":{}}",
         &nested(33),
         &nested(100_000),
@@ -382,6 +389,11 @@ async fn unknown_routes(server: Server) {
         let request = server.request(method, &target).header("authorization", header);
         assert_refused(&request.send().await, 404, "ResourceNotFound");
     }
+    // HEAD is answered as GET is.
+    let reply = request(&server, "HEAD", ID).send().await;
+    assert_eq!((reply.status, reply.header("etag")), (200, "\"1\""));
+    assert!(reply.body.is_empty());
+    assert_eq!(request(&server, "HEAD", "nothing").send().await.status, 404);
 }
 
 /// What the demo account prints is there and works.

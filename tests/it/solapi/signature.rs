@@ -25,6 +25,7 @@ on_both_stores!(
     spellings,
     malformed_headers,
     a_signature_is_good_once,
+    a_signature_is_good_for_one_date,
     concurrent_replays,
     a_refused_request_uses_its_signature_up,
     checks_come_in_order,
@@ -151,6 +152,8 @@ async fn spellings(server: Server) {
         ("spelling-more", "HMAC-SHA256 apiKey={k}, date={d}, salt={s}, signature={h}, v=2"),
         ("spelling=equals==", "HMAC-SHA256 apiKey={k}, date={d}, salt={s}, signature={h}"),
         ("spelling-소금", "HMAC-SHA256 apiKey={k}, date={d}, salt={s}, signature={h}"),
+        ("spelling-blank\u{a0}", "HMAC-SHA256 apiKey={k}, date={d}, salt={s}, signature={h}"),
+        ("spelling-last\u{3000}", "HMAC-SHA256 apiKey={k}, date={d}, signature={h}, salt={s}"),
         ("5f3c1d2e9a7b4", "HMAC-SHA256 apiKey={k}, date={d}, salt={s}, signature={h}"),
         ("spelling-upper", "HMAC-SHA256 apiKey={k}, date={d}, salt={s}, signature={H}"),
     ] {
@@ -191,7 +194,16 @@ async fn malformed_headers(server: Server) {
     let twice = twice.header("authorization", &good).send().await;
     assert_eq!((twice.status, twice.text().as_str()), (401, unauthorized));
 
-    for date in ["2026-04-23T09:15:30", "2026-04-23 09:15:30Z", "2026-04-23", "1776935730", "now"] {
+    for date in [
+        "2026-04-23T09:15:30",
+        "2026-04-23T09:15Z",
+        "2026-04-23T0915Z",
+        "2026-04-23T18:15:30+0900",
+        "2026-04-23 09:15:30Z",
+        "2026-04-23",
+        "1776935730",
+        "now",
+    ] {
         let reply = send(&server, &authorization(KEY, SECRET, date, S32)).await;
         assert_refused(&reply, 400, "ValidationError");
     }
@@ -228,6 +240,25 @@ async fn a_signature_is_good_once(server: Server) {
     assert_eq!(get(&header).await.status, 200);
     server.clock.advance(SignedDuration::from_secs(1797));
     assert_refused(&get(&header).await, 403, "DuplicatedSignature");
+}
+
+/// Date and salt are signed as one text: nobody may draw the line between them elsewhere.
+async fn a_signature_is_good_for_one_date(server: Server) {
+    let salt = "0123456789abcdef";
+    for (date, other) in [
+        ("2026-04-23T14:45:30+05:30", "2026-04-23T14:45:30+05"),
+        ("2026-04-23T18:45:30+09:30", "2026-04-23T18:45:30+09"),
+    ] {
+        let rest = format!("{}{salt}", &date[other.len()..]);
+        let signature = hmac_of(SECRET, date, salt);
+        assert_eq!(signature, hmac_of(SECRET, other, &rest));
+        assert_eq!(send(&server, &sha256(date, salt, &signature)).await.status, 200, "{date}");
+        // Once the signature is forgotten, the other date is current.
+        server.clock.advance(SignedDuration::from_mins(31));
+        let reply = send(&server, &sha256(other, &rest, &signature)).await;
+        assert_refused(&reply, 400, "ValidationError");
+        server.clock.advance(SignedDuration::from_mins(-31));
+    }
 }
 
 async fn concurrent_replays(server: Server) {
