@@ -7,6 +7,7 @@ mod enrollment;
 mod error;
 mod format;
 mod token;
+mod xml;
 
 use super::{Dialect, Route, Wire, routes};
 

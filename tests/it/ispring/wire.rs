@@ -1,9 +1,18 @@
 //! Ids, hostile bodies, media types, routes, formats.
 
+use serde_json::json;
+
 use super::{DOCUMENTED, E1, EX, assert_edited, assert_refused, assert_wrong, get, post, token};
 use crate::support::{Request, Server, on_both_stores};
 
-on_both_stores!(unknown_enrollments, hostile_bodies, types_and_routes, answers_in_either_format,);
+on_both_stores!(
+    unknown_enrollments,
+    hostile_bodies,
+    ill_formed_bodies,
+    nested_texts,
+    types_and_routes,
+    answers_in_either_format,
+);
 
 async fn unknown_enrollments(server: Server) {
     for id in [
@@ -129,6 +138,60 @@ async fn hostile_bodies(server: Server) {
     assert_refused(&large, 413, "Payload too large");
     assert_eq!(large.header("connection"), "close");
     assert_eq!(get(&server, "OWN", E1).send().await.text(), before);
+}
+
+/// Bodies of which two readers could read two things.
+async fn ill_formed_bodies(server: Server) {
+    let before = get(&server, "OWN", E1).send().await.text();
+    let inside = "<dueDateType>unlimited</dueDateType>";
+    for body in [
+        format!("<?xml version=\"1.0\" encoding=\"US-ASCII\"?><r>{inside}</r>"),
+        format!("<?XML version=\"1.0\" encoding=\"UTF-16\"?><r>{inside}</r>"),
+        format!("<?xml version=\"1.0\" encoding=\"UTF-8\" encoding=\"UTF-16\"?><r>{inside}</r>"),
+        format!("\u{feff}\u{feff}<r>{inside}</r>"),
+        format!("<r x=\"&undeclared;\">{inside}</r>"),
+        format!("<r x=\"1\"y=\"2\">{inside}</r>"),
+        format!("<r><>x</>{inside}</r>"),
+        format!("<r><!-- a -- b -->{inside}</r>"),
+        format!("<r>]]>{inside}</r>"),
+        "<r><:dueDateType>unlimited</:dueDateType></r>".to_owned(),
+    ] {
+        let reply = post(&server, "OWN", E1, &body).send().await;
+        assert_eq!(reply.status, 400, "{body}");
+        assert_wrong(&reply);
+    }
+    let due_period = |hours: &str| {
+        let body = format!(
+            r#"{{"dueDateType":"due_period","duePeriod":{hours},"lockAfterDueDate":true}}"#
+        );
+        server
+            .request("POST", &format!("/enrollment/{E1}"))
+            .header("authorization", token("OWN"))
+            .header("content-type", "application/json")
+            .body(body)
+            .send()
+    };
+    // To serde_json's own values, an object with this key is JSON inside a text.
+    assert_wrong(&due_period(r#"{"$serde_json::private::RawValue":"7"}"#).await);
+    assert_eq!(get(&server, "OWN", E1).send().await.text(), before);
+}
+
+/// JSON inside texts inside JSON: however deep, it is texts.
+async fn nested_texts(server: Server) {
+    let object = |text: &str| json!({"$serde_json::private::RawValue": text}).to_string();
+    let mut deep = "1".to_owned();
+    for _ in 0..9 {
+        deep = format!("{}{}{}", "[".repeat(120), object(&deep), "]".repeat(120));
+    }
+    let reply = server
+        .request("POST", &format!("/enrollment/{E1}"))
+        .header("authorization", token("OWN"))
+        .header("content-type", "application/json")
+        .body(format!(r#"{{"dueDateType":"unlimited","x":{}}}"#, object(&deep)))
+        .send()
+        .await;
+    assert_edited(&reply);
+    assert_eq!(get(&server, "OWN", E1).send().await.status, 200);
 }
 
 async fn types_and_routes(server: Server) {
