@@ -5,14 +5,13 @@
 use tokio::sync::Semaphore;
 
 use crate::dialect::{Call, Dialect};
-use crate::domain::access::{Grant, Right, Scope};
 use crate::domain::actor::Actor;
 use crate::domain::error::Error;
 use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
 use crate::domain::people::account::Account;
 use crate::domain::people::credential::Credential;
-use crate::domain::people::person::{Person, PersonStatus, RoleGrant, fold};
+use crate::domain::people::person::{Person, PersonStatus, fold};
 use crate::domain::people::role::Role;
 use crate::domain::record::{Key, Stored};
 use crate::vault::{hash_token, is_password};
@@ -156,10 +155,12 @@ fn actor(
     person: &Stored<Person>,
     facts: &Facts,
 ) -> Known<Actor> {
+    let role_ids = person.record.roles.iter().map(|held| Key::from(held.role_id.as_str()));
+    facts.want(role_ids.map(|id| (Kind::Role, id)))?;
     let mut grants = Vec::with_capacity(person.record.roles.len());
     for held in &person.record.roles {
         if let Some(role) = facts.find::<Role>(account_id, held.role_id.as_str())? {
-            grants.extend(grant(&role.record, held));
+            grants.extend(role.record.grant(held));
         }
     }
     Ok(Actor {
@@ -169,32 +170,6 @@ fn actor(
         dialect: Dialect::Ispring,
         grants,
     })
-}
-
-/// What a role allows on enrollments where it is held; none for learners and supervisors.
-fn grant(role: &Role, held: &RoleGrant) -> Option<Grant> {
-    let kinds = [Kind::Enrollment];
-    let rights = match role.role_type.as_str() {
-        "owner" | "administrator" => return Some(Grant::account(&kinds, &Right::ALL)),
-        "department_administrator" | "publisher" => Right::ALL.to_vec(),
-        "custom" => role.permissions.iter().filter_map(|name| right(name)).collect(),
-        _ => return None,
-    };
-    Some(Grant {
-        kinds: Some(kinds.to_vec()),
-        rights,
-        scope: Scope::Departments(held.department_ids.clone()),
-    })
-}
-
-fn right(permission: &str) -> Option<Right> {
-    match permission {
-        "enrollment.view" => Some(Right::Read),
-        "enrollment.create" => Some(Right::Create),
-        "enrollment.edit" => Some(Right::Edit),
-        "enrollment.delete" => Some(Right::Delete),
-        _ => None,
-    }
 }
 
 #[cfg(test)]
@@ -227,36 +202,6 @@ mod tests {
             " acme.example ",
         ] {
             assert_eq!(portal_url(given), "https://acme.example", "{given}");
-        }
-    }
-
-    #[test]
-    fn a_role_gives_what_its_type_and_permissions_say() {
-        let held = RoleGrant { role_id: "r".to_owned(), department_ids: vec!["d1".to_owned()] };
-        let given = |role_type: &str, permissions: &[&str]| {
-            let role = Role {
-                role_type: role_type.to_owned(),
-                permissions: permissions.iter().map(ToString::to_string).collect(),
-                ..Role::default()
-            };
-            grant(&role, &held).map(|grant| (grant.rights, grant.scope))
-        };
-        let departments = Scope::Departments(vec!["d1".to_owned()]);
-        let all = Right::ALL.to_vec();
-        assert_eq!(given("owner", &[]), Some((all.clone(), Scope::Account)));
-        assert_eq!(given("administrator", &[]), Some((all.clone(), Scope::Account)));
-        assert_eq!(
-            given("department_administrator", &[]),
-            Some((all.clone(), departments.clone()))
-        );
-        assert_eq!(given("publisher", &[]), Some((all, departments.clone())));
-        assert_eq!(
-            given("custom", &["enrollment.edit", "user.edit"]),
-            Some((vec![Right::Edit], departments.clone()))
-        );
-        assert_eq!(given("custom", &[]), Some((vec![], departments)));
-        for none in ["learner", "supervisor", "", "Owner"] {
-            assert_eq!(given(none, &["enrollment.edit"]), None, "{none}");
         }
     }
 
