@@ -140,6 +140,20 @@ async fn account_headers(server: Server) {
                 .fold(request, |request, (name, value)| request.header(name, value));
         assert_unauthorized(&request.send().await);
     }
+    // Each header once, though both be right; `Authorization` too, whatever else is sent.
+    for name in ["X-Auth-Account-Url", "X-Auth-Email", "X-Auth-Password"] {
+        let value = match name {
+            "X-Auth-Account-Url" => URL,
+            "X-Auth-Email" => "da1",
+            _ => PASSWORD,
+        };
+        assert_unauthorized(&send(E1, URL, "da1", PASSWORD).header(name, value).send().await);
+    }
+    let request = send(E1, URL, "da1", PASSWORD);
+    let twice = ["OWN", "OWN"].map(token);
+    let request =
+        twice.into_iter().fold(request, |request, value| request.header("authorization", value));
+    assert_unauthorized(&request.send().await);
     // With both schemes, `Authorization` decides.
     let both = |authorization: &str, password: &str| {
         send(E3, URL, "da1", password).header("authorization", authorization).send()
