@@ -1,5 +1,6 @@
 //! Ids, hostile bodies, media types, routes, formats.
 
+use haksa::dialect::{Dialect, Wire};
 use serde_json::json;
 
 use super::{DOCUMENTED, E1, EX, assert_edited, assert_refused, assert_wrong, get, post, token};
@@ -11,6 +12,7 @@ on_both_stores!(
     ill_formed_bodies,
     nested_texts,
     types_and_routes,
+    unknown_routes,
     answers_in_either_format,
 );
 
@@ -215,6 +217,8 @@ async fn types_and_routes(server: Server) {
     let reply = send(&[xml, ("content-encoding", "gzip")], DOCUMENTED).await;
     assert_refused(&reply, 415, "Unsupported media type");
     assert_wrong(&send(&[("content-type", "text/xml; charset=windows-1251")], DOCUMENTED).await);
+    assert_wrong(&send(&[xml, ("content-type", "application/json")], DOCUMENTED).await);
+    assert_wrong(&send(&[xml, xml], DOCUMENTED).await);
     assert_wrong(&send(&[("content-type", "application/json")], DOCUMENTED).await);
     for headers in [
         &[][..],
@@ -241,6 +245,9 @@ async fn types_and_routes(server: Server) {
         let allowed = reply.header("allow");
         assert!(allowed.contains("GET") && allowed.contains("POST"), "{allowed}");
     }
+}
+
+async fn unknown_routes(server: Server) {
     for (method, target) in [
         ("POST", "/enrollment/delete"),
         ("POST", "/api/v2/enrollment/delete"),
@@ -248,12 +255,55 @@ async fn types_and_routes(server: Server) {
         ("GET", "/enrollments"),
         ("POST", "/enrollment/d48bd4fa-5b70-11e9-b12b-22e9fbac4a59/reenroll"),
         ("GET", "/api/v3/nothing"),
+        ("POST", "/api/v2/token"),
+        ("GET", "/api/v2/user"),
+        ("GET", "/api/v2/applicationsx"),
+        ("GET", "/index.php/api/v2/users"),
+        ("GET", "/user"),
+        ("GET", "/users/v2"),
+        ("POST", "/user/list"),
+        ("POST", "/department"),
+        ("GET", "/departments"),
+        ("GET", "/role"),
+        ("POST", "/group/smart"),
+        ("GET", "/groups"),
+        ("GET", "/content/x/final_statuses"),
+        ("GET", "/contents"),
+        ("GET", "/course/x/modules"),
+        ("GET", "/courses/modules"),
+        ("GET", "/courses_tree"),
+        ("GET", "/course_fields"),
+        ("GET", "/learning_track/courses"),
+        ("GET", "/quizzes"),
+        ("GET", "/assignments"),
+        ("GET", "/assignment/x/attempts/ungraded"),
+        ("GET", "/learners/results"),
+        ("DELETE", "/statistics/module"),
+        ("GET", "/task/1/status"),
+        ("GET", "/report/answer-breakdown"),
+        ("POST", "/gamification/points/award"),
+        ("GET", "/training/session/x"),
+        ("POST", "/webhook/register"),
+        ("GET", "/certificate/x"),
+        ("POST", "/job-training/checklist/sessions/list"),
+        ("GET", "/performance-management/competencies/scale/list"),
     ] {
         let request = server.request(method, target).header("authorization", token("OWN"));
         let reply = request.clone().send().await;
         assert_refused(&reply, 404, "Not Found");
         let reply = request.header("accept", "application/json").send().await;
         assert_eq!(reply.text(), r#"{"code":404,"message":"Not Found"}"#);
+    }
+    // Of these, other systems have the longer beginning, or the whole.
+    for (target, dialect) in [
+        ("/api/v2/applications/x", Dialect::Ncloud),
+        ("/api/v2/tenant", Dialect::Ncloud),
+        ("/api/v1/users", Dialect::Ncloud),
+        ("/partner/1/course", Dialect::Partner),
+        ("/users-of-nobody", Dialect::Native),
+        ("/api/v3/tokens", Dialect::Ispring),
+    ] {
+        assert_eq!(Wire::of(target).dialect, dialect, "{target}");
     }
 }
 
