@@ -13,7 +13,7 @@ use crate::domain::learning::enrollment::{DueDateType, Enrollment};
 use crate::domain::people::credential::Credential;
 use crate::domain::people::department::Department;
 use crate::domain::people::person::{Person, RoleGrant};
-use crate::domain::people::role::Role;
+use crate::domain::people::role::{Role, RoleType};
 use crate::vault::hash_token;
 
 const D0: &str = "5f0c2b9e-0000-4000-8000-0000000000d0";
@@ -40,16 +40,16 @@ const EX: &str = "5f0c2b9e-0000-4000-8000-0000000000e9";
 const PASSWORD_HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1\
     $ZGVtby1FWEFNUExFc2FsdA$38sODj8C/6SJJ4edamtLAqo/H4iiRne5BqqRC2bFxhc";
 
-/// Roles: id, type, permissions of a custom one.
-const ROLES: &[(&str, &str, &[&str])] = &[
-    (OWNER, "owner", &[]),
-    (ADMINISTRATOR, "administrator", &[]),
-    (DEPARTMENT_ADMINISTRATOR, "department_administrator", &[]),
-    (PUBLISHER, "publisher", &[]),
-    (EDITOR, "custom", &["enrollment.view", "enrollment.edit"]),
-    (VIEWER, "custom", &["enrollment.view"]),
-    (LEARNER, "learner", &[]),
-    (SUPERVISOR, "supervisor", &[]),
+/// Roles: id, type, title, permissions of a custom one.
+const ROLES: &[(&str, RoleType, &str, &[&str])] = &[
+    (OWNER, RoleType::Owner, "owner", &[]),
+    (ADMINISTRATOR, RoleType::Administrator, "administrator", &[]),
+    (DEPARTMENT_ADMINISTRATOR, RoleType::DepartmentAdministrator, "department administrator", &[]),
+    (PUBLISHER, RoleType::Publisher, "publisher", &[]),
+    (EDITOR, RoleType::Custom, "custom", &["enrollment.view", "enrollment.edit"]),
+    (VIEWER, RoleType::Custom, "custom", &["enrollment.view"]),
+    (LEARNER, RoleType::Learner, "learner", &[]),
+    (SUPERVISOR, RoleType::Supervisor, "supervisor", &[]),
 ];
 const OWNER: &str = "5f0c2b9e-0000-4000-8000-0000000000b1";
 const ADMINISTRATOR: &str = "5f0c2b9e-0000-4000-8000-0000000000b2";
@@ -167,13 +167,13 @@ async fn load_organisation(loader: &Loader<'_>) -> Result<(), Error> {
         };
         loader.create(account_id, id, department).await?;
     }
-    let other = (OTHER_ACCOUNT, &(OTHER_OWNER, "owner", &[][..]));
-    for (account_id, (id, role_type, permissions)) in
+    let other = (OTHER_ACCOUNT, &(OTHER_OWNER, RoleType::Owner, "owner", &[][..]));
+    for (account_id, (id, role_type, title, permissions)) in
         ROLES.iter().map(|role| (ACCOUNT, role)).chain([other])
     {
         let role = Role {
-            role_type: (*role_type).to_owned(),
-            title: role_type.replace('_', " "),
+            role_type: *role_type,
+            title: (*title).to_owned(),
             description: String::new(),
             permissions: permissions.iter().map(ToString::to_string).collect(),
         };
@@ -203,7 +203,7 @@ async fn load_enrollments(loader: &Loader<'_>) -> Result<(), Error> {
         let course = Course {
             title: format!("Course {id}"),
             content_item_id: Some(content_item_id.to_owned()),
-            default_due_type: default_due_period_h.map(|_| "due_period".to_owned()),
+            default_due_type: default_due_period_h.map(|_| DueDateType::DuePeriod),
             default_due_period_h,
             default_lock_after_due: default_due_period_h.is_some(),
             ..Course::default()

@@ -95,6 +95,9 @@ pub struct Wire {
 pub const WIRES: &[Wire] =
     &[kolleges::WIRE, partner::WIRE, ncloud::WIRE, solapi::WIRE, ispring::WIRE, native::WIRE];
 
+/// Parts of dialects that word faults of the request otherwise than the rest.
+const ENDPOINTS: &[Wire] = &[ispring::TOKEN];
+
 impl Wire {
     /// The dialect that answers for a path.
     pub fn of(path: &str) -> &'static Self {
@@ -104,7 +107,7 @@ impl Wire {
                     .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
             })
         };
-        WIRES.iter().find(owns).unwrap_or(&native::WIRE)
+        ENDPOINTS.iter().chain(WIRES).find(owns).unwrap_or(&native::WIRE)
     }
 }
 

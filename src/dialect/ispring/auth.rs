@@ -2,23 +2,27 @@
 //! `X-Auth-Email` and `X-Auth-Password`. Either way the caller is a person, with that person's roles
 //! as they stand now.
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::dialect::{Call, Dialect};
-use crate::domain::access::{Grant, Right, Scope};
 use crate::domain::actor::Actor;
 use crate::domain::error::Error;
 use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
 use crate::domain::people::account::Account;
 use crate::domain::people::credential::Credential;
-use crate::domain::people::person::{Person, PersonStatus, RoleGrant, fold};
+use crate::domain::people::person::{Person, PersonStatus, fold};
 use crate::domain::people::role::Role;
 use crate::domain::record::{Key, Stored};
 use crate::vault::{hash_token, is_password};
 
-/// Password hashes computed at once; each takes a core and 19 MiB for tens of milliseconds.
-static HASHES: Semaphore = Semaphore::const_new(2);
+/// Who has a password checked: each check takes a core and 19 MiB for tens of milliseconds, so two
+/// are done at once. Those who wait for longer than 32 others take had better come again.
+static CHECKS: Queue = Queue::new(2, 32);
+
+/// Each may come once: with two, the next program on the way may believe the other.
+const SECURITY_HEADERS: [&str; 4] =
+    ["authorization", "x-auth-account-url", "x-auth-email", "x-auth-password"];
 
 /// The hash of a password that nobody has: checked for unknown callers, so that the time of an
 /// answer does not tell who is known.
@@ -28,8 +32,13 @@ const NOBODYS_HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1\
 /// Finds out who calls.
 ///
 /// # Errors
-/// [`Error::Unauthenticated`] for whatever is wrong with the credentials.
+/// [`Error::Unauthenticated`] for whatever is wrong with the credentials; [`Error::Unavailable`] when
+/// too many passwords wait to be checked.
 pub async fn authenticate(call: &Call) -> Result<Actor, Error> {
+    let is_repeated = |name: &&str| call.headers.get_all(*name).iter().nth(1).is_some();
+    if SECURITY_HEADERS.iter().any(is_repeated) {
+        return Err(Error::Unauthenticated);
+    }
     let actor = match call.headers.get("authorization") {
         Some(value) => {
             let token = value.to_str().ok().and_then(token).ok_or(Error::Unauthenticated)?;
@@ -104,11 +113,13 @@ async fn by_password(call: &Call) -> Result<Option<Actor>, Error> {
         None => (None, NOBODYS_HASH.to_owned()),
     };
     let password = password.to_owned();
-    let _permit = HASHES.acquire().await.map_err(Error::internal)?;
-    let is_right = tokio::task::spawn_blocking(move || is_password(&password, &hash))
-        .await
-        .map_err(Error::internal)?
-        .map_err(Error::internal)?;
+    let turn = CHECKS.turn().await?;
+    let check = tokio::task::spawn_blocking(move || {
+        // The turn ends with the check, even when the caller has gone meanwhile.
+        let _turn = turn;
+        is_password(&password, &hash)
+    });
+    let is_right = check.await.map_err(Error::internal)?.map_err(Error::internal)?;
     let Some(person) = known.filter(|_| is_right) else {
         return Ok(None);
     };
@@ -116,6 +127,29 @@ async fn by_password(call: &Call) -> Result<Option<Actor>, Error> {
     // person gets a number that no credential has.
     let credential_id = -person.id();
     call.read(|facts| actor(person.meta.account_id, credential_id, &person, facts)).await.map(Some)
+}
+
+/// Lets a few in at once and some more wait; turns the rest away.
+struct Queue {
+    places: Semaphore,
+    turns: Semaphore,
+}
+
+impl Queue {
+    const fn new(at_once: usize, waiting: usize) -> Self {
+        Self {
+            places: Semaphore::const_new(at_once + waiting),
+            turns: Semaphore::const_new(at_once),
+        }
+    }
+
+    /// Waits for a turn, which lasts until both are dropped.
+    async fn turn(&self) -> Result<(SemaphorePermit<'_>, SemaphorePermit<'_>), Error> {
+        let place =
+            self.places.try_acquire().map_err(|_| Error::Unavailable { retry_after_s: 1 })?;
+        let turn = self.turns.acquire().await.map_err(Error::internal)?;
+        Ok((turn, place))
+    }
 }
 
 /// A header as text, beyond ASCII too.
@@ -156,10 +190,12 @@ fn actor(
     person: &Stored<Person>,
     facts: &Facts,
 ) -> Known<Actor> {
+    let role_ids = person.record.roles.iter().map(|held| Key::from(held.role_id.as_str()));
+    facts.want(role_ids.map(|id| (Kind::Role, id)))?;
     let mut grants = Vec::with_capacity(person.record.roles.len());
     for held in &person.record.roles {
         if let Some(role) = facts.find::<Role>(account_id, held.role_id.as_str())? {
-            grants.extend(grant(&role.record, held));
+            grants.extend(role.record.grant(held));
         }
     }
     Ok(Actor {
@@ -171,35 +207,10 @@ fn actor(
     })
 }
 
-/// What a role allows on enrollments where it is held; none for learners and supervisors.
-fn grant(role: &Role, held: &RoleGrant) -> Option<Grant> {
-    let kinds = [Kind::Enrollment];
-    let rights = match role.role_type.as_str() {
-        "owner" | "administrator" => return Some(Grant::account(&kinds, &Right::ALL)),
-        "department_administrator" | "publisher" => Right::ALL.to_vec(),
-        "custom" => role.permissions.iter().filter_map(|name| right(name)).collect(),
-        _ => return None,
-    };
-    Some(Grant {
-        kinds: Some(kinds.to_vec()),
-        rights,
-        scope: Scope::Departments(held.department_ids.clone()),
-    })
-}
-
-fn right(permission: &str) -> Option<Right> {
-    match permission {
-        "enrollment.view" => Some(Right::Read),
-        "enrollment.create" => Some(Right::Create),
-        "enrollment.edit" => Some(Right::Edit),
-        "enrollment.delete" => Some(Right::Delete),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::FutureExt as _;
 
     #[test]
     fn a_token_comes_bare_or_as_bearer() {
@@ -230,34 +241,29 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_role_gives_what_its_type_and_permissions_say() {
-        let held = RoleGrant { role_id: "r".to_owned(), department_ids: vec!["d1".to_owned()] };
-        let given = |role_type: &str, permissions: &[&str]| {
-            let role = Role {
-                role_type: role_type.to_owned(),
-                permissions: permissions.iter().map(ToString::to_string).collect(),
-                ..Role::default()
-            };
-            grant(&role, &held).map(|grant| (grant.rights, grant.scope))
-        };
-        let departments = Scope::Departments(vec!["d1".to_owned()]);
-        let all = Right::ALL.to_vec();
-        assert_eq!(given("owner", &[]), Some((all.clone(), Scope::Account)));
-        assert_eq!(given("administrator", &[]), Some((all.clone(), Scope::Account)));
-        assert_eq!(
-            given("department_administrator", &[]),
-            Some((all.clone(), departments.clone()))
-        );
-        assert_eq!(given("publisher", &[]), Some((all, departments.clone())));
-        assert_eq!(
-            given("custom", &["enrollment.edit", "user.edit"]),
-            Some((vec![Right::Edit], departments.clone()))
-        );
-        assert_eq!(given("custom", &[]), Some((vec![], departments)));
-        for none in ["learner", "supervisor", "", "Owner"] {
-            assert_eq!(given(none, &["enrollment.edit"]), None, "{none}");
-        }
+    #[tokio::test]
+    async fn a_queue_turns_away_whom_it_cannot_seat() {
+        let queue = Queue::new(1, 2);
+        let first = queue.turn().await.unwrap();
+        let mut second = std::pin::pin!(queue.turn());
+        let mut third = std::pin::pin!(queue.turn());
+        assert!(second.as_mut().now_or_never().is_none());
+        assert!(third.as_mut().now_or_never().is_none());
+        let is_full =
+            || matches!(queue.turn().now_or_never(), Some(Err(Error::Unavailable { .. })));
+        assert!(is_full());
+        // Who leaves makes room, whether waiting or done.
+        drop(first);
+        let second = second.await.unwrap();
+        let mut fourth = Box::pin(queue.turn());
+        assert!(fourth.as_mut().now_or_never().is_none());
+        assert!(is_full());
+        drop(fourth);
+        let mut fifth = std::pin::pin!(queue.turn());
+        assert!(fifth.as_mut().now_or_never().is_none());
+        drop(second);
+        drop(third.await.unwrap());
+        drop(fifth.await.unwrap());
     }
 
     #[test]

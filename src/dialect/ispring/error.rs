@@ -20,7 +20,15 @@ pub fn reject(error: &Error) -> Answer {
 
 /// Words a fault of the request itself.
 pub fn malformed(fault: Malformed, headers: &HeaderMap) -> Answer {
-    let format = Format::preferred(headers, Format::Xml);
+    malformed_in(Format::preferred(headers, Format::Xml), fault)
+}
+
+/// The same where answers are JSON unless XML is asked for.
+pub fn malformed_token(fault: Malformed, headers: &HeaderMap) -> Answer {
+    malformed_in(Format::preferred(headers, Format::Json), fault)
+}
+
+fn malformed_in(format: Format, fault: Malformed) -> Answer {
     match fault {
         Malformed::UnknownPath => refusal(format, 404, "Not Found"),
         Malformed::UnknownMethod => refusal(format, 405, "Method Not Allowed"),

@@ -7,6 +7,7 @@ mod enrollment;
 mod error;
 mod format;
 mod token;
+mod xml;
 
 use super::{Dialect, Route, Wire, routes};
 
@@ -14,18 +15,52 @@ use super::{Dialect, Route, Wire, routes};
 pub const WIRE: Wire = Wire {
     dialect: Dialect::Ispring,
     routes: ROUTES,
-    prefixes: &[
-        "/enrollment",
-        "/enrollments",
-        "/api/v2/enrollment",
-        "/api/v2/enrollments",
-        "/api/v3",
-        "/index.php",
-    ],
+    prefixes: PREFIXES,
     reject: error::reject,
     malformed: error::malformed,
     openapi: include_str!("../../../docs/openapi/ispring.json"),
 };
+
+/// The token endpoint, which words faults of the request otherwise.
+pub const TOKEN: Wire =
+    Wire { prefixes: &["/api/v3/token"], malformed: error::malformed_token, ..WIRE };
+
+/// The vendor's roots, and the prefixes below which it has them once more. Of `/api/v2` another
+/// dialect has a part, which comes before this one in [`super::WIRES`].
+const PREFIXES: &[&str] = &[
+    "/api/v2",
+    "/api/v3",
+    "/index.php",
+    "/assignment",
+    "/assignments",
+    "/certificate",
+    "/content",
+    "/contents",
+    "/course",
+    "/course_fields",
+    "/courses",
+    "/courses_tree",
+    "/department",
+    "/departments",
+    "/enrollment",
+    "/enrollments",
+    "/gamification",
+    "/group",
+    "/groups",
+    "/job-training",
+    "/learners",
+    "/learning_track",
+    "/performance-management",
+    "/quizzes",
+    "/report",
+    "/role",
+    "/statistics",
+    "/task",
+    "/training",
+    "/user",
+    "/users",
+    "/webhook",
+];
 
 const ROUTES: &[Route] = routes![error::reject;
     GET "/enrollment/{enrollment_id}" => enrollment::get,

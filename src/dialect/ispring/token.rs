@@ -1,13 +1,14 @@
 //! `POST /api/v3/token`: an API key (client id and secret) for an access token.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use serde_json::json;
 
 use super::auth::owner;
-use super::body::Fault;
+use super::body::{Fault, content_type};
 use super::error::{Failure, worded};
 use super::format::Format;
 use crate::app::OsEntropy;
+use crate::dialect::call::DRY_RUN;
 use crate::dialect::{Answer, Call, Dialect, Refusal};
 use crate::domain::command::Entropy as _;
 use crate::domain::error::Error;
@@ -25,7 +26,7 @@ pub async fn issue(call: &Call) -> Result<Answer, Refusal> {
 
 async fn try_issue(call: &Call) -> Result<Answer, Failure> {
     let request = decode(call)?;
-    let credential_id = call.read(|facts| credential_id(&request, call.at, facts)).await?;
+    let credential_id = call.read(|facts| credential_id(&request, call, facts)).await?;
     let token = random_token(|bytes| OsEntropy.fill(bytes));
     let expires_at =
         call.at.checked_add(SignedDuration::from_secs(LIFE_S)).map_err(Error::internal)?;
@@ -47,7 +48,14 @@ struct Request {
 
 fn decode(call: &Call) -> Result<Request, Failure> {
     let body = call.body()?;
-    if call.media_type() != "application/x-www-form-urlencoded" {
+    let content_type = content_type(&call.headers)?;
+    let media_type = content_type.split(';').next().unwrap_or_default().trim();
+    if !media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+        return Err(Fault::Malformed.into());
+    }
+    // Only who gets a token can see whether it would be given: there is nothing to try out.
+    let is_dry_run = |value: &http::HeaderValue| !value.as_bytes().eq_ignore_ascii_case(b"false");
+    if call.headers.get_all(DRY_RUN).iter().any(is_dry_run) {
         return Err(Fault::Malformed.into());
     }
     let one = |name: &str| {
@@ -63,15 +71,18 @@ fn decode(call: &Call) -> Result<Request, Failure> {
         return Err(Fault::Malformed.into());
     }
     Ok(Request {
-        // No database keeps NUL in a text column; no client id has one.
-        client_id: client_id.to_ascii_lowercase().replace('\0', " "),
+        client_id: client_id.to_ascii_lowercase(),
         secret_hash: hex::encode(hash_token(&client_secret)),
     })
 }
 
 /// The API key behind a request. One answer for an unknown id and a wrong secret; only who has the
-/// secret learns that the key is disabled.
-fn credential_id(request: &Request, at: Timestamp, facts: &mut Facts) -> Known<i64> {
+/// secret learns that the key is disabled, or not good from where the caller is.
+fn credential_id(request: &Request, call: &Call, facts: &mut Facts) -> Known<i64> {
+    // No database keeps NUL in a text column; no client id has one.
+    if request.client_id.contains('\0') {
+        return Err(Error::Unauthenticated.into());
+    }
     let found =
         facts.select_in_all_accounts::<Credential>("public_id", request.client_id.as_str())?;
     let credential = found
@@ -83,7 +94,10 @@ fn credential_id(request: &Request, at: Timestamp, facts: &mut Facts) -> Known<i
             })
         })
         .ok_or(Error::Unauthenticated)?;
-    if !credential.record.is_live(at) || owner(&credential, facts)?.is_none() {
+    if !credential.record.is_live(call.at)
+        || !credential.record.allows(call.peer)
+        || owner(&credential, facts)?.is_none()
+    {
         return Err(Error::Denied.into());
     }
     Ok(credential.id())

@@ -8,6 +8,7 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::enrollment::DueDateType;
 use crate::domain::access::Place;
 use crate::domain::change::Action;
 use crate::domain::command::{Command, Context, Decision, Delete, Expected, Write};
@@ -52,12 +53,11 @@ pub struct Course {
     pub description: Option<String>,
     /// iSpring's id of it, a UUID; absent for one that has no learners there.
     pub content_item_id: Option<String>,
-    /// When its learners owe it unless their enrollment says otherwise: `unlimited`, `due_date` or
-    /// `due_period`; unlimited, if absent.
-    pub default_due_type: Option<String>,
-    /// The date, with `due_date`.
+    /// When its learners owe it unless their enrollment says otherwise; unlimited, if absent.
+    pub default_due_type: Option<DueDateType>,
+    /// The date, with [`DueDateType::DueDate`].
     pub default_due_date: Option<Timestamp>,
-    /// Hours from the beginning of access, with `due_period`.
+    /// Hours from the beginning of access, with [`DueDateType::DuePeriod`].
     pub default_due_period_h: Option<i64>,
     /// Access ends with the due date.
     pub default_lock_after_due: bool,

@@ -2,6 +2,8 @@
 //! enrollment".
 
 use jiff::{SignedDuration, Timestamp};
+use serde::de::IntoDeserializer as _;
+use serde::de::value::StrDeserializer;
 use serde::{Deserialize, Serialize};
 
 use super::course::Course;
@@ -36,13 +38,8 @@ pub enum DueDateType {
 impl DueDateType {
     /// The type of that name.
     pub fn parse(name: &str) -> Option<Self> {
-        match name {
-            "unlimited" => Some(Self::Unlimited),
-            "default" => Some(Self::Default),
-            "due_date" => Some(Self::DueDate),
-            "due_period" => Some(Self::DuePeriod),
-            _ => None,
-        }
+        let name: StrDeserializer<'_, serde::de::value::Error> = name.into_deserializer();
+        Self::deserialize(name).ok()
     }
 }
 
@@ -120,10 +117,11 @@ impl Enrollment {
             }
             DueDateType::Default => {
                 let course = course?;
-                let at = match course.default_due_type.as_deref()? {
-                    "due_date" => course.default_due_date?,
-                    "due_period" => self.after_access(course.default_due_period_h?)?,
-                    _ => return None,
+                let at = match course.default_due_type? {
+                    DueDateType::DueDate => course.default_due_date?,
+                    DueDateType::DuePeriod => self.after_access(course.default_due_period_h?)?,
+                    // A course is at the end of the line: it has no default to fall back on.
+                    DueDateType::Unlimited | DueDateType::Default => return None,
                 };
                 Some(Due { at, is_locked_after: course.default_lock_after_due })
             }
@@ -266,9 +264,9 @@ mod tests {
         }
     }
 
-    fn course(due_type: &str) -> Course {
+    fn course(due_type: DueDateType) -> Course {
         Course {
-            default_due_type: Some(due_type.to_owned()),
+            default_due_type: Some(due_type),
             default_due_date: Some(at("2026-03-01T00:00:00Z")),
             default_due_period_h: Some(48),
             default_lock_after_due: true,
@@ -277,25 +275,51 @@ mod tests {
     }
 
     #[test]
+    fn due_date_types_have_the_names_that_are_stored() {
+        for (name, expected) in [
+            ("unlimited", Some(DueDateType::Unlimited)),
+            ("default", Some(DueDateType::Default)),
+            ("due_date", Some(DueDateType::DueDate)),
+            ("due_period", Some(DueDateType::DuePeriod)),
+            ("Unlimited", None),
+            ("DueDate", None),
+            ("weekly", None),
+            ("", None),
+        ] {
+            assert_eq!(DueDateType::parse(name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_course_of_an_unknown_rule_is_unreadable() {
+        let read = |due_type: &str| {
+            serde_json::from_value::<Course>(serde_json::json!({"default_due_type": due_type}))
+        };
+        assert!(read("weekly").is_err());
+        assert_eq!(read("due_period").unwrap().default_due_type, Some(DueDateType::DuePeriod));
+    }
+
+    #[test]
     fn the_default_due_date_is_the_courses() {
         let enrollment = enrollment(DueDateType::Default);
         let due = |course: Option<&Course>| enrollment.due(course).map(|due| due.at);
-        assert_eq!(due(Some(&course("due_period"))), Some(at("2026-01-12T00:00:00Z")));
-        assert_eq!(due(Some(&course("due_date"))), Some(at("2026-03-01T00:00:00Z")));
-        assert_eq!(due(Some(&course("unlimited"))), None);
+        assert_eq!(due(Some(&course(DueDateType::DuePeriod))), Some(at("2026-01-12T00:00:00Z")));
+        assert_eq!(due(Some(&course(DueDateType::DueDate))), Some(at("2026-03-01T00:00:00Z")));
+        assert_eq!(due(Some(&course(DueDateType::Unlimited))), None);
+        assert_eq!(due(Some(&course(DueDateType::Default))), None);
         assert_eq!(due(Some(&Course::default())), None);
         assert_eq!(due(None), None);
-        assert!(enrollment.due(Some(&course("due_period"))).unwrap().is_locked_after);
+        assert!(enrollment.due(Some(&course(DueDateType::DuePeriod))).unwrap().is_locked_after);
     }
 
     #[test]
     fn an_enrollments_own_due_date_ignores_the_course() {
         let mut own = enrollment(DueDateType::DuePeriod);
         own.due_period_h = Some(72);
-        let due = own.due(Some(&course("due_date"))).unwrap();
+        let due = own.due(Some(&course(DueDateType::DueDate))).unwrap();
         assert_eq!(due, Due { at: at("2026-01-13T00:00:00Z"), is_locked_after: false });
         own.due_date_type = DueDateType::Unlimited;
-        assert_eq!(own.due(Some(&course("due_date"))), None);
+        assert_eq!(own.due(Some(&course(DueDateType::DueDate))), None);
     }
 
     struct NoEntropy;

@@ -3,13 +3,15 @@
 use serde::{Deserialize, Serialize};
 
 use crate::domain::command::Context;
-use crate::domain::facts::{Facts, Known};
+use crate::domain::error::FieldError;
+use crate::domain::facts::{Facts, Known, Stop};
 use crate::domain::kind::Kind;
 use crate::domain::patch::Patch;
-use crate::domain::record::{ColumnType, Key, KeyType, Record, Table};
+use crate::domain::record::{Changed, ColumnType, Key, KeyType, Meta, Record, Table};
 
-/// How deep an organisation may be; a tree that is deeper is broken.
-const DEPTH_MAX: usize = 64;
+/// How deep an organisation may be, its root included; a tree that is deeper is broken. Each level is
+/// a round of loading, and these are bounded.
+const DEPTH_MAX: usize = 32;
 
 /// A department.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -53,6 +55,31 @@ pub fn path(account_id: i64, department_id: &str, facts: &Facts) -> Known<Vec<St
     Ok(path)
 }
 
+/// How many levels there are from the department downwards, itself included; beyond `limit` they are
+/// not counted.
+fn height(account_id: i64, department_id: &str, limit: usize, facts: &Facts) -> Known<usize> {
+    let mut height = 0;
+    let mut level = vec![department_id.to_owned()];
+    while !level.is_empty() && height <= limit {
+        height += 1;
+        let (mut below, mut missing) = (Vec::new(), Vec::new());
+        for id in &level {
+            match facts.select::<Department>(account_id, "parent_id", id.as_str()) {
+                Ok(found) => {
+                    below.extend(found.into_iter().map(|child| child.meta.key.to_string()));
+                }
+                Err(Stop::Missing(needs)) => missing.extend(needs),
+                Err(refused) => return Err(refused),
+            }
+        }
+        if !missing.is_empty() {
+            return Err(Stop::Missing(missing));
+        }
+        level = below;
+    }
+    Ok(height)
+}
+
 impl Record for Department {
     const KIND: Kind = Kind::Department;
     const TABLE: Table = Table {
@@ -68,6 +95,32 @@ impl Record for Department {
         name.apply_required(&mut self.name);
         code.apply(&mut self.code);
         parent_id.apply(&mut self.parent_id);
+    }
+
+    fn validate(
+        &self,
+        meta: &Meta,
+        changed: &Changed,
+        facts: &mut Facts,
+    ) -> Known<Vec<FieldError>> {
+        let parent_id = self.parent_id.as_deref().filter(|id| !id.contains('\0'));
+        let Some(parent_id) = parent_id.filter(|_| changed.has("parent_id")) else {
+            return Ok(Vec::new());
+        };
+        let refused = |code, detail: &str| Ok(vec![FieldError::new("parent_id", code, detail)]);
+        let id = meta.key.to_string();
+        let above = path(meta.account_id, parent_id, facts)?;
+        if above.contains(&id) {
+            return refused("cycle", "a department is not below itself");
+        }
+        if facts.find::<Self>(meta.account_id, parent_id)?.is_none() {
+            return refused("unknown", "no such department");
+        }
+        let left = DEPTH_MAX - above.len();
+        if height(meta.account_id, &id, left, facts)? > left {
+            return refused("too_deep", "departments are at most 32 levels deep");
+        }
+        Ok(Vec::new())
     }
 
     fn new_key(context: &mut Context<'_>, _facts: &mut Facts) -> Known<Key> {

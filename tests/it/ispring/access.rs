@@ -1,6 +1,13 @@
 //! Who may do what where, by token and by password.
 
+use haksa::domain::actor::Actor;
+use haksa::domain::command::{Create, Edit, Expected};
+use haksa::domain::error::Error;
 use haksa::domain::kind::Kind;
+use haksa::domain::patch::Patch;
+use haksa::domain::people::department::{Department, DepartmentEdit};
+use haksa::domain::record::Key;
+use haksa::pipeline::Envelope;
 use serde_json::{Value, json};
 
 use super::{
@@ -14,6 +21,8 @@ on_both_stores!(
     who_may_not_even_ask,
     account_headers,
     scopes_follow_the_tree,
+    deep_trees,
+    broken_trees,
     roles_hold_at_once,
 );
 
@@ -131,6 +140,20 @@ async fn account_headers(server: Server) {
                 .fold(request, |request, (name, value)| request.header(name, value));
         assert_unauthorized(&request.send().await);
     }
+    // Each header once, though both be right; `Authorization` too, whatever else is sent.
+    for name in ["X-Auth-Account-Url", "X-Auth-Email", "X-Auth-Password"] {
+        let value = match name {
+            "X-Auth-Account-Url" => URL,
+            "X-Auth-Email" => "da1",
+            _ => PASSWORD,
+        };
+        assert_unauthorized(&send(E1, URL, "da1", PASSWORD).header(name, value).send().await);
+    }
+    let request = send(E1, URL, "da1", PASSWORD);
+    let twice = ["OWN", "OWN"].map(token);
+    let request =
+        twice.into_iter().fold(request, |request, value| request.header("authorization", value));
+    assert_unauthorized(&request.send().await);
     // With both schemes, `Authorization` decides.
     let both = |authorization: &str, password: &str| {
         send(E3, URL, "da1", password).header("authorization", authorization).send()
@@ -160,6 +183,91 @@ async fn scopes_follow_the_tree(server: Server) {
     set(&server, Kind::Person, 301, json!({"department_id": null})).await;
     assert_eq!(da1(E1).await, 403);
     assert_eq!(post(&server, "ADM", E1, DOCUMENTED).send().await.status, 200);
+}
+
+/// The id of a department `level` levels below D3.
+fn below(level: usize) -> String {
+    format!("5f0c2b9e-0000-4000-8000-0000000001{level:02}")
+}
+
+async fn create(server: &Server, id: &str, parent_id: Option<&str>) -> Result<(), Error> {
+    let department = Department {
+        name: id.to_owned(),
+        parent_id: parent_id.map(str::to_owned),
+        ..Department::default()
+    };
+    let command = Create { key: Some(Key::from(id)), ..Create::new(department) };
+    let envelope = Envelope::new(Actor::operator(3), "test");
+    server.app.pipeline.run(command, envelope).await.map(|_| ())
+}
+
+async fn move_below(server: &Server, id: &str, parent_id: &str) -> Result<(), Error> {
+    let edit = DepartmentEdit {
+        parent_id: Patch::Value(parent_id.to_owned()),
+        ..DepartmentEdit::default()
+    };
+    let command = Edit::<Department> { key: Key::from(id), edit, expected: Expected::Any };
+    let envelope = Envelope::new(Actor::operator(3), "test");
+    server.app.pipeline.run(command, envelope).await.map(|_| ())
+}
+
+fn assert_invalid(result: Result<(), Error>, code: &str) {
+    let Err(Error::Invalid(errors)) = result else {
+        panic!("{code}: {result:?}");
+    };
+    assert_eq!(errors.iter().map(|e| (e.field, e.code)).collect::<Vec<_>>(), [("parent_id", code)]);
+}
+
+async fn deep_trees(server: Server) {
+    // D3 is the second level; the tree has 32.
+    let mut parent = D3.to_owned();
+    for level in 1..=30 {
+        create(&server, &below(level), Some(&parent)).await.expect("it fits");
+        parent = below(level);
+    }
+    assert_invalid(create(&server, &below(31), Some(&parent)).await, "too_deep");
+    assert_invalid(create(&server, &below(31), Some(&below(99))).await, "unknown");
+    assert_invalid(
+        create(&server, &below(31), Some("5f0c2b9e-0000-4000-8000-0000000000d9")).await,
+        "unknown",
+    );
+    assert_invalid(move_below(&server, D3, &below(30)).await, "cycle");
+    assert_invalid(move_below(&server, D3, D3).await, "cycle");
+    // What is below a department goes with it.
+    assert_invalid(move_below(&server, D3, D1).await, "too_deep");
+    move_below(&server, &below(1), D1).await.expect("the same depth");
+    move_below(&server, &below(1), D3).await.expect("the same depth");
+    // Who manages D3 reaches the deepest learner.
+    set(&server, Kind::Person, 301, json!({"department_id": below(30)})).await;
+    for caller in ["OWN", "MIX"] {
+        assert_eq!(get(&server, caller, E1).send().await.status, 200, "{caller}");
+    }
+    assert_edited(&post(&server, "OWN", E1, DOCUMENTED).send().await);
+    assert_refused(&get(&server, "DA1", E1).send().await, 403, "Permission denied");
+}
+
+/// A tree that the rules would not let grow is refused to who manages a part of it, and harms nobody
+/// else.
+async fn broken_trees(server: Server) {
+    for level in 1..=80 {
+        create(&server, &below(level), None).await.expect("a root");
+        let parent = if level == 1 { D1.to_owned() } else { below(level - 1) };
+        set(&server, Kind::Department, &*below(level), json!({"parent_id": parent})).await;
+    }
+    set(&server, Kind::Person, 301, json!({"department_id": below(80)})).await;
+    for looped in [false, true] {
+        if looped {
+            set(&server, Kind::Department, D1, json!({"parent_id": below(80)})).await;
+        }
+        assert_eq!(get(&server, "OWN", E1).send().await.status, 200);
+        assert_edited(&post(&server, "OWN", E1, DOCUMENTED).send().await);
+        assert_refused(&get(&server, "DA1", E1).send().await, 403, "Permission denied");
+        assert_refused(
+            &post(&server, "DA1", E1, DOCUMENTED).send().await,
+            403,
+            "Permission denied",
+        );
+    }
 }
 
 async fn roles_hold_at_once(server: Server) {

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{DOCUMENTED, E1, E3, assert_edited, assert_refused, assert_unauthorized, set};
 use crate::support::{Request, Server, on_both_stores};
 
-on_both_stores!(tokens, refused_tokens,);
+on_both_stores!(tokens, refused_tokens, disabled_keys, token_transport, token_additions,);
 
 fn token_request(server: &Server, form: &[(&str, &str)]) -> Request {
     let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
@@ -114,12 +114,78 @@ async fn refused_tokens(server: Server) {
     let form = [("client_id", &*id), ("client_secret", "wrong"), grant];
     let xml = token_request(&server, &form).header("accept", "text/xml").send().await;
     assert_unauthorized(&xml);
-    // Only who has the secret learns that the key is disabled.
-    set(&server, Kind::Credential, 41, json!({"revoked_at": "2026-01-01T00:00:00Z"})).await;
-    let reply = token_request(&server, &form).send().await;
-    assert_eq!(reply.text(), unauthorized);
-    let form = [("client_id", &*id), ("client_secret", &*secret), grant];
-    let reply = token_request(&server, &form).send().await;
-    assert_eq!(reply.text(), r#"{"code":403,"message":"Permission denied"}"#);
-    assert_eq!(server.request("GET", "/api/v3/token").send().await.header("allow"), "POST");
+}
+
+/// Only who has the secret learns that the key is disabled.
+async fn disabled_keys(server: Server) {
+    let (id, secret) = key(&server, "OWN");
+    let grant = ("grant_type", "client_credentials");
+    let ask = async |secret: &str| {
+        let form = [("client_id", &*id), ("client_secret", secret), grant];
+        token_request(&server, &form).send().await
+    };
+    for (disabled, enabled) in [
+        (json!({"revoked_at": "2026-01-01T00:00:00Z"}), json!({"revoked_at": null})),
+        (json!({"expires_at": "2026-01-01T00:00:00Z"}), json!({"expires_at": null})),
+        (json!({"allowed_ips": ["192.0.2.1"]}), json!({"allowed_ips": ["127.0.0.1"]})),
+        (json!({"person_id": null}), json!({"person_id": 311})),
+    ] {
+        set(&server, Kind::Credential, 41, disabled.clone()).await;
+        let reply = ask("wrong").await;
+        assert_eq!(reply.text(), r#"{"code":401,"message":"Authorization failed"}"#);
+        let reply = ask(&secret).await;
+        assert_eq!(reply.text(), r#"{"code":403,"message":"Permission denied"}"#, "{disabled}");
+        assert_eq!(reply.status, 403);
+        set(&server, Kind::Credential, 41, enabled).await;
+        assert_eq!(ask(&secret).await.status, 200, "{disabled}");
+    }
+}
+
+async fn token_transport(server: Server) {
+    let (id, secret) = key(&server, "OWN");
+    let form =
+        [("client_id", &*id), ("client_secret", &*secret), ("grant_type", "client_credentials")];
+    let request = || token_request(&server, &form);
+    assert_eq!(request().header("content-encoding", "identity").send().await.status, 200);
+    let reply = request().header("content-encoding", "gzip").send().await;
+    assert_eq!(reply.status, 415);
+    assert_eq!(reply.text(), r#"{"code":415,"message":"Unsupported media type"}"#);
+    let reply = request().header("content-type", "application/json").send().await;
+    assert_eq!(reply.status, 400);
+    // What no handler sees is JSON too, unless XML is asked for.
+    let wrong_verb = || server.request("GET", "/api/v3/token");
+    let large = || server.request("POST", "/api/v3/token").body(" ".repeat(1024 * 1024 + 1));
+    for (reply, status, message) in [
+        (wrong_verb().send().await, 405, "Method Not Allowed"),
+        (large().send().await, 413, "Payload too large"),
+    ] {
+        assert_eq!(reply.status, status);
+        assert_eq!(reply.text(), format!(r#"{{"code":{status},"message":"{message}"}}"#));
+        assert_eq!(reply.header("content-type"), "application/json; charset=utf-8");
+    }
+    assert_eq!(wrong_verb().send().await.header("allow"), "POST");
+    let reply = wrong_verb().header("accept", "application/xml").send().await;
+    assert_refused(&reply, 405, "Method Not Allowed");
+    let reply = large().header("accept", "text/xml").send().await;
+    assert_refused(&reply, 413, "Payload too large");
+}
+
+/// A token is no record: there is nothing to try out and no answer to keep.
+async fn token_additions(server: Server) {
+    let (id, secret) = key(&server, "OWN");
+    let form =
+        [("client_id", &*id), ("client_secret", &*secret), ("grant_type", "client_credentials")];
+    let request = || token_request(&server, &form);
+    for value in ["true", "TRUE", "yes", ""] {
+        let reply = request().header("haksa-dry-run", value).send().await;
+        assert_eq!(reply.status, 400, "{value}");
+        assert_eq!(reply.text(), r#"{"code":400,"message":"Wrong parameters"}"#);
+    }
+    assert_eq!(request().header("haksa-dry-run", "false").send().await.status, 200);
+    let keyed = async |key: &str| {
+        let reply = request().header("idempotency-key", key).send().await;
+        reply.json()["access_token"].as_str().expect("a token").to_owned()
+    };
+    assert_ne!(keyed("k").await, keyed("k").await);
+    assert_eq!(keyed("").await.len(), 43);
 }

@@ -1,9 +1,20 @@
 //! Ids, hostile bodies, media types, routes, formats.
 
+use haksa::dialect::{Dialect, Wire};
+use serde_json::json;
+
 use super::{DOCUMENTED, E1, EX, assert_edited, assert_refused, assert_wrong, get, post, token};
 use crate::support::{Request, Server, on_both_stores};
 
-on_both_stores!(unknown_enrollments, hostile_bodies, types_and_routes, answers_in_either_format,);
+on_both_stores!(
+    unknown_enrollments,
+    hostile_bodies,
+    ill_formed_bodies,
+    nested_texts,
+    types_and_routes,
+    unknown_routes,
+    answers_in_either_format,
+);
 
 async fn unknown_enrollments(server: Server) {
     for id in [
@@ -131,6 +142,60 @@ async fn hostile_bodies(server: Server) {
     assert_eq!(get(&server, "OWN", E1).send().await.text(), before);
 }
 
+/// Bodies of which two readers could read two things.
+async fn ill_formed_bodies(server: Server) {
+    let before = get(&server, "OWN", E1).send().await.text();
+    let inside = "<dueDateType>unlimited</dueDateType>";
+    for body in [
+        format!("<?xml version=\"1.0\" encoding=\"US-ASCII\"?><r>{inside}</r>"),
+        format!("<?XML version=\"1.0\" encoding=\"UTF-16\"?><r>{inside}</r>"),
+        format!("<?xml version=\"1.0\" encoding=\"UTF-8\" encoding=\"UTF-16\"?><r>{inside}</r>"),
+        format!("\u{feff}\u{feff}<r>{inside}</r>"),
+        format!("<r x=\"&undeclared;\">{inside}</r>"),
+        format!("<r x=\"1\"y=\"2\">{inside}</r>"),
+        format!("<r><>x</>{inside}</r>"),
+        format!("<r><!-- a -- b -->{inside}</r>"),
+        format!("<r>]]>{inside}</r>"),
+        "<r><:dueDateType>unlimited</:dueDateType></r>".to_owned(),
+    ] {
+        let reply = post(&server, "OWN", E1, &body).send().await;
+        assert_eq!(reply.status, 400, "{body}");
+        assert_wrong(&reply);
+    }
+    let due_period = |hours: &str| {
+        let body = format!(
+            r#"{{"dueDateType":"due_period","duePeriod":{hours},"lockAfterDueDate":true}}"#
+        );
+        server
+            .request("POST", &format!("/enrollment/{E1}"))
+            .header("authorization", token("OWN"))
+            .header("content-type", "application/json")
+            .body(body)
+            .send()
+    };
+    // To serde_json's own values, an object with this key is JSON inside a text.
+    assert_wrong(&due_period(r#"{"$serde_json::private::RawValue":"7"}"#).await);
+    assert_eq!(get(&server, "OWN", E1).send().await.text(), before);
+}
+
+/// JSON inside texts inside JSON: however deep, it is texts.
+async fn nested_texts(server: Server) {
+    let object = |text: &str| json!({"$serde_json::private::RawValue": text}).to_string();
+    let mut deep = "1".to_owned();
+    for _ in 0..9 {
+        deep = format!("{}{}{}", "[".repeat(120), object(&deep), "]".repeat(120));
+    }
+    let reply = server
+        .request("POST", &format!("/enrollment/{E1}"))
+        .header("authorization", token("OWN"))
+        .header("content-type", "application/json")
+        .body(format!(r#"{{"dueDateType":"unlimited","x":{}}}"#, object(&deep)))
+        .send()
+        .await;
+    assert_edited(&reply);
+    assert_eq!(get(&server, "OWN", E1).send().await.status, 200);
+}
+
 async fn types_and_routes(server: Server) {
     let send = |headers: &[(&str, &str)], body: &str| {
         let request = server
@@ -152,6 +217,8 @@ async fn types_and_routes(server: Server) {
     let reply = send(&[xml, ("content-encoding", "gzip")], DOCUMENTED).await;
     assert_refused(&reply, 415, "Unsupported media type");
     assert_wrong(&send(&[("content-type", "text/xml; charset=windows-1251")], DOCUMENTED).await);
+    assert_wrong(&send(&[xml, ("content-type", "application/json")], DOCUMENTED).await);
+    assert_wrong(&send(&[xml, xml], DOCUMENTED).await);
     assert_wrong(&send(&[("content-type", "application/json")], DOCUMENTED).await);
     for headers in [
         &[][..],
@@ -178,6 +245,9 @@ async fn types_and_routes(server: Server) {
         let allowed = reply.header("allow");
         assert!(allowed.contains("GET") && allowed.contains("POST"), "{allowed}");
     }
+}
+
+async fn unknown_routes(server: Server) {
     for (method, target) in [
         ("POST", "/enrollment/delete"),
         ("POST", "/api/v2/enrollment/delete"),
@@ -185,12 +255,55 @@ async fn types_and_routes(server: Server) {
         ("GET", "/enrollments"),
         ("POST", "/enrollment/d48bd4fa-5b70-11e9-b12b-22e9fbac4a59/reenroll"),
         ("GET", "/api/v3/nothing"),
+        ("POST", "/api/v2/token"),
+        ("GET", "/api/v2/user"),
+        ("GET", "/api/v2/applicationsx"),
+        ("GET", "/index.php/api/v2/users"),
+        ("GET", "/user"),
+        ("GET", "/users/v2"),
+        ("POST", "/user/list"),
+        ("POST", "/department"),
+        ("GET", "/departments"),
+        ("GET", "/role"),
+        ("POST", "/group/smart"),
+        ("GET", "/groups"),
+        ("GET", "/content/x/final_statuses"),
+        ("GET", "/contents"),
+        ("GET", "/course/x/modules"),
+        ("GET", "/courses/modules"),
+        ("GET", "/courses_tree"),
+        ("GET", "/course_fields"),
+        ("GET", "/learning_track/courses"),
+        ("GET", "/quizzes"),
+        ("GET", "/assignments"),
+        ("GET", "/assignment/x/attempts/ungraded"),
+        ("GET", "/learners/results"),
+        ("DELETE", "/statistics/module"),
+        ("GET", "/task/1/status"),
+        ("GET", "/report/answer-breakdown"),
+        ("POST", "/gamification/points/award"),
+        ("GET", "/training/session/x"),
+        ("POST", "/webhook/register"),
+        ("GET", "/certificate/x"),
+        ("POST", "/job-training/checklist/sessions/list"),
+        ("GET", "/performance-management/competencies/scale/list"),
     ] {
         let request = server.request(method, target).header("authorization", token("OWN"));
         let reply = request.clone().send().await;
         assert_refused(&reply, 404, "Not Found");
         let reply = request.header("accept", "application/json").send().await;
         assert_eq!(reply.text(), r#"{"code":404,"message":"Not Found"}"#);
+    }
+    // Of these, other systems have the longer beginning, or the whole.
+    for (target, dialect) in [
+        ("/api/v2/applications/x", Dialect::Ncloud),
+        ("/api/v2/tenant", Dialect::Ncloud),
+        ("/api/v1/users", Dialect::Ncloud),
+        ("/partner/1/course", Dialect::Partner),
+        ("/users-of-nobody", Dialect::Native),
+        ("/api/v3/tokens", Dialect::Ispring),
+    ] {
+        assert_eq!(Wire::of(target).dialect, dialect, "{target}");
     }
 }
 

@@ -1,0 +1,381 @@
+//! XML bodies. The reader finds the markup; what it lets pass although it is not well-formed (XML
+//! 1.0, fifth edition) is refused here, so that every reader of a body reads the same in it.
+
+use quick_xml::Reader;
+use quick_xml::events::{BytesStart, Event};
+
+use super::body::{Content, Fault, Fields, is_utf8};
+
+const DEPTH_MAX: usize = 16;
+/// Elements at the most. Texts, comments and processing instructions are bounded by the body's size.
+const ELEMENTS_MAX: usize = 50_000;
+const ATTRIBUTES_MAX: usize = 64;
+/// White space (XML 1.0 section 2.3).
+const BLANKS: [char; 4] = [' ', '\t', '\r', '\n'];
+
+/// Any root element is accepted, as the documented samples use several. Attributes, namespaces,
+/// comments and processing instructions do not count.
+///
+/// # Errors
+/// [`Fault::Malformed`].
+pub fn decode(text: &str, known: &[&'static str]) -> Result<Fields, Fault> {
+    if !text.chars().all(is_char) {
+        return Err(Fault::Malformed);
+    }
+    let mut reader = Reader::from_str(text);
+    let config = reader.config_mut();
+    config.expand_empty_elements = true;
+    config.check_comments = true;
+    let mut fields = Fields::default();
+    let (mut depth, mut elements) = (0_usize, 0_usize);
+    let mut current = None;
+    let mut is_at_start = true;
+    loop {
+        let event = reader.read_event().map_err(|_| Fault::Malformed)?;
+        let is_first = std::mem::take(&mut is_at_start);
+        let content = match event {
+            Event::Start(element) => {
+                depth += 1;
+                let is_second_root = depth == 1 && elements > 0;
+                elements += 1;
+                if depth > DEPTH_MAX || elements > ELEMENTS_MAX || is_second_root {
+                    return Err(Fault::Malformed);
+                }
+                check_tag(&element)?;
+                if depth == 2 {
+                    let name = element.local_name();
+                    let empty = Content::Text(String::new());
+                    current = fields.insert(name.as_ref(), empty, known)?;
+                } else if let Some(content) = fields.content_mut(current) {
+                    *content = Content::Nested;
+                }
+                continue;
+            }
+            Event::End(_) => {
+                depth = depth.checked_sub(1).ok_or(Fault::Malformed)?;
+                if depth < 2 {
+                    current = None;
+                }
+                continue;
+            }
+            Event::Decl(declaration) if is_first => {
+                let given = declaration.strip_prefix("xml").and_then(attributes);
+                if !given.is_some_and(|given| is_declaration(&given)) {
+                    return Err(Fault::Malformed);
+                }
+                continue;
+            }
+            // Targets named `xml` in any case are reserved (section 2.6): another program may take
+            // such an instruction for a declaration.
+            Event::PI(instruction)
+                if is_plain_name(instruction.target())
+                    && !instruction.target().eq_ignore_ascii_case("xml") =>
+            {
+                continue;
+            }
+            Event::Comment(_) => continue,
+            Event::Text(text) if depth == 0 => {
+                if text.trim_ascii().is_empty() {
+                    continue;
+                }
+                return Err(Fault::Malformed);
+            }
+            Event::Text(text) if !text.contains("]]>") => text.into_inner(),
+            Event::CData(text) if depth > 0 => text.into_inner(),
+            Event::GeneralRef(reference) if depth > 0 => {
+                resolve(&reference).ok_or(Fault::Malformed)?.to_string().into()
+            }
+            Event::Eof if depth == 0 && elements > 0 => return Ok(fields),
+            // Entities are declared in a document type: without one there are none to resolve.
+            // Empty elements come as start and end.
+            Event::Decl(_)
+            | Event::PI(_)
+            | Event::DocType(_)
+            | Event::Text(_)
+            | Event::CData(_)
+            | Event::GeneralRef(_)
+            | Event::Empty(_)
+            | Event::Eof => return Err(Fault::Malformed),
+        };
+        if let Some(Content::Text(text)) = fields.content_mut(current) {
+            text.push_str(&content);
+        }
+    }
+}
+
+fn check_tag(element: &BytesStart<'_>) -> Result<(), Fault> {
+    let is_whole =
+        is_name(element.name().as_ref()) && attributes(element.attributes_raw()).is_some();
+    if is_whole { Ok(()) } else { Err(Fault::Malformed) }
+}
+
+/// The attributes in what follows a tag's name, each once, with values as they stand; none where
+/// section 3.1 is broken.
+fn attributes(text: &str) -> Option<Vec<(&str, &str)>> {
+    let mut found: Vec<(&str, &str)> = Vec::new();
+    let mut rest = text;
+    loop {
+        let next = rest.trim_start_matches(BLANKS);
+        if next.is_empty() {
+            return Some(found);
+        }
+        if next.len() == rest.len() || found.len() == ATTRIBUTES_MAX {
+            return None;
+        }
+        let (name, value) = next.split_once('=')?;
+        let name = name.trim_end_matches(BLANKS);
+        let value = value.trim_start_matches(BLANKS);
+        let quote = value.chars().next().filter(|first| matches!(first, '"' | '\''))?;
+        let (value, after) = value.strip_prefix(quote)?.split_once(quote)?;
+        if !is_name(name) || !is_value(value) || found.iter().any(|(other, _)| *other == name) {
+            return None;
+        }
+        found.push((name, value));
+        rest = after;
+    }
+}
+
+/// An attribute's value: no `<`, no reference to what nothing declares.
+fn is_value(value: &str) -> bool {
+    let is_reference =
+        |text: &str| text.split_once(';').is_some_and(|(name, _)| resolve(name).is_some());
+    !value.contains('<') && value.split('&').skip(1).all(is_reference)
+}
+
+/// A declaration (section 2.8) that says UTF-8, or nothing, of the encoding.
+fn is_declaration(given: &[(&str, &str)]) -> bool {
+    let Some((("version", version), rest)) = given.split_first() else {
+        return false;
+    };
+    let rest = match rest {
+        [("encoding", encoding), rest @ ..] if is_utf8(encoding) => rest,
+        rest => rest,
+    };
+    is_version(version) && matches!(rest, [] | [("standalone", "yes" | "no")])
+}
+
+fn is_version(version: &str) -> bool {
+    version
+        .strip_prefix("1.")
+        .is_some_and(|minor| !minor.is_empty() && minor.bytes().all(|digit| digit.is_ascii_digit()))
+}
+
+/// One of the five predefined entities (section 4.6) or a character reference (section 4.1).
+fn resolve(reference: &str) -> Option<char> {
+    if let Some(number) = reference.strip_prefix('#') {
+        let (digits, radix) = number.strip_prefix('x').map_or((number, 10), |hex| (hex, 16));
+        if !digits.chars().all(|digit| digit.is_digit(radix)) {
+            return None;
+        }
+        return char::from_u32(u32::from_str_radix(digits, radix).ok()?).filter(|c| is_char(*c));
+    }
+    match reference {
+        "lt" => Some('<'),
+        "gt" => Some('>'),
+        "amp" => Some('&'),
+        "apos" => Some('\''),
+        "quot" => Some('"'),
+        _ => None,
+    }
+}
+
+/// A name with at most one prefix (Namespaces in XML 1.0 section 4).
+fn is_name(name: &str) -> bool {
+    match name.split_once(':') {
+        Some((prefix, local)) => is_plain_name(prefix) && is_plain_name(local),
+        None => is_plain_name(name),
+    }
+}
+
+/// A name without a colon.
+fn is_plain_name(name: &str) -> bool {
+    name.starts_with(is_name_start) && name.chars().all(|c| is_name_start(c) || is_name_rest(c))
+}
+
+/// Section 2.3, `NameStartChar` without the colon.
+fn is_name_start(c: char) -> bool {
+    matches!(c,
+        'A'..='Z' | '_' | 'a'..='z'
+        | '\u{c0}'..='\u{d6}' | '\u{d8}'..='\u{f6}' | '\u{f8}'..='\u{2ff}'
+        | '\u{370}'..='\u{37d}' | '\u{37f}'..='\u{1fff}' | '\u{200c}'..='\u{200d}'
+        | '\u{2070}'..='\u{218f}' | '\u{2c00}'..='\u{2fef}' | '\u{3001}'..='\u{d7ff}'
+        | '\u{f900}'..='\u{fdcf}' | '\u{fdf0}'..='\u{fffd}' | '\u{10000}'..='\u{effff}')
+}
+
+/// Section 2.3, what `NameChar` adds.
+fn is_name_rest(c: char) -> bool {
+    matches!(c,
+        '-' | '.' | '0'..='9' | '\u{b7}' | '\u{300}'..='\u{36f}' | '\u{203f}'..='\u{2040}')
+}
+
+/// Section 2.2.
+fn is_char(c: char) -> bool {
+    matches!(c, '\t' | '\n' | '\r' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The text of `a`.
+    fn a(body: &str) -> Result<Option<String>, Fault> {
+        let fields = decode(body, &["a", "b"])?;
+        fields.text("a").map(|text| text.map(str::to_owned))
+    }
+
+    fn assert_refused(bodies: &[&str]) {
+        for body in bodies {
+            assert_eq!(a(body), Err(Fault::Malformed), "{}", body.get(..60).unwrap_or(body));
+        }
+    }
+
+    #[test]
+    fn a_flat_document_is_read() {
+        for (body, expected) in [
+            ("<r><a>x</a></r>", Some("x")),
+            ("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<r>\n\t<a> x </a>\n</r>\n", Some("x")),
+            ("<n:r xmlns:n=\"u\" k='v'><n:a id=\"1\">x</n:a></n:r>", Some("x")),
+            ("<r><a><![CDATA[x]]></a></r>", Some("x")),
+            (
+                "<r><a>1&#32;&lt;<!-- c -->&amp;&#x41;<?pi?><![CDATA[<y>]]></a></r>",
+                Some("1 <&A<y>"),
+            ),
+            ("<r><a/></r>", None),
+            ("<r><a></a></r>", None),
+            ("<r><a>  </a></r>", None),
+            ("<r/>", None),
+            ("<r><c>1</c><c>2</c><c><a>deep</a></c></r>", None),
+            ("<!-- c --><?pi?><r><a>x</a></r><!-- c -->", Some("x")),
+            ("<r k = '1'\n\tm=\"&lt;&#x41;'>\"><a >x</a ></r>", Some("x")),
+            ("<r><a>]]x]&gt;<!-- a-b - c --></a></r>", Some("]]x]>")),
+            ("<реестр><a é='1'>x</a></реестр>", Some("x")),
+            ("<?xml-stylesheet href='x'?><r><a>x</a></r>", Some("x")),
+        ] {
+            assert_eq!(a(body), Ok(expected.map(str::to_owned)), "{body}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_document_is_refused() {
+        assert_refused(&[
+            "",
+            "x",
+            "<r>",
+            "<r><a>x</r></a>",
+            "</r>",
+            "<r/><r/>",
+            "<r/>x",
+            "x<r/>",
+            "<r/>&amp;",
+            "<r/><![CDATA[]]>",
+            "<r><a>x</a><a>y</a></r>",
+            "<r><n:a>x</n:a><a>y</a></r>",
+            "<r><a><b>x</b></a></r>",
+            "<r><a>x<c/></a></r>",
+            "<r><a>&x;</a></r>",
+            "<r><a>&#0;</a></r>",
+            "<r><a>&#xD800;</a></r>",
+            "<r><a>&#x110000;</a></r>",
+            "<r><a>&#+65;</a></r>",
+            "<r><a>&#;</a></r>",
+            "<r><a>&#x;</a></r>",
+            "<r><a>&#X41;</a></r>",
+            "<r><a>&</a></r>",
+            "<r><a>\0</a></r>",
+            "<r><a>\u{1}</a></r>",
+            "<r><a>\u{ffff}</a></r>",
+            " <?xml version=\"1.0\"?><r/>",
+            "<r><?xml version=\"1.0\"?></r>",
+            "<!DOCTYPE r><r><a>x</a></r>",
+            "<!DOCTYPE r [<!ENTITY x SYSTEM \"file:///etc/passwd\">]><r><a>&x;</a></r>",
+            "<r><!DOCTYPE r></r>",
+        ]);
+    }
+
+    #[test]
+    fn ill_formed_markup_is_refused() {
+        assert_refused(&[
+            "<r a><a>x</a></r>",
+            "<r a=1><a>x</a></r>",
+            "<r a=\"1\" a=\"2\"><a>x</a></r>",
+            "<r a=\"1\"b=\"2\"><a>x</a></r>",
+            "<r a=\"&x;\"><a>x</a></r>",
+            "<r a=\"&#0;\"><a>x</a></r>",
+            "<r a=\"&\"><a>x</a></r>",
+            "<r a=\"<\"><a>x</a></r>",
+            "<r 1=\"1\"><a>x</a></r>",
+            "<r =\"1\"><a>x</a></r>",
+            "<r :a=\"1\"><a>x</a></r>",
+            "<r><>x</></r>",
+            "<r><1a>x</1a></r>",
+            "<r><=>x</=></r>",
+            "<r><:a>x</:a></r>",
+            "<r><a:>x</a:></r>",
+            "<r><n:a:a>x</n:a:a></r>",
+            "<r><c\"d\"/></r>",
+            "<r><c/d></c/d></r>",
+            "<r><!-- a -- b --></r>",
+            "<r><!-- a ---></r>",
+            "<r><a>x]]></a></r>",
+            "<r><? pi?></r>",
+            "<r><?1?></r>",
+            "<r><??></r>",
+        ]);
+    }
+
+    #[test]
+    fn declarations_of_another_encoding_or_of_no_form_are_refused() {
+        for declaration in [
+            "<?xml version='1.0'?>",
+            "<?xml version='1.1' ?>",
+            "<?xml version=\"1.0\" encoding='utf-8'?>",
+            "<?xml version=\"1.0\" encoding='UTF8'?>",
+            "<?xml version=\"1.0\" encoding='Utf-8' standalone=\"yes\"?>",
+            "<?xml version=\"1.0\" standalone='no'?>",
+        ] {
+            assert!(a(&format!("{declaration}<r/>")).is_ok(), "{declaration}");
+        }
+        for declaration in [
+            "<?xml version=\"1.0\" encoding=\"ISO-8859-1\"?>",
+            "<?xml version=\"1.0\" encoding=\"UTF-16\"?>",
+            "<?xml version=\"1.0\" encoding=\"US-ASCII\"?>",
+            "<?xml version=\"1.0\" encoding=\"\"?>",
+            "<?xml version=\"1.0\" encoding=\"UTF-8\" encoding=\"UTF-16\"?>",
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"encoding=\"UTF-16\"?>",
+            "<?xml version=\"1.0\" ENCODING=\"UTF-16\"?>",
+            "<?xml version=\"1.0\" charset=\"UTF-8\"?>",
+            "<?xml version=\"1.0\" standalone=\"yes\" encoding=\"UTF-8\"?>",
+            "<?xml version=\"1.0\" standalone=\"maybe\"?>",
+            "<?xml encoding=\"UTF-8\"?>",
+            "<?xml encoding=\"UTF-8\" version=\"1.0\"?>",
+            "<?xml version=\"2.0\"?>",
+            "<?xml version=\"1.\"?>",
+            "<?xml version?>",
+            "<?xml?>",
+            "<?xml version=\"1.0\"?><?xml version=\"1.0\"?>",
+            "<?XML version=\"1.0\" encoding=\"UTF-16\"?>",
+            "<?Xml version=\"1.0\"?>",
+        ] {
+            assert_eq!(a(&format!("{declaration}<r/>")), Err(Fault::Malformed), "{declaration}");
+        }
+        assert_eq!(a("<r/><?xMl?>"), Err(Fault::Malformed));
+    }
+
+    #[test]
+    fn depth_elements_and_attributes_are_counted() {
+        let nested = |depth: usize| format!("{}{}", "<r>".repeat(depth), "</r>".repeat(depth));
+        assert_eq!(a(&nested(DEPTH_MAX)), Ok(None));
+        assert_eq!(a(&nested(DEPTH_MAX + 1)), Err(Fault::Malformed));
+        assert_eq!(a(&nested(10_000)), Err(Fault::Malformed));
+        // Texts and ends between the elements are not among them.
+        let many = |count: usize| format!("<r>{}</r>", "<c/> <!-- c -->".repeat(count - 1));
+        assert_eq!(a(&many(ELEMENTS_MAX)), Ok(None));
+        assert_eq!(a(&many(ELEMENTS_MAX + 1)), Err(Fault::Malformed));
+        let with = |count: usize| {
+            let given = (0..count).map(|n| format!(" a{n}=''"));
+            format!("<r{}/>", given.collect::<Vec<_>>().concat())
+        };
+        assert_eq!(a(&with(ATTRIBUTES_MAX)), Ok(None));
+        assert_eq!(a(&with(ATTRIBUTES_MAX + 1)), Err(Fault::Malformed));
+    }
+}
