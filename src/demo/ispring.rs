@@ -14,6 +14,7 @@ use crate::domain::people::credential::Credential;
 use crate::domain::people::department::Department;
 use crate::domain::people::person::{Person, RoleGrant};
 use crate::domain::people::role::{Role, RoleType};
+use crate::domain::time::Instant;
 use crate::vault::hash_token;
 
 const D0: &str = "5f0c2b9e-0000-4000-8000-0000000000d0";
@@ -134,7 +135,7 @@ impl Caller {
         // One that never ends in practice, so that a pasted command keeps working.
         let hash = hex::encode(hash_token(&self.token()));
         if loader.app.store.read(|facts| facts.token(&hash)).await?.is_none() {
-            let expires_at = instant("9999-01-01T00:00:00Z");
+            let expires_at = "9999-01-01T00:00:00Z".parse::<Timestamp>().unwrap_or_default();
             loader.app.pipeline.keep_token(Token { hash, credential_id, expires_at }).await?;
         }
         Ok(())
@@ -231,7 +232,7 @@ async fn load_enrollments(loader: &Loader<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-fn instant(text: &str) -> Timestamp {
+fn instant(text: &str) -> Instant {
     text.parse().unwrap_or_default()
 }
 

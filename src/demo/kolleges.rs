@@ -12,6 +12,7 @@ use crate::domain::credential::form::Form;
 use crate::domain::error::Error;
 use crate::domain::people::credential::Credential;
 use crate::domain::people::person::Person;
+use crate::domain::time::Instant;
 
 const KEY: &str = "demo-kolleges-key";
 const OTHER_KEY: &str = "demo-kolleges-other-key";
@@ -22,6 +23,7 @@ const HOLDER: i64 = 501;
 const OTHER_HOLDER: i64 = 502;
 
 pub(super) async fn load(loader: &Loader<'_>) -> Result<(), Error> {
+    let made_at = Timestamp::from_second(1_743_465_600).ok();
     let key = Credential::new(Dialect::Kolleges, "the club sandbox");
     loader.bearer(ACCOUNT, 1, key, KEY).await?;
     let key = Credential::new(Dialect::Kolleges, "another club");
@@ -33,9 +35,7 @@ pub(super) async fn load(loader: &Loader<'_>) -> Result<(), Error> {
         (ACCOUNT, 123, "badge", "새 배지", "NewBadgeTypeEmpty"),
         (OTHER_ACCOUNT, 900, "badge", "배지", "NewBadgeTypeEmpty"),
     ] {
-        loader
-            .create_at(account, id, design(design_type, name, template), instant(1_743_465_600))
-            .await?;
+        loader.create_at(account, id, design(design_type, name, template), made_at).await?;
     }
     for (account, id, prefix, badge, certificate) in [
         (ACCOUNT, FORM, Some("SAND"), 83, Some(165)),
@@ -52,7 +52,7 @@ pub(super) async fn load(loader: &Loader<'_>) -> Result<(), Error> {
             certificate_design_id: certificate,
             ..Form::default()
         };
-        loader.create_at(account, id, form, instant(1_743_465_600)).await?;
+        loader.create_at(account, id, form, made_at).await?;
     }
     for (account, id, name, email) in [
         (ACCOUNT, HOLDER, "홍길동", "hong@example.com"),
@@ -70,7 +70,7 @@ pub(super) async fn load(loader: &Loader<'_>) -> Result<(), Error> {
             form_id: form,
             person_id: holder,
             certificate_number: number.to_owned(),
-            issued_at: Timestamp::from_millisecond(1_743_975_639_316).unwrap_or_default(),
+            issued_at: Instant::from_microsecond(1_743_975_639_316_000).unwrap_or_default(),
             issuance_route: "manual".to_owned(),
             issuance_method: "EMAIL".to_owned(),
             status: "ISSUED".to_owned(),
@@ -82,8 +82,8 @@ pub(super) async fn load(loader: &Loader<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-fn instant(seconds: i64) -> Option<Timestamp> {
-    Timestamp::from_second(seconds).ok()
+fn instant(seconds: i64) -> Option<Instant> {
+    Instant::from_microsecond(seconds * 1_000_000)
 }
 
 fn design(design_type: &str, name: &str, template: &str) -> Design {

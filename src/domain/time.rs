@@ -10,17 +10,20 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 const EPOCH: DateTime = date(1970, 1, 1).at(0, 0, 0, 0);
-const FIRST: DateTime = date(0, 1, 1).at(0, 0, 0, 0);
 
 /// An instant, whole microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Instant(i64);
 
 impl Instant {
+    /// The first instant of the year 0.
+    pub const MIN: Self = Self(-62_167_219_200_000_000);
+    /// The last microsecond of the year 9999.
+    pub const MAX: Self = Self(253_402_300_799_999_999);
+
     /// The instant of so many microseconds since 1970, where it is in the range.
     pub fn from_microsecond(micros: i64) -> Option<Self> {
-        let civil = EPOCH.checked_add(SignedDuration::from_micros(micros)).ok()?;
-        (civil >= FIRST).then_some(Self(micros))
+        (Self::MIN.0..=Self::MAX.0).contains(&micros).then_some(Self(micros))
     }
 
     /// Microseconds since 1970.
@@ -41,7 +44,7 @@ impl Instant {
     /// gap; of one that comes twice, the earlier.
     pub fn in_zone(civil: DateTime, zone: &TimeZone) -> Option<Self> {
         match zone.to_timestamp(civil) {
-            Ok(at) => Self::try_from(at).ok(),
+            Ok(at) => Self::from_microsecond(at.as_microsecond()),
             // Beyond the library's range no zone has a rule of its own.
             Err(_) => Self::at_offset(civil, zone.to_offset(Timestamp::MAX)),
         }
@@ -52,15 +55,15 @@ impl Instant {
         EPOCH.saturating_add(SignedDuration::from_micros(self.0))
     }
 
+    /// How far the clocks of `zone` are ahead of UTC.
+    pub fn offset_in(self, zone: &TimeZone) -> Offset {
+        zone.to_offset(Timestamp::try_from(self).unwrap_or(Timestamp::MAX))
+    }
+
     /// What a clock of `zone` shows; none after its calendar has ended.
     pub fn civil_in(self, zone: &TimeZone) -> Option<DateTime> {
-        match Timestamp::try_from(self) {
-            Ok(at) => Some(zone.to_datetime(at)),
-            Err(_) => {
-                let offset = zone.to_offset(Timestamp::MAX).seconds();
-                self.civil().checked_add(SignedDuration::from_secs(offset.into())).ok()
-            }
-        }
+        let ahead = SignedDuration::from_secs(self.offset_in(zone).seconds().into());
+        self.civil().checked_add(ahead).ok()
     }
 
     /// So much later, where that is in the range.
@@ -70,11 +73,10 @@ impl Instant {
     }
 }
 
-impl TryFrom<Timestamp> for Instant {
-    type Error = OutOfRange;
-
-    fn try_from(at: Timestamp) -> Result<Self, OutOfRange> {
-        Self::from_microsecond(at.as_microsecond()).ok_or(OutOfRange)
+/// What is before the year 0 becomes its first instant.
+impl From<Timestamp> for Instant {
+    fn from(at: Timestamp) -> Self {
+        Self::from_microsecond(at.as_microsecond()).unwrap_or(Self::MIN)
     }
 }
 
@@ -144,6 +146,7 @@ mod tests {
         let last = at("9999-12-31T23:59:59.999999Z");
         assert_eq!(last.checked_add(SignedDuration::from_micros(1)), None);
         let first = at("0000-01-01T00:00:00Z");
+        assert_eq!((first, last), (Instant::MIN, Instant::MAX));
         assert_eq!(first.checked_add(SignedDuration::from_micros(-1)), None);
         for micros in [i64::MIN, i64::MAX, first.as_microsecond() - 1, last.as_microsecond() + 1] {
             assert_eq!(Instant::from_microsecond(micros), None, "{micros}");

@@ -12,6 +12,7 @@ use crate::domain::error::Error;
 use crate::domain::facts::{StoredAnswer, Token};
 use crate::domain::kind::Kind;
 use crate::domain::record::{ColumnType, Document, Key, KeyType, Meta, Table};
+use crate::domain::time::Instant;
 
 /// A value on its way to or from the database.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -226,7 +227,8 @@ pub(super) fn encode(document: &Document) -> Result<Vec<Sql>, Error> {
                 Sql::Text(text.clone())
             }
             (ColumnType::Instant, Value::String(text)) => {
-                Sql::Int(micros(text.parse().map_err(|_| wrong(table, name))?))
+                let at: Instant = text.parse().map_err(|_| wrong(table, name))?;
+                Sql::Int(at.as_microsecond())
             }
             _ => return Err(wrong(table, name)),
         });
@@ -264,7 +266,9 @@ pub(super) fn decode(kind: Kind, values: Vec<Sql>) -> Result<Document, Error> {
             (_, Sql::Null) => Value::Null,
             (ColumnType::Int | ColumnType::Reference(_), Sql::Int(value)) => value.into(),
             (ColumnType::Text | ColumnType::Reference(_), Sql::Text(text)) => text.into(),
-            (ColumnType::Instant, Sql::Int(at)) => instant(at)?.to_string().into(),
+            (ColumnType::Instant, Sql::Int(at)) => {
+                Instant::from_microsecond(at).ok_or_else(|| wrong(table, name))?.to_string().into()
+            }
             _ => return Err(wrong(table, name)),
         };
         columns.push((*name, value));

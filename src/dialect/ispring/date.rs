@@ -1,8 +1,9 @@
 //! Instants at the wire: dates and date-times of several forms in, calendar dates out.
 
-use jiff::Timestamp;
 use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::{Offset, TimeZone};
+
+use crate::domain::time::Instant;
 
 /// What a date without a time of day means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,7 +16,7 @@ pub enum DateOnly {
 
 /// Reads `YYYY-MM-DD`, `YYYY-MM-DD hh:mm[:ss[.f…]]` or RFC 3339. Without an offset the time is
 /// `zone`'s: one that does not exist moves forward, an ambiguous one is the earlier.
-pub fn parse(text: &str, date_only: DateOnly, zone: &TimeZone) -> Option<Timestamp> {
+pub fn parse(text: &str, date_only: DateOnly, zone: &TimeZone) -> Option<Instant> {
     let (date, rest) = text.split_at_checked(10)?;
     let date = parse_date(date)?;
     if rest.is_empty() {
@@ -23,7 +24,7 @@ pub fn parse(text: &str, date_only: DateOnly, zone: &TimeZone) -> Option<Timesta
             DateOnly::Begins => Time::midnight(),
             DateOnly::Ends => Time::new(23, 59, 59, 0).ok()?,
         };
-        return zone.to_timestamp(DateTime::from_parts(date, time)).ok();
+        return Instant::in_zone(DateTime::from_parts(date, time), zone);
     }
     let rest = rest.strip_prefix([' ', 'T', 't'])?;
     let (time, offset) = match rest.find(['Z', 'z', '+', '-']) {
@@ -32,20 +33,27 @@ pub fn parse(text: &str, date_only: DateOnly, zone: &TimeZone) -> Option<Timesta
     };
     let at = DateTime::from_parts(date, parse_time(time)?);
     match offset {
-        "" => zone.to_timestamp(at).ok(),
-        "Z" | "z" => TimeZone::UTC.to_timestamp(at).ok(),
-        offset => parse_offset(offset)?.to_timestamp(at).ok(),
+        "" => Instant::in_zone(at, zone),
+        "Z" | "z" => Instant::at_offset(at, Offset::UTC),
+        offset => Instant::at_offset(at, parse_offset(offset)?),
     }
 }
 
-/// The calendar date in the zone.
-pub fn format(at: Timestamp, zone: &TimeZone) -> String {
-    at.to_zoned(zone.clone()).strftime("%Y-%m-%d").to_string()
+/// The calendar date in the zone; in UTC, for the last hours of a calendar that has ended there.
+pub fn format(at: Instant, zone: &TimeZone) -> String {
+    at.civil_in(zone).unwrap_or_else(|| at.civil()).strftime("%Y-%m-%d").to_string()
 }
 
 /// Date, time and offset in the zone.
-pub fn format_instant(at: Timestamp, zone: &TimeZone) -> String {
-    at.to_zoned(zone.clone()).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
+pub fn format_instant(at: Instant, zone: &TimeZone) -> String {
+    let (civil, offset) = match at.civil_in(zone) {
+        Some(civil) => (civil, at.offset_in(zone)),
+        None => (at.civil(), Offset::UTC),
+    };
+    let minutes = offset.seconds() / 60;
+    let sign = if minutes < 0 { '-' } else { '+' };
+    let (hours, minutes) = (minutes.abs() / 60, minutes.abs() % 60);
+    format!("{}{sign}{hours:02}:{minutes:02}", civil.strftime("%Y-%m-%dT%H:%M:%S"))
 }
 
 fn parse_date(text: &str) -> Option<Date> {
@@ -121,7 +129,8 @@ mod tests {
             ("2026-01-10T09:00:00-00:30", "2026-01-10T09:30:00Z"),
             ("2024-02-29", "2024-02-29T00:00:00Z"),
             ("1970-01-01", "1970-01-01T00:00:00Z"),
-            ("9999-12-30", "9999-12-30T00:00:00Z"),
+            ("9999-12-31", "9999-12-31T00:00:00Z"),
+            ("9999-12-31 23:59:59.999999", "9999-12-31T23:59:59.999999Z"),
         ] {
             assert_eq!(read(text, "UTC").as_deref(), Some(expected), "{text}");
         }
@@ -138,6 +147,7 @@ mod tests {
             "2019-9-26",
             "1969-12-31",
             "10000-01-01",
+            "9999-12-31T23:59:59-00:01",
             "+2019-09-26",
             "2019-09-26 25:00:00",
             "2019-09-26 24:00:00",
@@ -182,5 +192,11 @@ mod tests {
         assert_eq!(at.to_string(), "2026-01-10T14:59:59Z");
         assert_eq!(format(at, &zone), "2026-01-10");
         assert_eq!(format_instant(at, &zone), "2026-01-10T23:59:59+09:00");
+        let never = parse("9999-12-31", DateOnly::Ends, &zone).unwrap();
+        assert_eq!(format_instant(never, &zone), "9999-12-31T23:59:59+09:00");
+        let later = parse("9999-12-31T23:00:00Z", DateOnly::Ends, &zone).unwrap();
+        assert_eq!(format_instant(later, &zone), "9999-12-31T23:00:00+00:00");
+        let st_johns = TimeZone::get("America/St_Johns").unwrap();
+        assert_eq!(format_instant(at, &st_johns), "2026-01-10T11:29:59-03:30");
     }
 }

@@ -22,6 +22,7 @@ use crate::domain::patch::Patch;
 use crate::domain::people::account::Account;
 use crate::domain::people::person::Person;
 use crate::domain::record::{Key, Record as _, Stored};
+use crate::domain::time::Instant;
 
 const FIELDS: &[&str] = &["accessDate", "dueDateType", "dueDate", "duePeriod", "lockAfterDueDate"];
 const UUID_LENGTH: usize = 36;
@@ -93,7 +94,7 @@ fn time_zone(account_id: i64, facts: &Facts) -> Known<TimeZone> {
 fn decode(fields: &Fields, now: Timestamp, zone: &TimeZone) -> Result<EnrollmentEdit, Fault> {
     let access_date = match fields.text("accessDate")? {
         Some(text) => date::parse(text, DateOnly::Begins, zone),
-        None => Timestamp::from_second(now.as_second()).ok(),
+        None => Instant::from_microsecond(now.as_second() * 1_000_000),
     };
     let due_date_type =
         fields.text("dueDateType")?.and_then(DueDateType::parse).ok_or(Fault::Malformed)?;
@@ -148,7 +149,7 @@ fn encode(enrollment: &Stored<Enrollment>, facts: &mut Facts) -> Known<Value> {
             body.insert(name.to_owned(), value);
         }
     };
-    let day = |at: Timestamp| Value::String(date::format(at, &zone));
+    let day = |at: Instant| Value::String(date::format(at, &zone));
     put("enrollmentId", Some(meta.key.to_string().into()));
     put("courseId", course.and_then(|course| course.content_item_id.clone()).map(Value::String));
     put("learnerId", person.and_then(|person| person.record.learner_id.clone()).map(Value::String));
@@ -160,7 +161,7 @@ fn encode(enrollment: &Stored<Enrollment>, facts: &mut Facts) -> Known<Value> {
     put(
         "certificate",
         record.certificate.as_ref().map(|certificate| {
-            let at = |at: Timestamp| Value::String(date::format_instant(at, &zone));
+            let at = |at: Instant| Value::String(date::format_instant(at, &zone));
             let fields = [
                 ("issuedCertificateId", Some(Value::String(certificate.id.clone()))),
                 ("issueDate", Some(at(certificate.issued_at))),

@@ -1,6 +1,5 @@
 //! Certificates: `PATCH` and `GET` of one, `GET` of the list.
 
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::auth::authenticate;
@@ -16,6 +15,7 @@ use crate::domain::kind::Kind;
 use crate::domain::patch::Patch;
 use crate::domain::people::person::fold;
 use crate::domain::record::Key;
+use crate::domain::time::Instant;
 use crate::store::AchievementQuery;
 
 const PAGE_SIZE: i64 = 15;
@@ -155,7 +155,7 @@ fn decode(call: &Call) -> Result<AchievementEdit, Refusal> {
     if details.is_empty() { Ok(edit) } else { Err(bad_request(&details).into()) }
 }
 
-fn instant(value: &Value, is_nullable: bool, refuse: &mut impl FnMut(&str)) -> Patch<Timestamp> {
+fn instant(value: &Value, is_nullable: bool, refuse: &mut impl FnMut(&str)) -> Patch<Instant> {
     match value {
         Value::Null if is_nullable => return Patch::Null,
         Value::String(text) => {

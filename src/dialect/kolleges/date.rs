@@ -1,32 +1,36 @@
 //! Instants at the wire: ISO 8601 in, `YYYY-MM-DDTHH:mm:ss.sssZ` out.
 
 use jiff::civil::{Date, DateTime};
-use jiff::tz::{Offset, TimeZone};
-use jiff::{Timestamp, ToSpan as _};
+use jiff::tz::Offset;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Serialize, Serializer};
+
+use crate::domain::time::Instant;
 
 /// How precise an instant was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Given {
     /// A whole day.
-    Day(Timestamp),
+    Day(Instant),
     /// A moment.
-    Moment(Timestamp),
+    Moment(Instant),
 }
 
 impl Given {
     /// The moment, or the beginning of the day.
-    pub const fn start(self) -> Timestamp {
+    pub const fn start(self) -> Instant {
         match self {
             Self::Day(at) | Self::Moment(at) => at,
         }
     }
 
     /// The first moment after what was given: the next day, or the next millisecond.
-    pub fn end(self) -> Timestamp {
+    pub fn end(self) -> Instant {
         match self {
-            Self::Day(at) => at.checked_add(24.hours()).unwrap_or(Timestamp::MAX),
-            Self::Moment(at) => at.checked_add(1.millisecond()).unwrap_or(Timestamp::MAX),
+            Self::Day(at) => at.checked_add(SignedDuration::from_hours(24)).unwrap_or(Instant::MAX),
+            Self::Moment(at) => {
+                at.checked_add(SignedDuration::from_millis(1)).unwrap_or(Instant::MAX)
+            }
         }
     }
 }
@@ -79,13 +83,13 @@ pub fn parse(text: &str) -> Option<Given> {
             let minutes = two(minutes.as_bytes()).filter(|minutes| *minutes < 60)?;
             let seconds = i32::from(hours) * 3600 + i32::from(minutes) * 60;
             let offset = Offset::from_seconds(if sign == "-" { -seconds } else { seconds }).ok()?;
-            offset.to_timestamp(civil).ok().map(Given::Moment)
+            Instant::at_offset(civil, offset).map(Given::Moment)
         }
     }
 }
 
-fn utc(civil: DateTime) -> Option<Timestamp> {
-    civil.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
+fn utc(civil: DateTime) -> Option<Instant> {
+    Instant::at_offset(civil, Offset::UTC)
 }
 
 fn digits(bytes: &[u8]) -> Option<i32> {
@@ -110,11 +114,17 @@ fn milliseconds(fraction: &str) -> Option<i32> {
 
 /// An instant as the wire shows it.
 #[derive(Clone, Copy, Debug)]
-pub struct At(pub Timestamp);
+pub struct At(pub Instant);
+
+impl From<Timestamp> for At {
+    fn from(at: Timestamp) -> Self {
+        Self(at.into())
+    }
+}
 
 impl std::fmt::Display for At {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let civil = Offset::UTC.to_datetime(self.0);
+        let civil = self.0.civil();
         write!(
             f,
             "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",
@@ -153,6 +163,9 @@ mod tests {
             ("2025-04-02T09:30:00.123456789Z", "2025-04-02T09:30:00.123Z"),
             ("2025-04-02T09:30:00.5Z", "2025-04-02T09:30:00.500Z"),
             ("2024-02-29", "2024-02-29T00:00:00.000Z"),
+            ("9999-12-31", "9999-12-31T00:00:00.000Z"),
+            ("9999-12-31T23:59:59.999Z", "9999-12-31T23:59:59.999Z"),
+            ("0000-01-01", "0000-01-01T00:00:00.000Z"),
         ] {
             assert_eq!(
                 parse(text).map(|given| At(given.start()).to_string()).as_deref(),
@@ -187,6 +200,8 @@ mod tests {
             "이천이십오년사월일일입니다",
             "2025-04-01T00:00:00:00Z",
             "+002025-04-01",
+            "0000-01-01T00:00:00+09:00",
+            "9999-12-31T23:59:59-09:00",
         ] {
             assert_eq!(parse(text), None, "{text:?}");
         }
@@ -205,8 +220,8 @@ mod tests {
         }
 
         #[test]
-        fn reads_what_it_writes(ms in -62_000_000_000_000_i64..250_000_000_000_000) {
-            let at = Timestamp::from_millisecond(ms).unwrap();
+        fn reads_what_it_writes(ms in Instant::MIN.as_microsecond() / 1000..=Instant::MAX.as_microsecond() / 1000) {
+            let at = Instant::from_microsecond(ms * 1000).unwrap();
             prop_assert_eq!(parse(&At(at).to_string()).map(Given::start), Some(at));
         }
     }

@@ -105,7 +105,7 @@ impl Shown {
                 status: &record.status,
                 issuance_method: &record.issuance_method,
                 created_at: At(record.issued_at),
-                updated_at: At(meta.updated_at),
+                updated_at: At::from(meta.updated_at),
                 user: User(&self.holder.record),
                 evidences: &record.evidences,
                 achievement_form: self.form(),
@@ -125,7 +125,7 @@ impl Shown {
             is_received: record.is_received,
             issuance_method: &record.issuance_method,
             created_at: At(record.issued_at),
-            updated_at: At(meta.updated_at),
+            updated_at: At::from(meta.updated_at),
             user: User(&self.holder.record),
             achievement_form: ItemForm {
                 id: self.form.id(),
@@ -149,8 +149,8 @@ impl Shown {
             program_url: record.program_url.as_deref(),
             course_begin_at: record.course_begin_at.map(At),
             course_end_at: record.course_end_at.map(At),
-            created_at: At(meta.created_at),
-            updated_at: At(meta.updated_at),
+            created_at: At::from(meta.created_at),
+            updated_at: At::from(meta.updated_at),
             club: Club {
                 domain: self.club.record.club_domain.as_deref(),
                 custom_data: &self.club.record.club_custom_data,
@@ -308,8 +308,8 @@ impl Serialize for DesignShown<'_> {
             extra_color_1: record.extra_color_1.as_deref(),
             extra_color_2: record.extra_color_2.as_deref(),
             layout_json: &record.layout_json,
-            created_at: At(meta.created_at),
-            updated_at: At(meta.updated_at),
+            created_at: At::from(meta.created_at),
+            updated_at: At::from(meta.updated_at),
             template_type: &record.template_type,
         }
         .serialize(serializer)

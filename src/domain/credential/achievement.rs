@@ -1,6 +1,5 @@
 //! An issued certificate. Source of its edit: Kolleges, "인증서 수정 (PATCH)".
 
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Number, Value};
 
@@ -9,6 +8,7 @@ use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
 use crate::domain::patch::Patch;
 use crate::domain::record::{Changed, ColumnType, KeyType, Meta, Record, Table};
+use crate::domain::time::Instant;
 
 /// Levels are below this, 2^64: beyond it whole numbers would be rounded.
 const LEVEL_LIMIT: f64 = 18_446_744_073_709_551_616.0;
@@ -24,13 +24,13 @@ pub struct Achievement {
     /// `<prefix>-<YYYYMM of issue>-<6 of [a-z0-9]>`, unique, fixed at issue.
     pub certificate_number: String,
     /// When it was issued (Kolleges' `created_at`).
-    pub issued_at: Timestamp,
+    pub issued_at: Instant,
     /// When the course behind it began.
-    pub course_begin_at: Option<Timestamp>,
+    pub course_begin_at: Option<Instant>,
     /// When the course behind it ended.
-    pub course_end_at: Option<Timestamp>,
+    pub course_end_at: Option<Instant>,
     /// When it expires; never, if absent.
-    pub expiration_date: Option<Timestamp>,
+    pub expiration_date: Option<Instant>,
     /// The administrator's note.
     pub admin_comment: Option<String>,
     /// A number that the club gives meaning to.
@@ -55,13 +55,13 @@ pub struct Achievement {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AchievementEdit {
     /// See [`Achievement::course_begin_at`].
-    pub course_begin_at: Patch<Timestamp>,
+    pub course_begin_at: Patch<Instant>,
     /// See [`Achievement::course_end_at`].
-    pub course_end_at: Patch<Timestamp>,
+    pub course_end_at: Patch<Instant>,
     /// See [`Achievement::expiration_date`].
-    pub expiration_date: Patch<Timestamp>,
+    pub expiration_date: Patch<Instant>,
     /// See [`Achievement::issued_at`].
-    pub issued_at: Patch<Timestamp>,
+    pub issued_at: Patch<Instant>,
     /// See [`Achievement::admin_comment`].
     pub admin_comment: Patch<String>,
     /// See [`Achievement::level`].

@@ -1,6 +1,5 @@
 //! The template of an award: what certificates of a form have in common.
 
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -10,6 +9,7 @@ use crate::domain::kind::Kind;
 use crate::domain::patch::Patch;
 use crate::domain::people::person::fold;
 use crate::domain::record::{ColumnType, KeyType, Record, Table};
+use crate::domain::time::Instant;
 
 /// A form.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -36,9 +36,9 @@ pub struct Form {
     /// Where the programme is described.
     pub program_url: Option<String>,
     /// When the course begins.
-    pub course_begin_at: Option<Timestamp>,
+    pub course_begin_at: Option<Instant>,
     /// When the course ends.
-    pub course_end_at: Option<Timestamp>,
+    pub course_end_at: Option<Instant>,
     /// The certificate's design.
     pub certificate_design_id: Option<i64>,
     /// The badge's design.

@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -19,6 +18,7 @@ use crate::domain::patch::Patch;
 use crate::domain::people::person::fold;
 use crate::domain::record::{Changed, ColumnType, Key, KeyType, Meta, Record, Table};
 use crate::domain::teaching::class::Class;
+use crate::domain::time::Instant;
 
 /// Where a course is in its life. Set by hand, in any direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,7 +56,7 @@ pub struct Course {
     /// When its learners owe it unless their enrollment says otherwise; unlimited, if absent.
     pub default_due_type: Option<DueDateType>,
     /// The date, with [`DueDateType::DueDate`].
-    pub default_due_date: Option<Timestamp>,
+    pub default_due_date: Option<Instant>,
     /// Hours from the beginning of access, with [`DueDateType::DuePeriod`].
     pub default_due_period_h: Option<i64>,
     /// Access ends with the due date.

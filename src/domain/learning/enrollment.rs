@@ -1,7 +1,7 @@
 //! A course that a learner owes, with its schedule. Source of its edit: iSpring Learn, "Editing an
 //! enrollment".
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use serde::de::IntoDeserializer as _;
 use serde::de::value::StrDeserializer;
 use serde::{Deserialize, Serialize};
@@ -16,6 +16,7 @@ use crate::domain::patch::Patch;
 use crate::domain::people::department;
 use crate::domain::people::person::Person;
 use crate::domain::record::{Changed, ColumnType, Key, KeyType, Meta, Record, Table};
+use crate::domain::time::Instant;
 
 /// The longest due period: 100 years of hours.
 pub const DUE_PERIOD_MAX_H: i64 = 876_000;
@@ -49,10 +50,10 @@ pub struct IssuedCertificate {
     /// Its id, a UUID.
     pub id: String,
     /// When it was issued.
-    pub issued_at: Timestamp,
+    pub issued_at: Instant,
     /// When it expires; never, if absent.
     #[serde(default)]
-    pub expires_at: Option<Timestamp>,
+    pub expires_at: Option<Instant>,
 }
 
 /// An enrollment.
@@ -64,11 +65,11 @@ pub struct Enrollment {
     /// The learner.
     pub person_id: i64,
     /// When access begins.
-    pub access_date: Timestamp,
+    pub access_date: Instant,
     /// How the due date is found.
     pub due_date_type: DueDateType,
     /// The due date, with [`DueDateType::DueDate`] only.
-    pub due_date: Option<Timestamp>,
+    pub due_date: Option<Instant>,
     /// Hours from the beginning of access, with [`DueDateType::DuePeriod`] only.
     pub due_period_h: Option<i64>,
     /// Access ends with the due date. False unless the enrollment has a due date of its own.
@@ -83,11 +84,11 @@ pub struct Enrollment {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct EnrollmentEdit {
     /// See [`Enrollment::access_date`].
-    pub access_date: Patch<Timestamp>,
+    pub access_date: Patch<Instant>,
     /// See [`Enrollment::due_date_type`].
     pub due_date_type: Patch<DueDateType>,
     /// See [`Enrollment::due_date`].
-    pub due_date: Patch<Timestamp>,
+    pub due_date: Patch<Instant>,
     /// See [`Enrollment::due_period_h`].
     pub due_period_h: Patch<i64>,
     /// See [`Enrollment::lock_after_due_date`].
@@ -98,7 +99,7 @@ pub struct EnrollmentEdit {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Due {
     /// When.
-    pub at: Timestamp,
+    pub at: Instant,
     /// Access ends then.
     pub is_locked_after: bool,
 }
@@ -129,9 +130,9 @@ impl Enrollment {
     }
 
     /// So many absolute hours after access begins; none beyond the calendar.
-    fn after_access(&self, hours: i64) -> Option<Timestamp> {
+    fn after_access(&self, hours: i64) -> Option<Instant> {
         let seconds = hours.checked_mul(3600)?;
-        self.access_date.checked_add(SignedDuration::from_secs(seconds)).ok()
+        self.access_date.checked_add(SignedDuration::from_secs(seconds))
     }
 }
 
@@ -252,7 +253,7 @@ impl Enrollment {
 mod tests {
     use super::*;
 
-    fn at(text: &str) -> Timestamp {
+    fn at(text: &str) -> Instant {
         text.parse().unwrap()
     }
 
@@ -332,7 +333,7 @@ mod tests {
     fn what_the_type_does_not_use_is_dropped() {
         let actor = crate::domain::actor::Actor::operator(1);
         let mut context =
-            Context { actor: &actor, at: Timestamp::UNIX_EPOCH, entropy: &mut NoEntropy };
+            Context { actor: &actor, at: jiff::Timestamp::UNIX_EPOCH, entropy: &mut NoEntropy };
         for (due_date_type, has_date, has_period, is_locked) in [
             (DueDateType::Unlimited, false, false, false),
             (DueDateType::Default, false, false, false),
