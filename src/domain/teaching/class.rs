@@ -11,7 +11,7 @@ use super::model::Model;
 use crate::domain::access::Place;
 use crate::domain::command::Context;
 use crate::domain::error::FieldError;
-use crate::domain::facts::{Facts, Known};
+use crate::domain::facts::{Facts, Known, Need};
 use crate::domain::kind::Kind;
 use crate::domain::learning::course::Course;
 use crate::domain::patch::Patch;
@@ -152,6 +152,14 @@ impl Record for Class {
         if *allowed_model_ids == Patch::Null && primary_model_id.value().is_none() {
             self.primary_model_id = None;
         }
+    }
+
+    fn edit_needs(edit: &ClassEdit) -> Vec<Need> {
+        edit.course_id
+            .value()
+            .map(|id| Need::Record(Kind::Course, Key::Int(*id)))
+            .into_iter()
+            .collect()
     }
 
     fn settle(
