@@ -195,6 +195,8 @@ impl Record for Class {
             ("name", Some(&self.name)),
             ("description", self.description.as_ref()),
             ("location", self.location.as_ref()),
+            ("timezone", Some(&self.timezone)),
+            ("online_url", self.online_url.as_ref()),
         ] {
             if changed.has(field) && text.is_some_and(|text| text.contains('\0')) {
                 refuse(field, "nul", "must not contain NUL");
@@ -287,7 +289,7 @@ fn is_meeting_url(text: &str) -> bool {
     text.is_empty()
         || (has_host
             && text.chars().count() <= URL_MAX
-            && !text.chars().any(|c| c.is_whitespace() || c.is_control())
+            && !text.chars().any(|c| c.is_whitespace() || c.is_control() || "\\<>\"".contains(c))
             && url::Url::parse(text).is_ok())
 }
 
@@ -364,6 +366,10 @@ mod tests {
             "https://example.com/a b",
             "https://example.com/\n",
             "https://example.com\0",
+            "https://x\\@y",
+            "https://example.com/a\\b",
+            "https://example.com/<a>",
+            "https://example.com/?a=\"",
             &long,
         ] {
             assert!(!is_meeting_url(url), "{url}");

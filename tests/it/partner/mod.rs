@@ -193,7 +193,7 @@ async fn bodies(server: Server) {
     assert_eq!(half.status, 422);
     assert_eq!(half.json()["detail"][0]["type"], "json_invalid");
     let nul = "A string literal cannot contain NUL (0x00) characters.";
-    for field in ["name", "description", "location"] {
+    for field in ["name", "description", "location", "timezone", "online_url"] {
         assert_detail(&edit(&server, &json!({field: "a\u{0}"})).send().await, 400, nul);
     }
     for number in ["1e400", "-1e400", "NaN", "Infinity"] {
@@ -202,6 +202,20 @@ async fn bodies(server: Server) {
             reply.text(),
             r#"{"detail":[{"type":"finite_number","loc":["body","capacity"],"msg":"Input should be a finite number","input":null}]}"#
         );
+    }
+    // What is wrong with each of very many items is not all said.
+    let many = format!("{{\"allowed_model_ids\":[{}1]}}", "[],".repeat(260_000));
+    let reply = send(json, many.into_bytes()).await;
+    assert_eq!(reply.status, 422);
+    assert_eq!(reply.json()["detail"].as_array().map(Vec::len), Some(1000));
+    assert_eq!(reply.json()["detail"][999]["loc"], json!(["body", "allowed_model_ids", 999]));
+    for text in [&b"{\0}\0"[..], b"\0{\0}", b"\xff\xfe{\0}\0"] {
+        assert_detail(&send(json, text.to_vec()).await, 400, unreadable);
+    }
+    for content_type in ["application/x/y+json", ";charset=utf-8"] {
+        let reply = send(content_type, b"{}".to_vec()).await;
+        assert_eq!(reply.status, 422);
+        assert_eq!(reply.json()["detail"][0]["type"], "model_attributes_type");
     }
     // The largest body that fits, full of keys that mean nothing.
     let keys: Vec<_> = (0..90_000).map(|n| format!("\"k{n}\":1")).collect();
