@@ -27,8 +27,7 @@ pub async fn patch(call: &Call) -> Result<Answer, Refusal> {
     let actor = admit(call, &mut faults).await?;
     let id = faults.path("class_id", call.parameter("class_id"), Some(1));
     let edit = Fields::of(&body, null_clears(call), &mut faults).map(decode);
-    let actor = faults.refuse_or(actor)?;
-    let (id, edit) = faults.refuse_or(id.zip(edit))?;
+    let (actor, (id, edit)) = faults.refuse_or(actor.zip(id.zip(edit)))?;
     let command = Edit::<Class> { key: Key::Int(id), edit, expected: call.expected() };
     let at = call.at;
     let answered = call.submit(actor, command, move |outcome, facts| {
