@@ -464,9 +464,7 @@ fn lock_number(credential_id: i64, key: &str) -> i64 {
     let mut hash = Sha256::new();
     hash.update(credential_id.to_be_bytes());
     hash.update(key);
-    let mut number = [0; 8];
-    number.copy_from_slice(&hash.finalize()[..8]);
-    i64::from_be_bytes(number)
+    hash.finalize().first_chunk().map_or(0, |number| i64::from_be_bytes(*number))
 }
 
 /// Loads in one go: all statements are sent before the first answer is awaited. The first round
