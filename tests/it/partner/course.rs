@@ -39,6 +39,7 @@ async fn courses(server: Server) {
     assert_eq!(reply.json()["updated_at"], "2026-04-23T09:15:31Z");
     let reply = send(&server, "DELETE", &target, Value::Null).await;
     assert_eq!((reply.status, reply.body.len()), (204, 0));
+    assert_eq!(reply.header("etag"), "\"3\"");
     for (method, body) in
         [("GET", Value::Null), ("PATCH", json!({"title": "x"})), ("DELETE", Value::Null)]
     {
