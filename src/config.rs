@@ -16,6 +16,8 @@ pub struct Config {
     pub master_key_file: Option<PathBuf>,
     /// Kolleges' choices.
     pub kolleges: KollegesConfig,
+    /// The partner API's choices.
+    pub partner: PartnerConfig,
     /// SOLAPI's choices.
     pub solapi: SolapiConfig,
 }
@@ -39,6 +41,25 @@ pub enum UnknownFields {
     Ignore,
 }
 
+/// The partner API's choices.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct PartnerConfig {
+    /// Which rules the edit of a class keeps to.
+    pub rules: PartnerRules,
+}
+
+/// Which rules the edit of a class keeps to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum PartnerRules {
+    /// All.
+    #[default]
+    Strict,
+    /// The vendor's alone.
+    Vendor,
+}
+
 /// SOLAPI's choices.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
@@ -48,8 +69,14 @@ pub struct SolapiConfig {
 }
 
 /// Every key, with dots.
-const KEYS: &[&str] =
-    &["listen", "database", "master_key_file", "kolleges.unknown_fields", "solapi.hmac_md5"];
+const KEYS: &[&str] = &[
+    "listen",
+    "database",
+    "master_key_file",
+    "kolleges.unknown_fields",
+    "partner.rules",
+    "solapi.hmac_md5",
+];
 
 /// A configuration that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -130,11 +157,13 @@ mod tests {
     fn reads_every_key() {
         let config = parse(
             "listen = '0.0.0.0:80'\ndatabase = 'sqlite:a.db'\nmaster_key_file = 'k'\n\
-             [kolleges]\nunknown_fields = 'ignore'\n[solapi]\nhmac_md5 = true\n",
+             [kolleges]\nunknown_fields = 'ignore'\n[partner]\nrules = 'vendor'\n\
+             [solapi]\nhmac_md5 = true\n",
         )
         .unwrap();
         assert_eq!(config.listen.as_deref(), Some("0.0.0.0:80"));
         assert_eq!(config.kolleges.unknown_fields, UnknownFields::Ignore);
+        assert_eq!(config.partner.rules, PartnerRules::Vendor);
         assert!(config.solapi.hmac_md5);
     }
 

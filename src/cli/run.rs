@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 
 use super::{DatabaseOptions, say};
 use crate::app::{App, Clock, OsEntropy, Running};
-use crate::config::{Config, UnknownFields};
+use crate::config::{Config, PartnerRules, UnknownFields};
 use crate::demo;
 use crate::domain::command::Entropy as _;
 use crate::http::Patience;
@@ -50,6 +50,9 @@ pub struct ServeOptions {
     /// Kolleges: what to do with body keys that a route does not know.
     #[arg(long, env = "HAKSA_KOLLEGES_UNKNOWN_FIELDS", value_enum)]
     kolleges_unknown_fields: Option<UnknownFields>,
+    /// Partner API: which rules the edit of a class keeps to.
+    #[arg(long, env = "HAKSA_PARTNER_RULES", value_enum)]
+    partner_rules: Option<PartnerRules>,
     /// SOLAPI: accept HMAC-MD5 signatures too.
     #[arg(long, env = "HAKSA_SOLAPI_HMAC_MD5")]
     solapi_hmac_md5: Option<bool>,
@@ -93,12 +96,20 @@ pub(super) async fn demo(options: DemoOptions) -> anyhow::Result<ExitCode> {
 }
 
 pub(super) async fn serve(options: ServeOptions) -> anyhow::Result<ExitCode> {
-    let ServeOptions { database, listen: address, kolleges_unknown_fields, solapi_hmac_md5 } =
-        options;
+    let ServeOptions {
+        database,
+        listen: address,
+        kolleges_unknown_fields,
+        partner_rules,
+        solapi_hmac_md5,
+    } = options;
     let mut config = database.config()?;
     config.listen = address.or(config.listen);
     if let Some(unknown_fields) = kolleges_unknown_fields {
         config.kolleges.unknown_fields = unknown_fields;
+    }
+    if let Some(rules) = partner_rules {
+        config.partner.rules = rules;
     }
     if let Some(hmac_md5) = solapi_hmac_md5 {
         config.solapi.hmac_md5 = hmac_md5;

@@ -176,7 +176,9 @@ pub struct Edit<R: Record> {
 
 impl<R: Record> Command for Edit<R> {
     fn needs(&self) -> Vec<Need> {
-        vec![Need::Record(R::KIND, self.key.clone())]
+        let mut needs = R::edit_needs(&self.edit);
+        needs.push(Need::Record(R::KIND, self.key.clone()));
+        needs
     }
 
     fn decide(&self, context: &mut Context<'_>, facts: &mut Facts) -> Known<Decision> {

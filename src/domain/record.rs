@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::access::Place;
 use super::command::Context;
 use super::error::{Error, FieldError};
-use super::facts::{Facts, Known, Sequence};
+use super::facts::{Facts, Known, Need, Sequence};
 use super::kind::Kind;
 
 /// A record's primary key: the id that its home dialect shows.
@@ -293,6 +293,13 @@ pub trait Record: Serialize + DeserializeOwned + Clone + PartialEq + Send + Sync
 
     /// Puts the edit's values into the record, without judging them.
     fn apply(&mut self, edit: &Self::Edit);
+
+    /// What an edit is sure to ask for beside its record; see [`super::command::Command::needs`].
+    /// Records that it is going to name belong here: locked from the start, none of them can go
+    /// while the edit is decided.
+    fn edit_needs(_edit: &Self::Edit) -> Vec<Need> {
+        Vec::new()
+    }
 
     /// Derives what follows from a change: normal forms, counters, dropped secrets. `before` is
     /// absent for a new record.

@@ -3,11 +3,13 @@
 //! share a few pipelined connections; no transaction ever lives in a request.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::fmt::Write as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use sha2::{Digest as _, Sha256};
 use tokio::task::JoinHandle;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, NoTls, Statement};
@@ -462,9 +464,18 @@ async fn decide_and_apply(
     Err(Error::internal("a batch asked for facts without end").into())
 }
 
+/// Under which number an idempotency key is locked.
+fn lock_number(credential_id: i64, key: &str) -> i64 {
+    let mut hash = Sha256::new();
+    hash.update(credential_id.to_be_bytes());
+    hash.update(key);
+    hash.finalize().first_chunk().map_or(0, |number| i64::from_be_bytes(*number))
+}
+
 /// Loads in one go: all statements are sent before the first answer is awaited. The first round
-/// opens the transaction and locks its rows, kind by kind, in id order: every node does it in that
-/// order, so none waits for another in a circle.
+/// opens the transaction and locks idempotency keys, because an answer that another node is about
+/// to keep has to be seen before anything else is, and then its rows, kind by kind, in id order:
+/// every node does it in that order, so none waits for another in a circle.
 async fn load_round(
     connection: &Connection,
     needs: Vec<Need>,
@@ -473,16 +484,25 @@ async fn load_round(
     let mut records: BTreeMap<Kind, Vec<Key>> = BTreeMap::new();
     let mut ids: HashMap<Sequence, i64> = HashMap::new();
     let mut others = Vec::new();
+    let mut locks = Vec::new();
     for need in needs {
+        if let (true, Need::Idempotency(credential_id, key)) = (is_first, &need) {
+            locks.push(lock_number(*credential_id, key));
+        }
         match need {
             Need::Record(kind, key) => records.entry(kind).or_default().push(key),
             Need::Id(sequence) => *ids.entry(sequence).or_default() += 1,
             other => others.push(other),
         }
     }
+    locks.sort_unstable();
     let opening = async {
         if is_first {
-            connection.client.batch_execute("BEGIN").await.map_err(Fault::from)?;
+            let mut text = "BEGIN".to_owned();
+            for number in locks {
+                let _ = write!(text, "; SELECT pg_advisory_xact_lock({number})");
+            }
+            connection.client.batch_execute(&text).await.map_err(Fault::from)?;
         }
         Ok::<_, Fault>(())
     };

@@ -7,11 +7,12 @@ use super::auth::admit;
 use super::instant::{self, instant};
 use super::request::{body, null_clears};
 use super::validate::{Faults, Fields, choice, text, truth, whole};
+use crate::config::PartnerRules;
 use crate::dialect::{Answer, Call, Refusal};
 use crate::domain::command::{self, Edit};
 use crate::domain::facts::{Facts, Known};
 use crate::domain::record::{Key, Stored};
-use crate::domain::teaching::class::{Class, ClassEdit, ClassStatus};
+use crate::domain::teaching::class::{Class, ClassEdit, ClassStatus, Rules};
 use crate::domain::teaching::invite_code::InviteCode;
 
 const STATUSES: &[(&str, ClassStatus)] = &[
@@ -26,9 +27,13 @@ pub async fn patch(call: &Call) -> Result<Answer, Refusal> {
     let mut faults = Faults::default();
     let actor = admit(call, &mut faults).await?;
     let id = faults.path("class_id", call.parameter("class_id"), Some(1));
-    let edit = Fields::of(&body, null_clears(call), &mut faults).map(decode);
-    let actor = faults.refuse_or(actor)?;
-    let (id, edit) = faults.refuse_or(id.zip(edit))?;
+    let rules = match call.app.config.partner.rules {
+        PartnerRules::Strict => Rules::All,
+        PartnerRules::Vendor => Rules::Vendors,
+    };
+    let edit = Fields::of(&body, null_clears(call), &mut faults)
+        .map(|fields| ClassEdit { rules, ..decode(fields) });
+    let (actor, (id, edit)) = faults.refuse_or(actor.zip(id.zip(edit)))?;
     let command = Edit::<Class> { key: Key::Int(id), edit, expected: call.expected() };
     let at = call.at;
     let answered = call.submit(actor, command, move |outcome, facts| {
@@ -65,6 +70,7 @@ fn decode(mut fields: Fields<'_>) -> ClassEdit {
         course_id: fields.field("course_id", whole),
         primary_model_id: fields.field("primary_model_id", whole),
         allowed_model_ids: fields.numbers("allowed_model_ids"),
+        rules: Rules::All,
     }
 }
 

@@ -3,13 +3,15 @@
 use serde_json::{Value, json};
 
 use super::auth::admit;
+use super::error::{NUL, detail};
 use super::instant::{self, date};
 use super::request::{body, null_clears, query};
 use super::validate::{Faults, Fields, choice, text};
 use crate::dialect::{Answer, Call, Refusal};
 use crate::domain::command::{self, Create, Edit};
-use crate::domain::learning::course::{Course, CourseEdit, CourseStatus, DeleteCourse};
-use crate::domain::people::person::fold;
+use crate::domain::learning::course::{
+    Course, CourseEdit, CourseStatus, DeleteCourse, search_form,
+};
 use crate::domain::record::{Key, Record as _, Stored};
 use crate::store::CourseQuery;
 
@@ -32,12 +34,12 @@ pub async fn list(call: &Call) -> Result<Answer, Refusal> {
     let limit = number(&mut faults, "limit", LIMIT, 1, Some(100));
     let offset = number(&mut faults, "offset", 0, 0, None);
     let (actor, (limit, offset)) = faults.refuse_or(actor.zip(limit.zip(offset)))?;
-    let wanted = CourseQuery {
-        status: query(call, "status").filter(|status| !status.is_empty()),
-        search: query(call, "search").map(|text| fold(&text)).filter(|text| !text.is_empty()),
-        offset,
-        limit,
+    let filter = |name| match query(call, name).filter(|text| !text.is_empty()) {
+        Some(text) if text.contains('\0') => Err(detail(400, NUL)),
+        text => Ok(text),
     };
+    let search = filter("search")?.map(|text| search_form(&text));
+    let wanted = CourseQuery { status: filter("status")?, search, offset, limit };
     let (ids, total) = call.app.store.courses(actor.account_id, &wanted).await?;
     let items = call
         .read(|facts| {

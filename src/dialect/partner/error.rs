@@ -9,6 +9,8 @@ use crate::domain::teaching::class::UNKNOWN_MODELS;
 
 /// What the framework says of a body that it cannot read at all.
 pub const UNREADABLE: &str = "There was an error parsing the body";
+/// What the vendor's database says of a text with NUL.
+pub const NUL: &str = "A string literal cannot contain NUL (0x00) characters.";
 
 /// An answer of the dialect.
 pub fn json(status: u16, body: String) -> Answer {
@@ -57,7 +59,7 @@ pub fn reject(error: &Error) -> Answer {
 /// The vendor names one broken rule at a time.
 fn broken_rule(error: &FieldError) -> Answer {
     match error.code {
-        "nul" => detail(400, "A string literal cannot contain NUL (0x00) characters."),
+        "nul" => detail(400, NUL),
         "unknown_model" => {
             let ids = error.detail.strip_prefix(UNKNOWN_MODELS).unwrap_or_default();
             let text = "model_catalog 에 존재하지 않는 모델 id 가 포함되어 있습니다";

@@ -15,6 +15,8 @@ const BEFORE_0: &str = "dates before 0000 are not supported as unix timestamps";
 const YEAR_0: &str = "year 0 is out of range";
 /// Larger numbers are milliseconds.
 const SECONDS_MAX: i64 = 20_000_000_000;
+/// The same.
+const SECONDS_MAX_FLOAT: f64 = 20_000_000_000.0;
 /// 0000-01-01T00:00:00Z.
 const FIRST_SECOND: i64 = -62_167_219_200;
 /// 9999-12-31T23:59:59Z.
@@ -65,15 +67,15 @@ pub fn date(value: &Json) -> Result<Date, Fault> {
         let message = "Input should be a valid date or datetime, ";
         Fault::because("date_from_datetime_parsing", message, error)
     })?;
-    if written.at.year() == 0 {
-        let message = "Input should be a valid date in the format YYYY-MM-DD, ";
-        return Err(Fault::because("date_parsing", message, YEAR_0));
-    }
     if written.at.time() != Time::midnight() {
         return Err(Fault::new(
             "date_from_datetime_inexact",
             "Datetimes provided to dates should have zero time - e.g. be exact dates",
         ));
+    }
+    if written.at.year() == 0 {
+        let message = "Input should be a valid date in the format YYYY-MM-DD, ";
+        return Err(Fault::because("date_parsing", message, YEAR_0));
     }
     Ok(written.at.date())
 }
@@ -105,19 +107,25 @@ fn midnight(date: Date) -> Written {
 /// A Unix time; none for what is no number.
 fn number(value: &Json) -> Option<Result<Written, &'static str>> {
     match value {
-        Json::Int(number) => Some(unix(i128::from(*number), 0)),
+        Json::Int(number) => Some(unix(*number)),
         Json::BigInt(digits) => {
-            Some(Err(if digits.starts_with('-') { BEFORE_0 } else { AFTER_9999 }))
+            // What has no floating-point form is no number to the framework.
+            let number = digits.parse::<f64>().ok().filter(|number| number.is_finite())?;
+            Some(Err(if number < 0.0 { BEFORE_0 } else { AFTER_9999 }))
         }
         Json::Float(number) => Some(unix_float(*number)),
         _ => None,
     }
 }
 
-/// `number` seconds, or milliseconds when it is large, and `part` millionths of that unit.
-fn unix(number: i128, part: i128) -> Result<Written, &'static str> {
-    let unit = if number.abs() > i128::from(SECONDS_MAX) { 1000 } else { 1_000_000 };
-    let micros = number * unit + part * unit / 1_000_000;
+/// `number` seconds, or milliseconds when it is large.
+fn unix(number: i64) -> Result<Written, &'static str> {
+    let is_large = number.unsigned_abs() > SECONDS_MAX.unsigned_abs();
+    moment(i128::from(number) * if is_large { 1000 } else { 1_000_000 })
+}
+
+/// So many microseconds after 1970 began.
+fn moment(micros: i128) -> Result<Written, &'static str> {
     let second = micros.div_euclid(1_000_000);
     if second > i128::from(LAST_SECOND) {
         return Err(AFTER_9999);
@@ -131,18 +139,34 @@ fn unix(number: i128, part: i128) -> Result<Written, &'static str> {
     Ok(Written { at, offset: Offset::UTC })
 }
 
+/// A number with a fraction: rounded to microseconds.
 #[expect(clippy::cast_possible_truncation, reason = "casts of floats saturate")]
 fn unix_float(number: f64) -> Result<Written, &'static str> {
     if number.is_nan() {
         return Err("NaN values not permitted");
     }
+    let unit = if number.abs() > SECONDS_MAX_FLOAT { 1000 } else { 1_000_000 };
     let whole = number.floor();
-    // A millisecond has a thousand microseconds: finer parts are rounded, not cut.
-    let seconds = whole as i64;
-    let finest =
-        if seconds.unsigned_abs() > SECONDS_MAX.unsigned_abs() { 1_000.0 } else { 1_000_000.0 };
-    let part = ((number - whole) * finest).round() * (1_000_000.0 / finest);
-    unix(i128::from(seconds), part as i128)
+    let part = ((number - whole) * f64::from(unit)).round();
+    moment(i128::from(whole as i64) * i128::from(unit) + part as i128)
+}
+
+/// The same from a text, which the framework first makes seconds of; the last digits of a fraction
+/// of milliseconds come out another way.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "casts of floats saturate, and the difference tells whether they did"
+)]
+fn unix_float_text(number: f64) -> Result<Written, &'static str> {
+    let seconds = if number.abs() > SECONDS_MAX_FLOAT { number / 1000.0 } else { number };
+    let whole = seconds.floor() as i64;
+    let part = ((seconds - whole as f64) * 1_000_000.0).round();
+    if part > f64::from(u32::MAX) {
+        return Err("numeric times may not exceed 86,399 seconds");
+    }
+    moment(i128::from(whole) * 1_000_000 + i128::from(part as u32))
 }
 
 /// `YYYY-MM-DD` and nothing else; a Unix time that is out of range is refused for that.
@@ -151,7 +175,7 @@ fn day(text: &str) -> Result<Date, &'static str> {
     match date {
         Ok(date) if text.len() == 10 => Ok(date),
         Ok(_) => Err(EXTRA),
-        Err(error) => Err(numeric(text).and_then(Result::err).unwrap_or(error)),
+        Err(error) => Err(whole(text).and_then(|number| unix(number).err()).unwrap_or(error)),
     }
 }
 
@@ -159,21 +183,23 @@ fn date_time(text: &str) -> Result<Written, &'static str> {
     iso(text.as_bytes()).or_else(|error| numeric(text).unwrap_or(Err(error)))
 }
 
-/// The Unix time that a text of digits spells.
+/// The Unix time that a text spells.
 fn numeric(text: &str) -> Option<Result<Written, &'static str>> {
+    if let Some(number) = whole(text) {
+        return Some(unix(number));
+    }
+    // Only a point makes it a number with a fraction, and what stands before the point has to fit
+    // in 64 bits.
+    let (before, _) = text.split_once('.')?;
+    let has_whole = matches!(before, "" | "+" | "-") || whole(before).is_some();
+    text.parse().ok().filter(|_| has_whole).map(unix_float_text)
+}
+
+/// A whole number of 64 bits. Longer ones are read as (failed) dates.
+fn whole(text: &str) -> Option<i64> {
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
-    let (whole, part) = digits.split_once('.').unwrap_or((digits, ""));
-    let is_number = whole.bytes().chain(part.bytes()).all(|byte| byte.is_ascii_digit())
-        && !(whole.is_empty() && part.is_empty());
-    if !is_number {
-        return None;
-    }
-    if digits.contains('.') {
-        return text.parse().ok().map(unix_float);
-    }
-    // Longer ones are read as (failed) dates.
-    let number = i128::from(digits.parse::<i64>().ok()?);
-    Some(unix(if text.starts_with('-') { -number } else { number }, 0))
+    let number = digits.parse::<i64>().ok().filter(|_| !digits.starts_with(['+', '-']))?;
+    Some(if text.starts_with('-') { -number } else { number })
 }
 
 fn two(bytes: &[u8], at: usize) -> Option<i8> {
@@ -303,6 +329,27 @@ mod tests {
             let fault = instant(&Json::Text(text.to_owned())).unwrap_err();
             assert_eq!(fault.kind, "datetime_parsing", "{text}");
             assert!(fault.message.ends_with(error), "{text}: {}", fault.message);
+        }
+    }
+
+    #[test]
+    fn a_large_unix_time_counts_milliseconds() {
+        for (number, written) in [
+            // The framework takes this one for seconds and its fraction for milliseconds.
+            (20_000_000_000.5, "1970-08-20T11:33:20.000500Z"),
+            (20_000_000_000.0, "2603-10-11T11:33:20Z"),
+            (9_358_480_469_493.94, "2266-07-23T17:54:29.493939Z"),
+            (25_000_000_000_000.5, "2762-03-21T20:26:40.000500Z"),
+        ] {
+            assert_eq!(format(instant(&Json::Float(number)).unwrap()), written);
+        }
+        for (text, written) in [
+            ("20000000000.5", "1970-08-20T11:33:20.000500Z"),
+            ("9358480469493.94", "2266-07-23T17:54:29.493940Z"),
+            // From the year 2603 on the framework divides by a thousand twice.
+            ("25000000000000.5", "2762-03-21T20:26:40.000500Z"),
+        ] {
+            assert_eq!(format(instant(&Json::Text(text.to_owned())).unwrap()), written);
         }
     }
 

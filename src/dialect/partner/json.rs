@@ -50,6 +50,10 @@ impl Json {
     /// # Errors
     /// [`Unreadable`].
     pub fn parse(body: &[u8]) -> Result<Self, Unreadable> {
+        // Python takes a body that begins so for UTF-16 or UTF-32, which is not read here.
+        if body.len() != 3 && body.get(..2).is_some_and(|start| start.contains(&0)) {
+            return Err(Unreadable::Broken);
+        }
         let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
         let text = std::str::from_utf8(body).map_err(|_| Unreadable::Broken)?;
         let mut scanner = Scanner { text, at: 0, depth: 0 };
@@ -109,15 +113,38 @@ pub fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// Python's shortest form: a sign and two digits at least in the exponent.
+/// Python's form: the shortest digits that read back as the number, of two equally near ones the
+/// even; an exponent, of two digits at least, below 0.0001 and from 1e16.
 fn float(value: f64) -> String {
-    let text = format!("{value:?}");
-    match text.split_once('e') {
-        None => text,
-        Some((digits, exponent)) => {
-            let (sign, exponent) =
-                exponent.strip_prefix('-').map_or(('+', exponent), |exponent| ('-', exponent));
-            format!("{digits}e{sign}{exponent:0>2}")
+    let sign = if value.is_sign_negative() { "-" } else { "" };
+    if value == 0.0 {
+        return format!("{sign}0.0");
+    }
+    // Only the digits are taken from this form. (The standard library's are at times the odd ones.)
+    let written = serde_json::Value::from(value.abs()).to_string();
+    let (number, power) = written.split_once('e').unwrap_or((&written, "0"));
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let all = format!("{whole}{fraction}");
+    let digits = all.trim_start_matches('0');
+    // Ten to this power is the place of the first digit.
+    let place = |count: usize| i32::try_from(count).unwrap_or(0);
+    let power =
+        power.parse().unwrap_or(0) + place(whole.len() + digits.len()) - place(all.len()) - 1;
+    let digits = digits.trim_end_matches('0');
+    let point_after = |count: usize| {
+        let padded = format!("{digits:0<width$}", width = count + 1);
+        let (whole, fraction) = padded.split_at(count);
+        format!("{sign}{whole}.{fraction}")
+    };
+    match usize::try_from(power) {
+        Ok(power) if power < 16 => point_after(power + 1),
+        Err(_) if power >= -4 => {
+            format!("{sign}0.{:0<width$}{digits}", "", width = power.unsigned_abs() as usize - 1)
+        }
+        _ => {
+            let number = if digits.len() > 1 { point_after(1) } else { format!("{sign}{digits}") };
+            let sign = if power < 0 { '-' } else { '+' };
+            format!("{number}e{sign}{:02}", power.unsigned_abs())
         }
     }
 }
@@ -400,9 +427,58 @@ mod tests {
     }
 
     #[test]
+    fn floats_are_written_as_python_writes_them() {
+        for (text, written) in [
+            ("0.0", "0.0"),
+            ("-0.0", "-0.0"),
+            ("100.0", "100.0"),
+            ("-1.5", "-1.5"),
+            ("0.25", "0.25"),
+            ("0.0001", "0.0001"),
+            ("0.00012", "0.00012"),
+            ("0.00001", "1e-05"),
+            ("-0.000098705291748046875", "-9.870529174804688e-05"),
+            ("1e15", "1000000000000000.0"),
+            ("1e16", "1e+16"),
+            ("1.5E+300", "1.5e+300"),
+            ("5e-324", "5e-324"),
+            ("9007199254740993.0", "9007199254740992.0"),
+            // Two shortest forms are equally near.
+            ("613028917434227.25", "613028917434227.2"),
+            ("995113696684640.25", "995113696684640.2"),
+            ("613028917434227.75", "613028917434227.8"),
+        ] {
+            assert_eq!(Json::parse(text.as_bytes()).unwrap().to_string(), written);
+        }
+    }
+
+    #[test]
     fn half_a_surrogate_pair_is_refused_where_it_stands() {
         for text in [r#""\ud800""#, r#""\udc00x""#, r#""\ud800\u0041""#, r#""\ud800\n""#] {
             assert_eq!(position(text), Some((2, INVALID_UNICODE)), "{text}");
+        }
+    }
+
+    #[test]
+    fn other_encodings_are_broken() {
+        for body in [
+            &b"\xff\xfe{\0}\0"[..],
+            b"\xfe\xff\0{\0}",
+            b"{\0}\0",
+            b"\0{\0}",
+            b"{\0\0\0}\0\0\0",
+            b"\0\0\0{\0\0\0}",
+            b"1\0",
+        ] {
+            assert_eq!(Json::parse(body), Err(Unreadable::Broken), "{body:?}");
+        }
+        // Too short to tell, or NUL too far behind.
+        for (text, fault) in [
+            ("\0", (0, EXPECTING_VALUE)),
+            ("1\0\0", (1, "Extra data")),
+            ("{}\0\0", (2, "Extra data")),
+        ] {
+            assert_eq!(position(text), Some(fault));
         }
     }
 
@@ -421,6 +497,14 @@ mod tests {
         #[test]
         fn never_panics(text in "[\\[\\]{}\":,\\\\u0-9aeE.+ntrl한\u{1}-]{0,40}") {
             let _ = Json::parse(text.as_bytes());
+        }
+
+        #[test]
+        fn floats_read_back(bits: u64) {
+            let number = f64::from_bits(bits);
+            if number.is_finite() {
+                prop_assert_eq!(float(number).parse(), Ok(number));
+            }
         }
 
         #[test]

@@ -1,5 +1,8 @@
 //! What the routes share: bodies and queries.
 
+use http::HeaderValue;
+use http::header::CONTENT_TYPE;
+
 use super::error::{UNREADABLE, detail};
 use super::json::{Json, Unreadable};
 use super::validate::Faults;
@@ -15,12 +18,7 @@ pub fn body(call: &Call) -> Result<Json, Answer> {
     if body.is_empty() {
         return Ok(Json::Null);
     }
-    let media_type = call.media_type();
-    let is_json = media_type.is_empty()
-        || media_type
-            .strip_prefix("application/")
-            .is_some_and(|subtype| subtype == "json" || subtype.ends_with("+json"));
-    if !is_json {
+    if !is_json(call.headers.get(CONTENT_TYPE)) {
         return String::from_utf8(body.to_vec())
             .map(Json::Text)
             .map_err(|_| detail(400, UNREADABLE));
@@ -28,6 +26,19 @@ pub fn body(call: &Call) -> Result<Json, Answer> {
     Json::parse(body).map_err(|fault| match fault {
         Unreadable::Syntax { position, error } => Faults::invalid_json(position, error),
         Unreadable::Broken => detail(400, UNREADABLE),
+    })
+}
+
+/// True when a body of this type is read as JSON; so is one of no type.
+fn is_json(content_type: Option<&HeaderValue>) -> bool {
+    let Some(content_type) = content_type.filter(|value| !value.is_empty()) else {
+        return true;
+    };
+    // The framework reads headers as Latin-1, and with more than one slash it finds no type.
+    let text: String = content_type.as_bytes().iter().copied().map(char::from).collect();
+    let media_type = text.split(';').next().unwrap_or_default().trim().to_lowercase();
+    media_type.strip_prefix("application/").is_some_and(|subtype| {
+        !subtype.contains('/') && (subtype == "json" || subtype.ends_with("+json"))
     })
 }
 
@@ -51,4 +62,43 @@ pub async fn redirect(call: &Call) -> Result<Answer, Refusal> {
     let query = call.query();
     let mark = if query.is_empty() { "" } else { "?" };
     Ok(Answer::empty(307).header("location", format!("{path}{mark}{query}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_told_by_its_type() {
+        let judge = |text: &[u8]| is_json(Some(&HeaderValue::from_bytes(text).unwrap()));
+        assert!(is_json(None));
+        for text in [
+            &b""[..],
+            b"application/json",
+            b"APPLICATION/JSON ;a",
+            b"application/json;;",
+            b"application/json; x=\xe9",
+            b"application/json\xa0",
+            b"application/+json",
+            b"application/\xe9+json",
+            b"application/merge-patch+json",
+        ] {
+            assert!(judge(text), "{text:?}");
+        }
+        for text in [
+            &b" "[..],
+            b";charset=utf-8",
+            b"json",
+            b"/json",
+            b"text/plain",
+            b"application/x/y+json",
+            b"application/json,text/plain",
+            b"application/ json",
+            b"application/json\xe9",
+            b"\xe9/json",
+            b"\"application/json\"",
+        ] {
+            assert!(!judge(text), "{text:?}");
+        }
+    }
 }

@@ -9,8 +9,11 @@ use super::json::{Json, quoted};
 use crate::dialect::Answer;
 use crate::domain::patch::Patch;
 
-/// A longer text is no whole number.
+/// A longer text, its minus sign included, is no whole number.
 const DIGITS_MAX: usize = 4300;
+
+/// More faults are not named: an answer must not grow far beyond its request.
+const FAULTS_MAX: usize = 1000;
 
 /// Why a value cannot be read.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,13 +48,16 @@ impl Fault {
     }
 }
 
-/// What is wrong with a request, in the order of the answer.
+/// What is wrong with a request, in the order of the answer; the first thousand things.
 #[derive(Debug, Default)]
 pub struct Faults(Vec<String>);
 
 impl Faults {
     /// Adds the fault of the value at `place`, a JSON array.
     pub fn push(&mut self, place: &str, input: &Json, fault: &Fault) {
+        if self.0.len() == FAULTS_MAX {
+            return;
+        }
         let mut item = format!(
             r#"{{"type":"{}","loc":{place},"msg":{},"input":{input}"#,
             fault.kind,
@@ -267,7 +273,7 @@ pub fn whole(value: &Json) -> Result<i64, Fault> {
 }
 
 fn whole_of_float(number: f64) -> Result<i64, Fault> {
-    /// 2^63, the first float that is too large.
+    /// 2^63; the framework takes neither end for a number of 64 bits.
     const LIMIT: f64 = 9_223_372_036_854_775_808.0;
     if !number.is_finite() {
         return Err(Fault::new("finite_number", "Input should be a finite number"));
@@ -278,7 +284,7 @@ fn whole_of_float(number: f64) -> Result<i64, Fault> {
             "Input should be a valid integer, got a number with a fractional part",
         ));
     }
-    if !(-LIMIT..LIMIT).contains(&number) {
+    if number <= -LIMIT || number >= LIMIT {
         return Err(too_large());
     }
     #[expect(clippy::cast_possible_truncation, reason = "it is whole and within 64 bits")]
@@ -292,30 +298,51 @@ fn too_large() -> Fault {
     )
 }
 
+/// The framework first reads a text as it stands, which may be too long, and then once more after
+/// tidying it up, which may fail for any reason.
 fn whole_of_text(text: &str) -> Result<i64, Fault> {
-    if text.len() > DIGITS_MAX {
+    let number = text.strip_prefix('-').unwrap_or(text);
+    let digits = number.bytes().take_while(u8::is_ascii_digit).count();
+    if !number.starts_with('0') && text.len() - number.len() + digits > DIGITS_MAX {
         return Err(too_large());
     }
-    let text = text.trim();
+    tidied(text.trim()).ok_or(Fault::new(
+        "int_parsing",
+        "Input should be a valid integer, unable to parse string as an integer",
+    ))
+}
+
+/// Reads a sign, zeros, digits and a fraction of nothing but zeros; `_` between digits and, in any
+/// number, between zeros at the beginning.
+fn tidied(text: &str) -> Option<i64> {
     let (is_negative, number) = match text.strip_prefix('-') {
         Some(number) => (true, number),
         None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let number = if number.starts_with('0') {
+        let rest = number.trim_start_matches(['0', '_']);
+        // The last zero stays when no digit follows.
+        let has_digits = rest.starts_with(|c: char| c.is_ascii_digit());
+        number.get(number.len() - rest.len() - usize::from(!has_digits)..)?
+    } else {
+        number
     };
     let (digits, zeros) = number.split_once('.').unwrap_or((number, "0"));
     let are_digits =
         |digits: &str| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
     if !digits.split('_').all(are_digits) || zeros.is_empty() || zeros.bytes().any(|b| b != b'0') {
-        return Err(Fault::new(
-            "int_parsing",
-            "Input should be a valid integer, unable to parse string as an integer",
-        ));
+        return None;
     }
-    let magnitude = digits.bytes().filter(|byte| *byte != b'_').try_fold(0_i64, |sum, digit| {
+    let digits = digits.bytes().filter(|byte| *byte != b'_');
+    if usize::from(is_negative) + digits.clone().count() > DIGITS_MAX {
+        return None;
+    }
+    let magnitude = digits.into_iter().try_fold(0_i64, |sum, digit| {
         let sum = sum.checked_mul(10)?;
         let digit = i64::from(digit - b'0');
         if is_negative { sum.checked_sub(digit) } else { sum.checked_add(digit) }
     });
-    Ok(magnitude.unwrap_or(if is_negative { i64::MIN } else { i64::MAX }))
+    Some(magnitude.unwrap_or(if is_negative { i64::MIN } else { i64::MAX }))
 }
 
 #[cfg(test)]
@@ -336,6 +363,60 @@ mod tests {
                 let _ = truth(&value);
             }
         }
+    }
+
+    #[test]
+    fn only_digits_count_against_the_limit_of_a_text() {
+        let ones = |count| "1".repeat(count);
+        let pairs = |count| vec!["11"; count].join("_");
+        let kind = |text: &str| whole(&Json::Text(text.to_owned())).map_err(|fault| fault.kind);
+        for text in [
+            ones(DIGITS_MAX),
+            format!("{}{}", " ".repeat(9), ones(DIGITS_MAX)),
+            format!("+{}.{}", ones(DIGITS_MAX), "0".repeat(9)),
+            pairs(DIGITS_MAX / 2),
+        ] {
+            assert_eq!(kind(&text), Ok(i64::MAX));
+        }
+        assert_eq!(kind(&format!("-{}", ones(DIGITS_MAX - 1))), Ok(i64::MIN));
+        let zeros = "0".repeat(5000);
+        for (text, number) in [
+            (zeros.clone(), 0),
+            (format!("{zeros}1"), 1),
+            (format!("-{zeros}_{zeros}2.{zeros}"), -2),
+            (format!("{zeros} "), 0),
+        ] {
+            assert_eq!(kind(&text), Ok(number));
+        }
+        for text in [ones(DIGITS_MAX + 1) + "x", format!("-{}", ones(DIGITS_MAX))] {
+            assert_eq!(kind(&text), Err("int_parsing_size"));
+        }
+        for text in [
+            "x".repeat(5000),
+            " ".repeat(5000),
+            format!("+{}", ones(DIGITS_MAX + 1)),
+            format!(" {}", ones(DIGITS_MAX + 1)),
+            format!("-{}", pairs(DIGITS_MAX / 2)),
+            pairs(DIGITS_MAX),
+        ] {
+            assert_eq!(kind(&text), Err("int_parsing"));
+        }
+        for (text, number) in [("0__1", 1), ("-0_0", 0), ("00_1_0.0", 10)] {
+            assert_eq!(kind(text), Ok(number), "{text}");
+        }
+        for text in ["0_", "00_", "0_.0", "1__0", "1_.0", "+-1", "-+1", "_0"] {
+            assert_eq!(kind(text), Err("int_parsing"), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_ends_of_64_bits_are_no_floats() {
+        for number in [-9_223_372_036_854_775_808.0, 9_223_372_036_854_775_808.0] {
+            assert_eq!(whole(&Json::Float(number)).map_err(|f| f.kind), Err("int_parsing_size"));
+            assert_eq!(truth(&Json::Float(number)).map_err(|f| f.kind), Err("bool_type"));
+        }
+        let inside = -9_223_372_036_854_774_784;
+        assert_eq!(whole(&Json::Float(-9_223_372_036_854_774_784.0)), Ok(inside));
     }
 
     #[test]

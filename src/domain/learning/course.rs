@@ -1,24 +1,32 @@
 //! A course. Partners hang classes under it (partner API, "course"); learners owe it (iSpring's
 //! content items).
 
-use std::sync::Arc;
-
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::enrollment::DueDateType;
 use crate::domain::access::Place;
 use crate::domain::change::Action;
-use crate::domain::command::{Command, Context, Decision, Delete, Expected, Write};
+use crate::domain::command::{self, Command, Context, Decision, Delete, Expected, Write};
 use crate::domain::error::{Error, FieldError};
 use crate::domain::facts::{Facts, Known, Need};
 use crate::domain::kind::Kind;
 use crate::domain::patch::Patch;
-use crate::domain::people::person::fold;
-use crate::domain::record::{Changed, ColumnType, Key, KeyType, Meta, Record, Table};
-use crate::domain::teaching::class::Class;
+use crate::domain::record::{Changed, ColumnType, Document, Key, KeyType, Meta, Record, Table};
+use crate::domain::teaching::class::{Class, ClassEdit};
 use crate::domain::time::Instant;
+
+/// A longer key is refused, characters. Databases keep keys in an index, whose entries have a limit.
+const COURSE_KEY_MAX: usize = 255;
+/// Stands between title and key in [`Course::search_key`]. No text in lower case has it, so nothing
+/// is found across the joint. (It is no ASCII letter, because `SQLite` takes those for alike.)
+const JOINT: char = 'Ω';
+
+/// The form in which courses are searched: lower case, character by character, so that a part of a
+/// text stays a part of it.
+pub fn search_form(text: &str) -> String {
+    text.chars().flat_map(char::to_lowercase).collect()
+}
 
 /// Where a course is in its life. Set by hand, in any direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,7 +49,7 @@ pub struct Course {
     pub title: String,
     /// The partner API's key of it, unique in the account; absent for one that iSpring made.
     pub course_key: Option<String>,
-    /// Title and key, folded for search.
+    /// Title and key, see [`search_form`].
     pub search_key: String,
     /// Where it is in its life.
     pub status: CourseStatus,
@@ -115,8 +123,8 @@ impl Record for Course {
             // A key that was given cannot be taken away; the rule for blank ones says so.
             self.course_key = Some(String::new());
         }
-        self.search_key =
-            fold(&format!("{}\n{}", self.title, self.course_key.as_deref().unwrap_or_default()));
+        let key = self.course_key.as_deref().unwrap_or_default();
+        self.search_key = format!("{}{JOINT}{}", search_form(&self.title), search_form(key));
         Ok(())
     }
 
@@ -144,6 +152,12 @@ impl Record for Course {
         }
         if changed.has("course_key") && self.course_key.as_deref().is_some_and(is_blank) {
             errors.push(FieldError::new("course_key", "course_key_required", "must not be blank"));
+        }
+        if changed.has("course_key")
+            && self.course_key.as_deref().is_some_and(|key| key.chars().count() > COURSE_KEY_MAX)
+        {
+            let detail = format!("must be of at most {COURSE_KEY_MAX} characters");
+            errors.push(FieldError::new("course_key", "course_key_too_long", detail));
         }
         if changed.any(&["start_date", "end_date"])
             && let (Some(start), Some(end)) = (self.start_date, self.end_date)
@@ -195,16 +209,32 @@ impl Command for DeleteCourse {
             let Some(before) = facts.document(Kind::Class, &class.meta.key)? else {
                 continue;
             };
-            let mut after = (*before).clone();
-            if let Some(fields) = after.fields.as_object_mut() {
-                fields.insert("course_id".to_owned(), Value::Null);
-            }
-            decision.writes.push(Write {
-                action: Action::Edit,
-                before: Some(Arc::clone(&before)),
-                after,
-            });
+            let mut without = Class::clone(&class.record);
+            without.apply(&ClassEdit { course_id: Patch::Null, ..ClassEdit::default() });
+            let fields = command::to_fields(&without)?;
+            let after = Document::of(before.meta.clone(), fields, without);
+            decision.writes.push(Write { action: Action::Edit, before: Some(before), after });
         }
         Ok(decision)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_in_lower_case_has_the_joint() {
+        for c in '\0'..=char::MAX {
+            assert!(!c.to_lowercase().any(|lower| lower == JOINT), "{c}");
+        }
+    }
+
+    #[test]
+    fn a_part_of_a_text_is_found_in_it() {
+        let text = search_form("ΑΣ İstanbul ẞ");
+        for part in ["Σ", "ΑΣ", "İ", "ẞ", " "] {
+            assert!(text.contains(&search_form(part)), "{part}");
+        }
     }
 }

@@ -11,7 +11,7 @@ use super::model::Model;
 use crate::domain::access::Place;
 use crate::domain::command::Context;
 use crate::domain::error::FieldError;
-use crate::domain::facts::{Facts, Known};
+use crate::domain::facts::{Facts, Known, Need};
 use crate::domain::kind::Kind;
 use crate::domain::learning::course::Course;
 use crate::domain::patch::Patch;
@@ -38,6 +38,16 @@ pub enum ClassStatus {
     Active,
     /// Over.
     Ended,
+}
+
+/// Which rules an edit of a class keeps to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rules {
+    /// All of them.
+    #[default]
+    All,
+    /// Those that the vendor has too: everything goes that can be kept.
+    Vendors,
 }
 
 /// A class.
@@ -72,6 +82,9 @@ pub struct Class {
     pub primary_model_id: Option<i64>,
     /// The models that students may use.
     pub allowed_model_ids: Vec<i64>,
+    /// See [`ClassEdit::rules`]; not kept.
+    #[serde(skip)]
+    pub rules: Rules,
 }
 
 /// An edit of a class. The partner is fixed.
@@ -103,6 +116,8 @@ pub struct ClassEdit {
     pub primary_model_id: Patch<i64>,
     /// See [`Class::allowed_model_ids`].
     pub allowed_model_ids: Patch<Vec<i64>>,
+    /// What the result is judged by.
+    pub rules: Rules,
 }
 
 impl Record for Class {
@@ -135,7 +150,9 @@ impl Record for Class {
             course_id,
             primary_model_id,
             allowed_model_ids,
+            rules,
         } = edit;
+        self.rules = *rules;
         name.apply_or(&mut self.name, String::new());
         status.apply_or(&mut self.status, ClassStatus::Planned);
         description.apply(&mut self.description);
@@ -153,6 +170,14 @@ impl Record for Class {
         if *allowed_model_ids == Patch::Null && primary_model_id.value().is_none() {
             self.primary_model_id = None;
         }
+    }
+
+    fn edit_needs(edit: &ClassEdit) -> Vec<Need> {
+        edit.course_id
+            .value()
+            .map(|id| Need::Record(Kind::Course, Key::Int(*id)))
+            .into_iter()
+            .collect()
     }
 
     fn settle(
@@ -188,34 +213,25 @@ impl Record for Class {
             ("name", Some(&self.name)),
             ("description", self.description.as_ref()),
             ("location", self.location.as_ref()),
+            ("timezone", Some(&self.timezone)),
+            ("online_url", self.online_url.as_ref()),
         ] {
             if changed.has(field) && text.is_some_and(|text| text.contains('\0')) {
                 refuse(field, "nul", "must not contain NUL");
             }
         }
-        if changed.has("name") && self.name.trim().is_empty() {
-            refuse("name", "name_required", "must not be blank");
+        if self.rules == Rules::All {
+            self.refuse_senseless(changed, &mut refuse);
         }
-        if changed.has("timezone") && !is_zone(&self.timezone) {
-            refuse("timezone", "invalid_timezone", "must be the IANA name of a time zone");
-        }
-        if changed.has("online_url") && !self.online_url.as_deref().is_none_or(is_meeting_url) {
-            refuse(
-                "online_url",
-                "invalid_online_url",
-                "must be empty or an http or https address of at most 2048 characters",
-            );
-        }
-        if changed.any(&["start_at", "end_at"])
-            && let (Some(start), Some(end)) = (self.start_at, self.end_at)
-            && end <= start
-        {
-            refuse("end_at", "end_at_not_after_start_at", "end_at is not after start_at");
-        }
+        let least = if self.rules == Rules::All { 0 } else { -CAPACITY_MAX - 1 };
         if changed.has("capacity")
-            && self.capacity.is_some_and(|capacity| !(0..=CAPACITY_MAX).contains(&capacity))
+            && self.capacity.is_some_and(|capacity| !(least..=CAPACITY_MAX).contains(&capacity))
         {
-            refuse("capacity", "capacity_out_of_range", "must be 0 to 2147483647");
+            refuse(
+                "capacity",
+                "capacity_out_of_range",
+                &format!("must be {least} to {CAPACITY_MAX}"),
+            );
         }
         if changed.has("course_id")
             && let Some(id) = self.course_id
@@ -248,6 +264,33 @@ impl Record for Class {
 }
 
 impl Class {
+    /// The rules that keep a class from meaning nothing, none of which the vendor has.
+    fn refuse_senseless(
+        &self,
+        changed: &Changed,
+        refuse: &mut impl FnMut(&'static str, &'static str, &str),
+    ) {
+        if changed.has("name") && self.name.trim().is_empty() {
+            refuse("name", "name_required", "must not be blank");
+        }
+        if changed.has("timezone") && !is_zone(&self.timezone) {
+            refuse("timezone", "invalid_timezone", "must be the IANA name of a time zone");
+        }
+        if changed.has("online_url") && !self.online_url.as_deref().is_none_or(is_meeting_url) {
+            refuse(
+                "online_url",
+                "invalid_online_url",
+                "must be empty or an http or https address of at most 2048 characters",
+            );
+        }
+        if changed.any(&["start_at", "end_at"])
+            && let (Some(start), Some(end)) = (self.start_at, self.end_at)
+            && end <= start
+        {
+            refuse("end_at", "end_at_not_after_start_at", "end_at is not after start_at");
+        }
+    }
+
     /// Brings the models into their normal form: the list holds each model once and the primary one
     /// too, at its end if it was not there; without a primary one, the first of the list is it.
     fn settle_models(&mut self) {
@@ -276,7 +319,7 @@ fn is_meeting_url(text: &str) -> bool {
     text.is_empty()
         || (has_host
             && text.chars().count() <= URL_MAX
-            && !text.chars().any(|c| c.is_whitespace() || c.is_control())
+            && !text.chars().any(|c| c.is_whitespace() || c.is_control() || "\\<>\"".contains(c))
             && url::Url::parse(text).is_ok())
 }
 
@@ -353,6 +396,10 @@ mod tests {
             "https://example.com/a b",
             "https://example.com/\n",
             "https://example.com\0",
+            "https://x\\@y",
+            "https://example.com/a\\b",
+            "https://example.com/<a>",
+            "https://example.com/?a=\"",
             &long,
         ] {
             assert!(!is_meeting_url(url), "{url}");

@@ -1,11 +1,12 @@
 //! Classes.
 
+use haksa::config::{Config, PartnerRules};
 use haksa::domain::patch::Patch;
 use haksa::domain::teaching::invite_code::{InviteCode, InviteCodeEdit};
 use serde_json::{Value, json};
 
 use super::{CLASS, TOKEN, assert_detail, edit, read, set};
-use crate::support::{Server, on_both_stores};
+use crate::support::{Backend, Server, on_both_stores};
 
 on_both_stores!(documented_edit, rules, field_matrix, merge_patch, models, invite_codes);
 
@@ -102,6 +103,48 @@ async fn rules(server: Server) {
     let reply = edit(&server, &json!({"allowed_model_ids": many})).send().await;
     assert_eq!(reply.status, 400);
     assert!(reply.json()["detail"].as_str().unwrap().ends_with(", 4998, 4999]"));
+}
+
+/// With the vendor's rules alone.
+async fn lenient(backend: Backend) {
+    let mut config = Config::default();
+    config.partner.rules = PartnerRules::Vendor;
+    let server = Server::start_with(backend, config).await;
+    let body = json!({
+        "name": " ", "timezone": "Mars/X", "online_url": "not a url", "capacity": -5,
+        "start_at": "2026-03-02T00:00:00Z", "end_at": "2026-03-01T00:00:00Z",
+    });
+    let reply = edit(&server, &body).send().await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    for (field, value) in body.as_object().unwrap() {
+        assert_eq!(reply.json()[field], *value, "{field}");
+    }
+    let before = read(&server, CLASS).await;
+    // What the vendor cannot keep either, and its own rule.
+    for (body, detail) in [
+        (json!({"capacity": 2_147_483_648_i64}), "capacity_out_of_range"),
+        (json!({"capacity": -2_147_483_649_i64}), "capacity_out_of_range"),
+        (json!({"course_id": 6}), "course_not_found"),
+        (json!({"timezone": "a\u{0}"}), "A string literal cannot contain NUL (0x00) characters."),
+        (
+            json!({"name": "", "primary_model_id": 99}),
+            "model_catalog 에 존재하지 않는 모델 id 가 포함되어 있습니다: [99]",
+        ),
+    ] {
+        assert_detail(&edit(&server, &body).send().await, 400, detail);
+    }
+    assert_eq!(read(&server, CLASS).await, before);
+    server.assert_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_vendors_rules_alone_on_sqlite() {
+    lenient(Backend::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_vendors_rules_alone_on_postgres() {
+    lenient(Backend::Postgres).await;
 }
 
 type Case = (&'static str, Value, Value, Option<Value>, Value, &'static str);

@@ -39,6 +39,7 @@ async fn courses(server: Server) {
     assert_eq!(reply.json()["updated_at"], "2026-04-23T09:15:31Z");
     let reply = send(&server, "DELETE", &target, Value::Null).await;
     assert_eq!((reply.status, reply.body.len()), (204, 0));
+    assert_eq!(reply.header("etag"), "\"3\"");
     for (method, body) in
         [("GET", Value::Null), ("PATCH", json!({"title": "x"})), ("DELETE", Value::Null)]
     {
@@ -50,6 +51,16 @@ async fn courses(server: Server) {
     assert_eq!((reply.status, &reply.json()["status"]), (201, &json!("draft")));
 }
 
+/// A text that does not get shorter when a database compresses it.
+fn mixed(length: usize) -> String {
+    let letters = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let digests = (0..).flat_map(|n: u32| {
+        use sha2::Digest as _;
+        sha2::Sha256::digest(n.to_be_bytes())
+    });
+    digests.take(length).map(|byte| char::from(letters[usize::from(byte) % 64])).collect()
+}
+
 async fn rules(server: Server) {
     let nul = "A string literal cannot contain NUL (0x00) characters.";
     let before = read(&server, COURSE).await;
@@ -59,6 +70,8 @@ async fn rules(server: Server) {
         (json!({"title": "a\u{0}"}), 400, nul),
         (json!({"course_key": "a\u{0}"}), 400, nul),
         (json!({"description": "a\u{0}"}), 400, nul),
+        (json!({"course_key": "한".repeat(256)}), 400, "course_key_too_long"),
+        (json!({"course_key": mixed(2700)}), 400, "course_key_too_long"),
         (
             json!({"start_date": "2026-03-02", "end_date": "2026-03-01"}),
             400,
@@ -71,6 +84,11 @@ async fn rules(server: Server) {
         assert_detail(&send(&server, "POST", COURSES, new).await, status, detail);
     }
     assert_eq!(read(&server, COURSE).await, before);
+    for key in ["😀".repeat(255), mixed(255)] {
+        let reply = send(&server, "PATCH", COURSE, json!({"course_key": key})).await;
+        assert_eq!((reply.status, &reply.json()["course_key"]), (200, &json!(key)));
+    }
+    send(&server, "PATCH", COURSE, json!({"course_key": "ai-2026"})).await;
     let one_day = json!({"start_date": "2026-03-02", "end_date": "2026-03-02"});
     assert_eq!(send(&server, "PATCH", COURSE, one_day).await.status, 200);
 
@@ -97,20 +115,30 @@ async fn rules(server: Server) {
 async fn list(server: Server) {
     let page = read(&server, COURSES).await;
     assert_eq!(page["items"], json!([read(&server, COURSE).await]));
-    for (title, key) in [("Data 100%", "Data_1"), ("데이터", "d-2")] {
+    for (title, key) in [("Data 100%", "Data_1"), ("데이터", "d-2"), ("x ", "ONE\n")] {
         server.clock.advance(jiff::SignedDuration::from_secs(1));
         send(&server, "POST", COURSES, json!({"title": title, "course_key": key})).await;
     }
     for (query, keys, total, page, size) in [
-        ("", &["d-2", "Data_1", "ai-2026"][..], 3, 1, 50),
-        ("?limit=1", &["d-2"], 3, 1, 1),
-        ("?limit=1&offset=2", &["ai-2026"], 3, 3, 1),
-        ("?limit=2&offset=5", &[], 3, 3, 2),
-        ("?limit=10&limit=20", &["d-2", "Data_1", "ai-2026"], 3, 1, 20),
-        ("?offset=99999999999999999999", &[], 3, i64::MAX / 50 + 1, 50),
+        ("", &["ONE\n", "d-2", "Data_1", "ai-2026"][..], 4, 1, 50),
+        ("?limit=1", &["ONE\n"], 4, 1, 1),
+        ("?limit=1&offset=3", &["ai-2026"], 4, 4, 1),
+        ("?limit=2&offset=5", &[], 4, 3, 2),
+        ("?limit=10&limit=20", &["ONE\n", "d-2", "Data_1", "ai-2026"], 4, 1, 20),
+        ("?offset=99999999999999999999", &[], 4, i64::MAX / 50 + 1, 50),
         ("?status=active", &["ai-2026"], 1, 1, 50),
         ("?status=bogus", &[], 0, 1, 50),
-        ("?status=", &["d-2", "Data_1", "ai-2026"], 3, 1, 50),
+        ("?status=", &["ONE\n", "d-2", "Data_1", "ai-2026"], 4, 1, 50),
+        // Blanks are looked for like anything else, and nothing is found across two fields.
+        ("?search=", &["ONE\n", "d-2", "Data_1", "ai-2026"], 4, 1, 50),
+        ("?search=%20", &["ONE\n", "Data_1", "ai-2026"], 3, 1, 50),
+        ("?search=%20%20", &[], 0, 1, 50),
+        ("?search=x%20", &["ONE\n"], 1, 1, 50),
+        ("?search=%0A", &["ONE\n"], 1, 1, 50),
+        ("?search=x%20%0Aone", &[], 0, 1, 50),
+        ("?search=x%20one", &[], 0, 1, 50),
+        ("?search=ai-%20", &[], 0, 1, 50),
+        ("?search=%CE%A9", &[], 0, 1, 50),
         ("?search=DATA", &["Data_1"], 1, 1, 50),
         ("?search=data_", &["Data_1"], 1, 1, 50),
         ("?search=%25", &["Data_1"], 1, 1, 50),
@@ -126,6 +154,13 @@ async fn list(server: Server) {
         let rest = json!([found["total"], found["page"], found["size"]]);
         assert_eq!(rest, json!([total, page, size]), "{query}");
     }
+    let nul = "A string literal cannot contain NUL (0x00) characters.";
+    for query in ["search=a%00", "status=%00", "search=%00&status=x"] {
+        let reply = server.request("GET", &format!("{COURSES}?{query}")).bearer(TOKEN).send().await;
+        assert_detail(&reply, 400, nul);
+    }
+    let reply = server.request("GET", &format!("{COURSES}?search=%00&limit=0")).bearer(TOKEN);
+    assert_eq!(reply.send().await.status, 422, "every field at fault comes first");
 }
 
 /// Field × absent, null, value, invalid, in both media types.
