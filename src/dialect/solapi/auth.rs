@@ -23,7 +23,7 @@ const SIGNATURE_LIFE: SignedDuration = SignedDuration::from_mins(16);
 /// Bytes of a salt.
 const SALT_BYTES: std::ops::RangeInclusive<usize> = 12..=64;
 /// The roles, each of which may do everything that is served: the vendor asks for the last or higher.
-const ROLES: [&str; 3] = ["OWNER", "DEVELOPER", "MEMBER"];
+pub const ROLES: [&str; 3] = ["OWNER", "DEVELOPER", "MEMBER"];
 
 /// Finds out who calls, in the vendor's order of checks.
 pub async fn authenticate(call: &Call) -> Result<Actor, Refusal> {
