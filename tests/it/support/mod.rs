@@ -248,7 +248,7 @@ fn keep_logs() {
 }
 
 /// Makes an empty database in the test cluster and gives its URL.
-async fn new_postgres_database() -> String {
+pub async fn new_postgres_database() -> String {
     #[expect(clippy::disallowed_methods, reason = "the test script names its cluster this way")]
     let cluster = std::env::var("TEST_POSTGRES_URL")
         .expect("TEST_POSTGRES_URL names a PostgreSQL cluster; scripts/test starts one");
