@@ -187,7 +187,7 @@ async fn what_postgres_refuses_is_told_without_secrets() {
 }
 
 #[test]
-fn an_addresss_password_is_not_repeated() {
+fn the_password_of_an_address_is_not_repeated() {
     for (address, shown) in [
         ("mysql://bob:S3CRETPW@h/x", "not `mysql:…`"),
         ("bob:S3CRETPW@h/x", "not `bob:…`"),
