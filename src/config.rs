@@ -52,7 +52,9 @@ pub const KEYS: &[&str] =
     &["listen", "database", "master_key_file", "kolleges.unknown_fields", "solapi.hmac_md5"];
 
 /// Every section.
-const SECTIONS: &[&str] = &["kolleges", "solapi"];
+fn sections() -> impl Iterator<Item = &'static str> {
+    KEYS.iter().filter_map(|key| key.split_once('.')).map(|(section, _)| section)
+}
 
 /// A configuration that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -132,7 +134,7 @@ impl Config {
 fn check_names(path: &Path, section: &str, table: &toml::Table) -> Result<(), ConfigError> {
     for (name, value) in table {
         let name = format!("{section}{name}");
-        if SECTIONS.contains(&name.as_str()) {
+        if sections().any(|section| section == name) {
             let toml::Value::Table(inner) = value else {
                 return Err(ConfigError::Section { path: path.to_owned(), name });
             };
@@ -153,7 +155,7 @@ fn nearest(section: &str, name: &str) -> &'static str {
         let misplaced = strsim::damerau_levenshtein(&last(known), &last(name)) + 1;
         strsim::damerau_levenshtein(known, name).min(misplaced)
     };
-    let known = KEYS.iter().chain(SECTIONS).copied().filter(|known| known.starts_with(section));
+    let known = KEYS.iter().copied().chain(sections()).filter(|known| known.starts_with(section));
     known.min_by_key(distance).unwrap_or("listen")
 }
 
