@@ -1,21 +1,26 @@
 //! The command line.
 
 mod inspect;
+mod key;
 mod manage;
 mod run;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use anyhow::Context as _;
+use clap::builder::Resettable;
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 
-use crate::app::{App, Clock, Running};
+use crate::app::{Clock, OsEntropy};
 use crate::config::Config;
 use crate::dialect::Dialect;
-use crate::store::Store;
-use crate::vault::{MasterKey, Vault};
+use crate::domain::command;
+use crate::domain::error::Error;
+use crate::pipeline::{Envelope, Outcome, Pipeline, Reply};
+use crate::store::{Store, Writer, WriterHandle};
 
 /// One self-hosted server for certificates, classes, sign-in, relationships and enrollments.
 ///
@@ -43,8 +48,8 @@ enum Command {
     /// Serve.
     #[command(
         after_help = "Example:\n  haksa serve --database sqlite:/var/lib/haksa/haksa.db --listen 0.0.0.0:8080\n\n\
-        Every option is also a key of the configuration file and an environment variable. The\n\
-        database is made and brought up to date at the start."
+        Every option is also an environment variable and, but for --config, a key of the\n\
+        configuration file. The database is made and brought up to date at the start."
     )]
     Serve(run::ServeOptions),
     /// Bring a database's tables up to date.
@@ -85,13 +90,11 @@ pub struct DatabaseOptions {
     /// A configuration file.
     #[arg(long, env = "HAKSA_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The file with the master key that seals signing secrets; made when it does not exist. By
-    /// default `master.key` beside an SQLite file.
+    /// The file with the master key that seals signing secrets, made with the database. By default
+    /// `master.key` beside an SQLite file. Instead of a file, the variable `HAKSA_MASTER_KEY` may
+    /// hold the key itself, 64 hexadecimal digits.
     #[arg(long, env = "HAKSA_MASTER_KEY_FILE", value_name = "FILE")]
     master_key_file: Option<PathBuf>,
-    /// The master key itself, 64 hexadecimal digits; instead of a file.
-    #[arg(long, env = "HAKSA_MASTER_KEY", hide_env_values = true, hide = true)]
-    master_key: Option<String>,
 }
 
 impl DatabaseOptions {
@@ -110,42 +113,51 @@ impl DatabaseOptions {
         Ok(config)
     }
 
-    /// Opens the database that the configuration names.
-    async fn open(config: &Config) -> anyhow::Result<Store> {
-        let address = config.database.as_deref().ok_or_else(|| {
-            anyhow::anyhow!(
-                "which database? Give --database sqlite:PATH or postgres://…, set HAKSA_DATABASE, \
-                 or name it in the configuration file"
-            )
-        })?;
-        Ok(Store::open(address).await?)
+    /// The database that these options name, as it is: for all that does not make one.
+    async fn open(&self) -> anyhow::Result<Store> {
+        Ok(Store::open_existing(address(&self.config()?)?).await?)
+    }
+}
+
+fn address(config: &Config) -> anyhow::Result<&str> {
+    config.database.as_deref().ok_or_else(|| {
+        anyhow::anyhow!(
+            "which database? Give --database sqlite:PATH or postgres://…, set HAKSA_DATABASE, or \
+             name it in the configuration file"
+        )
+    })
+}
+
+/// A database that a command writes to, in the same way as a server does.
+struct Desk {
+    store: Store,
+    pipeline: Pipeline,
+    writer: WriterHandle,
+}
+
+impl Desk {
+    fn start(store: Store) -> anyhow::Result<Self> {
+        let (pipeline, jobs) = Pipeline::new();
+        // What the writer says there, it also answers to the one command.
+        let (fatal, _) = tokio::sync::oneshot::channel();
+        let (clock, entropy) = (Clock::System, Box::new(OsEntropy));
+        let writer = store.start_writer(Writer { jobs, clock, entropy, fatal })?;
+        Ok(Self { store, pipeline, writer })
     }
 
-    /// The vault, with the key from wherever it is kept.
-    fn vault(&self, config: &Config) -> anyhow::Result<Vault> {
-        let beside = config
-            .database
-            .as_deref()
-            .and_then(|address| address.strip_prefix("sqlite:"))
-            .map(|path| PathBuf::from(path).with_file_name("master.key"));
-        let key = match (config.master_key_file.clone().or(beside), &self.master_key) {
-            (Some(file), key) => MasterKey::find_or_create(key.as_deref(), &file, run::fill)?,
-            (None, Some(key)) => MasterKey::parse(key)?,
-            (None, None) => anyhow::bail!(
-                "where is the master key? With PostgreSQL give --master-key-file FILE or set \
-                 HAKSA_MASTER_KEY, the same on every node"
-            ),
-        };
-        Ok(Vault::new(&key))
-    }
-
-    /// Opens everything, for a command that writes.
-    async fn start(&self) -> anyhow::Result<(App, Running)> {
-        let config = self.config()?;
-        let store = Self::open(&config).await?;
-        store.migrate().await?;
-        let vault = self.vault(&config)?;
-        Ok(App::start(store, vault, Clock::System, config)?)
+    /// Runs one command and waits until it is durable.
+    async fn run(
+        self,
+        command: impl command::Command,
+        envelope: Envelope,
+    ) -> Result<Outcome, Error> {
+        let reply = self.pipeline.run(command, envelope).await;
+        drop(self.pipeline);
+        self.writer.join().await;
+        match reply? {
+            Reply::Done(outcome, _) => Ok(outcome),
+            Reply::Repeated(_) | Reply::Noted => Err(Error::internal("the command was not run")),
+        }
     }
 }
 
@@ -167,10 +179,13 @@ pub fn log_filter(directives: &str) -> Result<EnvFilter, ParseError> {
 
 /// Runs the program.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
-    #[expect(clippy::disallowed_methods, reason = "logs begin before the options are read")]
-    let directives = std::env::var("HAKSA_LOG").unwrap_or_default();
-    let directives = if directives.is_empty() { LOG_DEFAULT } else { &directives };
+    let matches = without_empty_variables(Cli::command()).get_matches();
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
+    let directives = variable("HAKSA_LOG");
+    let directives = directives.as_deref().unwrap_or(LOG_DEFAULT);
     let filter = match log_filter(directives) {
         Ok(filter) => filter,
         Err(cause) => return fail(&anyhow::anyhow!("HAKSA_LOG is no log filter: {cause}")),
@@ -189,6 +204,25 @@ pub fn main() -> ExitCode {
         Ok(code) => code,
         Err(cause) => fail(&cause),
     }
+}
+
+/// An environment variable; an empty one is as good as none.
+fn variable(name: &str) -> Option<String> {
+    #[expect(clippy::disallowed_methods, reason = "this is where settings are read")]
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// The same command line without the variables that are set to nothing, which would be values to it.
+fn without_empty_variables(command: clap::Command) -> clap::Command {
+    let is_empty = |name: &std::ffi::OsStr| {
+        #[expect(clippy::disallowed_methods, reason = "this is where settings are read")]
+        std::env::var_os(name).is_some_and(|value| value.is_empty())
+    };
+    command
+        .mut_args(|arg| {
+            if arg.get_env().is_some_and(is_empty) { arg.env(Resettable::Reset) } else { arg }
+        })
+        .mut_subcommands(without_empty_variables)
 }
 
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
@@ -210,7 +244,7 @@ fn openapi(name: &str) -> anyhow::Result<ExitCode> {
         .iter()
         .find(|wire| wire.dialect.name() == name)
         .ok_or_else(|| anyhow::anyhow!("no dialect {name:?}; there are {}", dialects()))?;
-    say(wire.openapi);
+    say(wire.openapi)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -219,24 +253,61 @@ fn dialects() -> String {
 }
 
 /// Prints a line for the caller. A pipe that was closed wants no more lines.
-fn say(line: impl std::fmt::Display) {
+fn say(line: impl std::fmt::Display) -> anyhow::Result<()> {
     use std::io::Write as _;
-    let _ = writeln!(std::io::stdout().lock(), "{line}");
+    let mut output = std::io::stdout().lock();
+    match writeln!(output, "{line}").and_then(|()| output.flush()) {
+        Err(cause) if cause.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        said => said.context("cannot write to standard output"),
+    }
 }
 
 fn fail(cause: &anyhow::Error) -> ExitCode {
     use std::io::Write as _;
-    let _ = writeln!(std::io::stderr().lock(), "haksa: {cause:#}");
+    let _ = writeln!(std::io::stderr().lock(), "haksa: {}", describe(cause));
     ExitCode::from(2)
+}
+
+/// An error in an operator's words. Who stands here may know what is kept from clients.
+fn describe(cause: &anyhow::Error) -> String {
+    match cause.downcast_ref::<Error>() {
+        Some(Error::Internal(inner)) => format!("{cause:#}: {inner}"),
+        Some(Error::Invalid(errors)) => {
+            let errors: Vec<_> =
+                errors.iter().map(|error| format!("{} {}", error.field, error.detail)).collect();
+            errors.join("; ")
+        }
+        _ => format!("{cause:#}"),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory as _;
 
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_option_of_serve_is_a_variable_and_a_key_of_the_file() {
+        let mut command = Cli::command();
+        command.build();
+        let serve = command.find_subcommand("serve").unwrap();
+        let mut keys: Vec<String> =
+            crate::config::KEYS.iter().map(|key| key.replace(['.', '_'], "-")).collect();
+        for option in serve.get_arguments().filter_map(clap::Arg::get_long) {
+            if option == "help" {
+                continue;
+            }
+            let variable = format!("HAKSA_{}", option.replace('-', "_").to_uppercase());
+            let argument = serve.get_arguments().find(|arg| arg.get_long() == Some(option));
+            assert_eq!(argument.unwrap().get_env().unwrap(), variable.as_str());
+            let known = keys.len();
+            keys.retain(|key| key != option);
+            assert_eq!(known - keys.len(), usize::from(option != "config"), "{option}");
+        }
+        assert_eq!(keys, [""; 0], "keys without an option");
     }
 }

@@ -69,7 +69,7 @@ pub struct SolapiConfig {
 }
 
 /// Every key, with dots.
-const KEYS: &[&str] = &[
+pub const KEYS: &[&str] = &[
     "listen",
     "database",
     "master_key_file",
@@ -77,6 +77,11 @@ const KEYS: &[&str] = &[
     "partner.rules",
     "solapi.hmac_md5",
 ];
+
+/// Every section.
+fn sections() -> impl Iterator<Item = &'static str> {
+    KEYS.iter().filter_map(|key| key.split_once('.')).map(|(section, _)| section)
+}
 
 /// A configuration that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -89,23 +94,38 @@ pub enum ConfigError {
         /// Why.
         cause: std::io::Error,
     },
-    /// The file is not TOML, or a value is of the wrong type.
-    #[error("{path}: {cause}")]
+    /// The file is not TOML, or a value is of the wrong type. The line itself is not shown: a
+    /// database's address holds its password.
+    #[error("{path}, line {line}, column {column}: {cause}")]
     Parse {
         /// Which file.
         path: PathBuf,
-        /// What is wrong, and where.
-        cause: Box<toml::de::Error>,
+        /// The line at fault, from 1.
+        line: usize,
+        /// The character in that line, from 1.
+        column: usize,
+        /// What is wrong.
+        cause: String,
     },
-    /// The file has a key that means nothing.
-    #[error("{path}: unknown key `{key}`; did you mean `{nearest}`?")]
-    UnknownKey {
+    /// The file has a key or a section that means nothing.
+    #[error("{path}: unknown {what} `{name}`; did you mean `{nearest}`?")]
+    Unknown {
         /// Which file.
         path: PathBuf,
-        /// The key.
-        key: String,
-        /// The known key most like it.
+        /// `key` or `section`.
+        what: &'static str,
+        /// Its name, with dots.
+        name: String,
+        /// The known name most like it.
         nearest: &'static str,
+    },
+    /// A section's name stands before a value.
+    #[error("{path}: `{name}` is a section: write [{name}] and its keys below")]
+    Section {
+        /// Which file.
+        path: PathBuf,
+        /// The section.
+        name: String,
     },
 }
 
@@ -121,28 +141,49 @@ impl Config {
     }
 
     fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
-        let parse = |cause| ConfigError::Parse { path: path.to_owned(), cause: Box::new(cause) };
+        let parse = |cause: toml::de::Error| {
+            let before = cause.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            let line = before.rsplit('\n').next().unwrap_or_default();
+            ConfigError::Parse {
+                path: path.to_owned(),
+                line: before.matches('\n').count() + 1,
+                column: line.chars().count() + 1,
+                cause: cause.message().to_owned(),
+            }
+        };
         let table: toml::Table = toml::from_str(text).map_err(parse)?;
-        if let Some(key) = unknown_key("", &table) {
-            let distance = |known: &&&str| strsim::damerau_levenshtein(known, &key);
-            let nearest = KEYS.iter().min_by_key(distance).copied().unwrap_or("listen");
-            return Err(ConfigError::UnknownKey { path: path.to_owned(), key, nearest });
-        }
+        check_names(path, "", &table)?;
         toml::from_str(text).map_err(parse)
     }
 }
 
-fn unknown_key(prefix: &str, table: &toml::Table) -> Option<String> {
-    table.iter().find_map(|(name, value)| {
-        let key = format!("{prefix}{name}");
-        if KEYS.contains(&key.as_str()) {
-            return None;
+/// Refuses names that mean nothing, sections without keys too.
+fn check_names(path: &Path, section: &str, table: &toml::Table) -> Result<(), ConfigError> {
+    for (name, value) in table {
+        let name = format!("{section}{name}");
+        if sections().any(|section| section == name) {
+            let toml::Value::Table(inner) = value else {
+                return Err(ConfigError::Section { path: path.to_owned(), name });
+            };
+            check_names(path, &format!("{name}."), inner)?;
+        } else if !KEYS.contains(&name.as_str()) {
+            let what = if value.is_table() { "section" } else { "key" };
+            let nearest = nearest(section, &name);
+            return Err(ConfigError::Unknown { path: path.to_owned(), what, name, nearest });
         }
-        match value {
-            toml::Value::Table(inner) => unknown_key(&format!("{key}."), inner),
-            _ => Some(key),
-        }
-    })
+    }
+    Ok(())
+}
+
+/// The known name most like `name`: one of its section, or a key that was put outside of its own.
+fn nearest(section: &str, name: &str) -> &'static str {
+    let last = |name: &str| name.rsplit('.').next().unwrap_or_default().to_owned();
+    let distance = |known: &&str| {
+        let misplaced = strsim::damerau_levenshtein(&last(known), &last(name)) + 1;
+        strsim::damerau_levenshtein(known, name).min(misplaced)
+    };
+    let known = KEYS.iter().copied().chain(sections()).filter(|known| known.starts_with(section));
+    known.min_by_key(distance).unwrap_or("listen")
 }
 
 #[cfg(test)]
@@ -168,20 +209,44 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_key_is_refused_with_the_nearest_known_one() {
-        for (text, nearest) in [
-            ("lissten = 'x'", "listen"),
-            ("[kolleges]\nunknown_field = 'ignore'", "kolleges.unknown_fields"),
-            ("[solapy]\nhmac_md5 = true", "solapi.hmac_md5"),
+    fn an_unknown_name_is_refused_with_the_nearest_known_one() {
+        for (text, message) in [
+            ("lissten = 'x'", "unknown key `lissten`; did you mean `listen`?"),
+            (
+                "[kolleges]\nunknown_field = 'ignore'",
+                "unknown key `kolleges.unknown_field`; did you mean `kolleges.unknown_fields`?",
+            ),
+            ("hmac_md5 = true", "unknown key `hmac_md5`; did you mean `solapi.hmac_md5`?"),
+            ("[solapy]", "unknown section `solapy`; did you mean `solapi`?"),
+            ("[solapy]\nhmac_md5 = true", "unknown section `solapy`; did you mean `solapi`?"),
+            ("[solapi.x.y]", "unknown section `solapi.x`; did you mean `solapi.hmac_md5`?"),
+            ("[kollege]", "unknown section `kollege`; did you mean `kolleges`?"),
+            ("solapi = true", "`solapi` is a section: write [solapi] and its keys below"),
         ] {
             let error = parse(text).unwrap_err();
-            assert!(error.contains(&format!("did you mean `{nearest}`")), "{error}");
+            assert_eq!(error, format!("haksa.toml: {message}"), "{text}");
         }
+        assert!(parse("[foo]").unwrap_err().contains("unknown section `foo`"));
+        assert!(parse("[kolleges]\n[solapi]").is_ok());
     }
 
     #[test]
     fn a_value_of_the_wrong_type_is_refused() {
         assert!(parse("listen = 80").unwrap_err().contains("expected a string"));
         assert!(parse("[kolleges]\nunknown_fields = 'drop'").unwrap_err().contains("refuse"));
+        assert!(parse("[listen]").unwrap_err().contains("expected a string"));
+    }
+
+    #[test]
+    fn a_fault_is_located_without_showing_the_line() {
+        for (text, place) in [
+            ("\nlisten = 'x'\ndatabase = 'postgres://bob:demo-password@h/x", "line 3, column "),
+            ("database = ['postgres://bob:demo-password@h/x']", "line 1, column 12: "),
+            ("listen = 'é'\n  database = 'postgres://bob:demo-password@h/x' x", "line 2, column "),
+        ] {
+            let error = parse(text).unwrap_err();
+            assert!(error.starts_with(&format!("haksa.toml, {place}")), "{error}");
+            assert!(!error.contains("demo-password"), "{error}");
+        }
     }
 }

@@ -147,7 +147,8 @@ fn metrics_handle() -> Option<&'static PrometheusHandle> {
         .as_ref()
 }
 
-/// Serves until `stop` resolves, then finishes what is in flight.
+/// Serves until `stop` resolves, then finishes what is in flight within [`STOP_WITHIN`]; what is
+/// left then, clients that do not read or have not sent all, is cut off.
 ///
 /// # Errors
 /// None of a connection's; only those of the listener's address.
@@ -161,6 +162,8 @@ pub async fn serve(
     let router = router(app.clone());
     let graceful = GracefulShutdown::new();
     let seats = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    // Dropped when patience is over. Each connection holds the app, and so the writer's queue open.
+    let (patient, _) = tokio::sync::watch::channel(());
     let mut stop = std::pin::pin!(stop);
     loop {
         let seat = Arc::clone(&seats).acquire_owned();
@@ -190,16 +193,21 @@ pub async fn serve(
             .header_read_timeout(patience.head_within)
             .serve_connection(TokioIo::new(stream), service);
         let connection = graceful.watch(connection);
+        let mut cut_off = patient.subscribe();
         tokio::spawn(async move {
-            // What goes wrong on a connection is the client's affair and already answered.
-            let _ = connection.await;
+            tokio::select! {
+                // What goes wrong on a connection is the client's affair and already answered.
+                _ = connection => {}
+                _ = cut_off.changed() => {}
+            }
             drop(seat);
         });
     }
     drop(listener);
     if tokio::time::timeout(STOP_WITHIN, graceful.shutdown()).await.is_err() {
-        tracing::warn!("requests were still in flight after {STOP_WITHIN:?}");
+        tracing::warn!("connections were still busy after {STOP_WITHIN:?} and are cut off");
     }
+    drop(patient);
     Ok(())
 }
 

@@ -35,6 +35,9 @@ const PASSWORD_LANES: u32 = 1;
 /// Leads every sealed text, so that another cipher can follow without a guess.
 const SEALED_V1: &str = "v1.";
 
+/// What proves a master key: this text, sealed for a credential of this name, which none can have.
+const PROOF: (&str, &str) = ("the master key", "haksa");
+
 /// A key file is 64 digits and a line end; whatever is longer is some other file.
 const KEY_FILE_BYTES_MAX: u64 = 256;
 
@@ -109,6 +112,26 @@ pub enum VaultError {
         act: &'static str,
         /// What the system said.
         source: io::Error,
+    },
+    /// The key file is gone, and there are secrets under the key that it held.
+    #[error(
+        "the master key file {path} does not exist, but this database's signing secrets are sealed \
+         under a master key; restore the file from a backup, or say where the key is: \
+         --master-key-file FILE or HAKSA_MASTER_KEY"
+    )]
+    MasterKeyLost {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A good key, but not the one under which the database's secrets are sealed.
+    #[error(
+        "the master key in {place} is not the one under which this database's signing secrets are \
+         sealed; restore that one from a backup, or say where it is: --master-key-file FILE or \
+         HAKSA_MASTER_KEY"
+    )]
+    MasterKeyOther {
+        /// The file, or the variable.
+        place: String,
     },
     /// A sealed text that no version of this module wrote.
     #[error("a sealed secret has an unknown form")]
@@ -261,6 +284,21 @@ impl Vault {
         Ok(format!("{SEALED_V1}{}", URL_SAFE_NO_PAD.encode([nonce.as_slice(), &sealed].concat())))
     }
 
+    /// A text by which [`Self::is_proved_by`] knows this vault's master key again.
+    ///
+    /// # Errors
+    /// None in practice; see [`Self::seal`].
+    pub fn proof(&self, nonce: [u8; NONCE_BYTES]) -> Result<String, VaultError> {
+        let (name, text) = PROOF;
+        self.seal(name, text, nonce)
+    }
+
+    /// True when `proof` was made under this vault's master key.
+    pub fn is_proved_by(&self, proof: &str) -> bool {
+        let (name, text) = PROOF;
+        self.open(name, proof).is_ok_and(|opened| opened.expose() == text)
+    }
+
     /// Opens what [`Self::seal`] made for the same credential under the same master key.
     ///
     /// # Errors
@@ -360,6 +398,17 @@ mod tests {
             other.open("NCSTESTKEY000001", &sealed),
             Err(VaultError::SealedForAnother)
         ));
+    }
+
+    #[test]
+    fn a_proof_knows_its_key_and_no_other() {
+        let proof = vault().proof(NONCE).unwrap();
+        assert!(vault().is_proved_by(&proof));
+        assert!(!Vault::new(&MasterKey::from_bytes([8; 32])).is_proved_by(&proof));
+        let secret = vault().seal("id", "haksa", NONCE).unwrap();
+        for other in [secret.as_str(), "", "v1.AAAA"] {
+            assert!(!vault().is_proved_by(other), "{other}");
+        }
     }
 
     #[test]

@@ -354,6 +354,12 @@ CREATE TABLE signature (
 );
 CREATE INDEX signature_by_expires_at ON signature (expires_at);
 
+-- One row: a known text sealed under the master key, by which a wrong key is noticed at the start.
+CREATE TABLE master_key (
+    id BIGINT PRIMARY KEY CHECK (id = 1),
+    proof TEXT NOT NULL
+);
+
 CREATE SEQUENCE change_id_seq;
 CREATE SEQUENCE account_id_seq;
 CREATE SEQUENCE person_id_seq;

@@ -353,3 +353,9 @@ CREATE TABLE signature (
     PRIMARY KEY (credential_id, digest)
 ) WITHOUT ROWID;
 CREATE INDEX signature_by_expires_at ON signature (expires_at);
+
+-- One row: a known text sealed under the master key, by which a wrong key is noticed at the start.
+CREATE TABLE master_key (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    proof TEXT NOT NULL
+);

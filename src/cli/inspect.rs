@@ -5,14 +5,16 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Args;
 
-use super::{DatabaseOptions, say};
+use super::key::KeyPlace;
+use super::{DatabaseOptions, Desk, address, say};
 use crate::check::{self, Report};
 use crate::domain::actor::Actor;
 use crate::domain::command::{Expected, Undo};
 use crate::domain::error::Error;
 use crate::domain::kind::Kind;
 use crate::domain::record::Key;
-use crate::pipeline::{Envelope, Reply};
+use crate::pipeline::Envelope;
+use crate::store::Store;
 
 /// Options of `haksa history`.
 #[derive(Args, Debug)]
@@ -36,34 +38,41 @@ pub struct UndoOptions {
 }
 
 pub(super) async fn migrate(options: &DatabaseOptions) -> anyhow::Result<ExitCode> {
-    let store = DatabaseOptions::open(&options.config()?).await?;
+    let store = Store::open(address(&options.config()?)?).await?;
     let applied = store.migrate().await?;
     if applied.is_empty() {
-        say("up to date");
+        say("up to date")?;
     }
     for name in applied {
-        say(format_args!("applied {name}"));
+        say(format_args!("applied {name}"))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
 pub(super) async fn check(options: &DatabaseOptions) -> anyhow::Result<ExitCode> {
-    let store = DatabaseOptions::open(&options.config()?).await?;
-    let Report { records, faults } = check::run(&store).await?;
+    let store = options.open().await?;
+    let Report { records, mut faults } = check::run(&store).await?;
+    match KeyPlace::find(&options.config()?) {
+        Some(place) if place.is_there() => faults.extend(place.fault(&store).await?),
+        _ if store.master_key_proof().await?.is_some() => {
+            say("the master key is not here and was not checked")?;
+        }
+        _ => {}
+    }
     if faults.is_empty() {
-        say(format_args!("{records} records, no faults"));
+        say(format_args!("{records} records, no faults"))?;
         return Ok(ExitCode::SUCCESS);
     }
     for fault in &faults {
-        say(fault);
+        say(fault)?;
     }
-    say(format_args!("{records} records, {} faults", faults.len()));
+    say(format_args!("{records} records, {} faults", faults.len()))?;
     Ok(ExitCode::from(1))
 }
 
 pub(super) async fn history(options: HistoryOptions) -> anyhow::Result<ExitCode> {
     let (kind, key) = parse_record(&options.record)?;
-    let store = DatabaseOptions::open(&options.database.config()?).await?;
+    let store = options.database.open().await?;
     let document = store
         .read(|facts| facts.document(kind, &key))
         .await?
@@ -79,13 +88,13 @@ pub(super) async fn history(options: HistoryOptions) -> anyhow::Result<ExitCode>
             change.actor,
             change.dialect,
             change.request_id
-        ));
+        ))?;
         let before = change.before.as_object();
         let empty = serde_json::Map::new();
         for (name, after) in change.after.as_object().unwrap_or(&empty) {
             match before.and_then(|before| before.get(name)) {
-                Some(before) => say(format_args!("    {name}: {before} -> {after}")),
-                None => say(format_args!("    {name}: {after}")),
+                Some(before) => say(format_args!("    {name}: {before} -> {after}"))?,
+                None => say(format_args!("    {name}: {after}"))?,
             }
         }
     }
@@ -106,19 +115,16 @@ fn parse_record(text: &str) -> anyhow::Result<(Kind, Key)> {
 }
 
 pub(super) async fn undo(options: UndoOptions) -> anyhow::Result<ExitCode> {
-    let (app, running) = options.database.start().await?;
-    let change = app
+    let desk = Desk::start(options.database.open().await?)?;
+    let change = desk
         .store
         .read(|facts| facts.change(options.change))
         .await?
         .with_context(|| format!("there is no change {}", options.change))?;
     let command = Undo { change_id: change.id, expected: Expected::Any };
     let envelope = Envelope::new(Actor::operator(change.account_id), "haksa undo");
-    let undone = app.pipeline.run(command, envelope).await;
-    drop(app);
-    running.writer.join().await;
-    match undone {
-        Ok(Reply::Done(outcome, _)) => {
+    match desk.run(command, envelope).await {
+        Ok(outcome) => {
             for change in outcome.changes {
                 say(format_args!(
                     "change {} takes back change {} of {}/{}",
@@ -126,13 +132,13 @@ pub(super) async fn undo(options: UndoOptions) -> anyhow::Result<ExitCode> {
                     options.change,
                     change.kind.name(),
                     change.record_id
-                ));
+                ))?;
             }
             Ok(ExitCode::SUCCESS)
         }
-        Ok(Reply::Repeated(_) | Reply::Noted) => Ok(ExitCode::SUCCESS),
         Err(Error::Conflict(fields)) => anyhow::bail!(
-            "not undone: later changes touched {}. Look at `haksa history {}/{}` and undo those first",
+            "not undone: in the way: {} (fields that later changes touched, or kinds of other records). \
+             Look at `haksa history {}/{}` and undo those first",
             fields.join(", "),
             change.kind.name(),
             change.record_id

@@ -3,44 +3,36 @@
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use jiff::Timestamp;
 
-use super::{DatabaseOptions, say};
-use crate::app::{App, OsEntropy};
-use crate::dialect::Dialect;
+use super::key::KeyPlace;
+use super::{DatabaseOptions, Desk, address, say};
+use crate::app::{Clock, OsEntropy};
+use crate::dialect::{Dialect, native, ncloud, solapi};
 use crate::domain::actor::Actor;
-use crate::domain::command::{Command, Create, Edit, Entropy as _, Expected};
+use crate::domain::command::{Create, Edit, Entropy as _, Expected};
 use crate::domain::kind::Kind;
 use crate::domain::patch::Patch;
-use crate::domain::people::account::Account;
+use crate::domain::people::account::{Account, portal_url};
 use crate::domain::people::credential::{Credential, CredentialEdit};
-use crate::domain::record::Key;
-use crate::pipeline::{Envelope, Outcome, Reply};
+use crate::domain::people::person::Person;
+use crate::domain::record::{Document, Key, Stored};
+use crate::domain::sign_in::tenant::{CreateWithTenant, Tenant};
+use crate::pipeline::Envelope;
+use crate::store::Store;
 use crate::vault::{NONCE_BYTES, hash_token, random_token};
+
+/// Records read at once.
+const PAGE: i64 = 1000;
 
 /// `haksa account …`.
 #[derive(Debug, Subcommand)]
 pub enum AccountCommand {
-    /// Make an account and print its id.
+    /// Make an account and print its id. Makes the database too where there is none.
     Create {
-        /// What people call it.
-        name: String,
-        /// Kolleges: the club's domain.
-        #[arg(long)]
-        club_domain: Option<String>,
-        /// Ncloud: the account number.
-        #[arg(long)]
-        ncloud_account_no: Option<String>,
-        /// SOLAPI: the account id.
-        #[arg(long)]
-        solapi_account_id: Option<String>,
-        /// iSpring: the portal's address.
-        #[arg(long)]
-        portal_url: Option<String>,
-        /// iSpring: the IANA time zone of dates.
-        #[arg(long)]
-        time_zone: Option<String>,
+        #[command(flatten)]
+        account: Box<NewAccount>,
         #[command(flatten)]
         database: DatabaseOptions,
     },
@@ -48,34 +40,38 @@ pub enum AccountCommand {
     List(DatabaseOptions),
 }
 
+/// What an account is made of.
+#[derive(Args, Clone, Debug)]
+pub struct NewAccount {
+    /// What people call it.
+    name: String,
+    /// Kolleges: the club's domain.
+    #[arg(long, value_name = "NAME")]
+    club_domain: Option<String>,
+    /// Ncloud: the account number. Makes the account's tenant too.
+    #[arg(long, value_name = "NUMBER")]
+    ncloud_account_no: Option<String>,
+    /// Ncloud: the tenant's name in addresses; its id, unless chosen.
+    #[arg(long, value_name = "NAME", requires = "ncloud_account_no")]
+    ncloud_tenant_alias: Option<String>,
+    /// SOLAPI: the account id, 14 digits.
+    #[arg(long, value_name = "ID")]
+    solapi_account_id: Option<String>,
+    /// iSpring: the portal's address, e.g. `https://acme.example`.
+    #[arg(long, value_name = "URL")]
+    portal_url: Option<String>,
+    /// iSpring: the IANA time zone of dates, e.g. Asia/Seoul.
+    #[arg(long, value_name = "ZONE")]
+    time_zone: Option<String>,
+}
+
 /// `haksa credential …`.
 #[derive(Debug, Subcommand)]
 pub enum CredentialCommand {
     /// Make a credential and print its secret, this once.
     Create {
-        /// Whose.
-        #[arg(long)]
-        account: i64,
-        /// The language it is good for: kolleges, partner, ncloud, solapi, ispring or native.
-        #[arg(long)]
-        dialect: DialectName,
-        /// What it is for.
-        #[arg(long, default_value = "")]
-        label: String,
-        /// The person it acts as; partner and iSpring credentials need one.
-        #[arg(long)]
-        person: Option<i64>,
-        /// What it permits, in the dialect's own words (native: `*`, `read:*`, `edit:class` …).
-        /// May be given several times.
-        #[arg(long = "policy", value_name = "NAME")]
-        policies: Vec<String>,
-        /// An address that it may be used from; without any, it may be used from everywhere. May be
-        /// given several times.
-        #[arg(long = "allowed-ip", value_name = "ADDRESS")]
-        allowed_ips: Vec<std::net::IpAddr>,
-        /// When it ends.
-        #[arg(long, value_name = "INSTANT")]
-        expires_at: Option<Timestamp>,
+        #[command(flatten)]
+        credential: Box<NewCredential>,
         #[command(flatten)]
         database: DatabaseOptions,
     },
@@ -94,6 +90,36 @@ pub enum CredentialCommand {
         #[command(flatten)]
         database: DatabaseOptions,
     },
+}
+
+/// What a credential is made of.
+#[derive(Args, Clone, Debug)]
+pub struct NewCredential {
+    /// Whose.
+    #[arg(long)]
+    account: i64,
+    /// The language it is good for.
+    #[arg(long)]
+    dialect: DialectName,
+    /// What it is for.
+    #[arg(long, default_value = "")]
+    label: String,
+    /// The person it acts as; partner and iSpring credentials need one.
+    #[arg(long)]
+    person: Option<i64>,
+    /// What it permits, in the dialect's own words: for solapi OWNER, DEVELOPER or MEMBER; for
+    /// ncloud a system policy (`NCP_SINGLE_SIGN_ON_MANAGER`) or an action
+    /// (change/updateApplication); for native `*`, `read:*`, edit:class and the like. These three
+    /// need at least one, the others take none. May be given several times.
+    #[arg(long = "policy", value_name = "NAME")]
+    policies: Vec<String>,
+    /// An address that it may be used from; without any, it may be used from everywhere. May be
+    /// given several times.
+    #[arg(long = "allowed-ip", value_name = "ADDRESS")]
+    allowed_ips: Vec<std::net::IpAddr>,
+    /// When it ends, e.g. 2027-03-01T00:00:00+09:00.
+    #[arg(long, value_name = "INSTANT")]
+    expires_at: Option<Timestamp>,
 }
 
 /// A dialect's name on the command line.
@@ -120,154 +146,280 @@ impl clap::ValueEnum for DialectName {
 
 pub(super) async fn account(command: AccountCommand) -> anyhow::Result<ExitCode> {
     match command {
-        AccountCommand::Create {
-            name,
-            club_domain,
-            ncloud_account_no,
-            solapi_account_id,
-            portal_url,
-            time_zone,
-            database,
-        } => {
-            if let Some(zone) = &time_zone {
-                jiff::tz::TimeZone::get(zone).with_context(|| format!("no time zone {zone:?}"))?;
-            }
-            let account = Account {
-                name,
-                club_domain,
-                ncloud_account_no,
-                solapi_account_id,
-                portal_url,
-                time_zone,
-                ..Account::default()
-            };
-            let outcome = run(&database, 0, |_| Ok(Create::new(account))).await?;
-            say(format_args!("account {}", outcome.subject.meta.key));
-        }
+        AccountCommand::Create { account, database } => create_account(*account, &database).await?,
         AccountCommand::List(database) => {
-            let store = DatabaseOptions::open(&database.config()?).await?;
-            let mut after = None;
-            loop {
-                let page = store.documents_after(Kind::Account, after.as_ref(), 1000).await?;
-                let Some(last) = page.last() else { break };
-                after = Some(last.meta.key.clone());
-                for account in page {
-                    let stored = account.typed::<Account>()?;
-                    say(format_args!("{}  {}", stored.id(), stored.record.name));
+            let store = database.open().await?;
+            for document in documents(&store, Kind::Account).await? {
+                if document.meta.deleted_at.is_none() {
+                    let stored = document.typed::<Account>()?;
+                    say(format_args!("{}  {}", stored.id(), stored.record.name))?;
                 }
             }
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+async fn create_account(new: NewAccount, database: &DatabaseOptions) -> anyhow::Result<()> {
+    let NewAccount {
+        name,
+        club_domain,
+        ncloud_account_no,
+        ncloud_tenant_alias,
+        solapi_account_id,
+        portal_url,
+        time_zone,
+    } = new;
+    let has_tenant = ncloud_account_no.is_some();
+    let account = Account {
+        name,
+        club_domain,
+        ncloud_account_no,
+        solapi_account_id,
+        portal_url,
+        time_zone,
+        ..Account::default()
+    };
+    let store = Store::open(address(&database.config()?)?).await?;
+    store.migrate().await?;
+    refuse_taken(&store, &account, ncloud_tenant_alias.as_deref()).await?;
+    let desk = Desk::start(store)?;
+    let envelope = Envelope::new(Actor::operator(0), "haksa account");
+    let outcome = if has_tenant {
+        let command = CreateWithTenant { account, alias: ncloud_tenant_alias };
+        desk.run(command, envelope).await?
+    } else {
+        desk.run(Create::new(account), envelope).await?
+    };
+    say(format_args!("account {}", outcome.subject.meta.key))
+}
+
+/// Refuses names that another account has. A deleted account keeps its own, because its deletion can
+/// be undone.
+async fn refuse_taken(store: &Store, new: &Account, alias: Option<&str>) -> anyhow::Result<()> {
+    let portal = new.portal_url.as_deref().map(portal_url);
+    for document in documents(store, Kind::Account).await? {
+        let holder = document.typed::<Account>()?;
+        let Account { club_domain, ncloud_account_no, solapi_account_id, .. } = &*holder.record;
+        for (option, wanted, held) in [
+            ("--club-domain", &new.club_domain, club_domain),
+            ("--ncloud-account-no", &new.ncloud_account_no, ncloud_account_no),
+            ("--solapi-account-id", &new.solapi_account_id, solapi_account_id),
+            ("--portal-url", &portal, &holder.record.portal_url),
+        ] {
+            if let (Some(wanted), true) = (wanted, wanted == held) {
+                return Err(taken(option, wanted, holder.id(), &document));
+            }
+        }
+    }
+    let Some(alias) = alias else {
+        return Ok(());
+    };
+    for document in documents(store, Kind::Tenant).await? {
+        let tenant = document.typed::<Tenant>()?;
+        if tenant.record.alias == alias {
+            return Err(taken("--ncloud-tenant-alias", alias, tenant.record.owner_id, &document));
+        }
+    }
+    Ok(())
+}
+
+fn taken(option: &str, value: &str, account_id: i64, holder: &Document) -> anyhow::Error {
+    let state = if holder.meta.deleted_at.is_some() {
+        format!("which was deleted; `haksa history account/{account_id}` tells when")
+    } else {
+        "see `haksa account list`".to_owned()
+    };
+    anyhow::anyhow!("{option} {value:?} is taken by account {account_id}, {state}")
 }
 
 pub(super) async fn credential(command: CredentialCommand) -> anyhow::Result<ExitCode> {
     match command {
-        CredentialCommand::Create {
-            account,
-            dialect: DialectName(dialect),
-            label,
-            person,
-            policies,
-            allowed_ips,
-            expires_at,
-            database,
-        } => {
-            if dialect == Dialect::Native
-                && let Some(name) = policies.iter().find(|n| !crate::dialect::native::is_right(n))
-            {
-                anyhow::bail!("no right {name:?}; try *, read:*, edit:achievement");
-            }
-            let secret = random_token(super::run::fill);
-            let mut credential = Credential::new(dialect, label);
-            credential.person_id = person;
-            credential.policies = policies;
-            credential.allowed_ips = allowed_ips.iter().map(ToString::to_string).collect();
-            credential.expires_at = expires_at;
-            let public_id = match dialect {
-                Dialect::Ncloud | Dialect::Solapi | Dialect::Ispring => {
-                    Some(random_token(super::run::fill).into_inner().chars().take(20).collect())
-                }
-                Dialect::Kolleges | Dialect::Partner | Dialect::Native => None,
-            };
-            let is_signing = matches!(dialect, Dialect::Ncloud | Dialect::Solapi);
-            if !is_signing {
-                credential.secret_hash = Some(hex::encode(hash_token(secret.expose())));
-            }
-            credential.public_id.clone_from(&public_id);
-            let outcome = run(&database, account, |app| {
-                if let (true, Some(public_id)) = (is_signing, &public_id) {
-                    let mut nonce = [0; NONCE_BYTES];
-                    OsEntropy.fill(&mut nonce);
-                    let sealed = app.vault.seal(public_id, secret.expose(), nonce)?;
-                    credential.secret_sealed = Some(sealed);
-                }
-                Ok(Create::new(credential))
-            })
-            .await?;
-            say(format_args!("credential {}", outcome.subject.meta.key));
-            if let Some(public_id) = public_id {
-                say(format_args!("id {public_id}"));
-            }
-            say(format_args!("secret {}", secret.expose()));
+        CredentialCommand::Create { credential, database } => {
+            create_credential(*credential, &database).await?;
         }
         CredentialCommand::List { account, database } => {
-            let store = DatabaseOptions::open(&database.config()?).await?;
-            let mut after = None;
-            loop {
-                let page = store.documents_after(Kind::Credential, after.as_ref(), 1000).await?;
-                let Some(last) = page.last() else { break };
-                after = Some(last.meta.key.clone());
-                for document in page.iter().filter(|document| document.meta.account_id == account) {
-                    let stored = document.typed::<Credential>()?;
-                    let Credential { dialect, label, public_id, revoked_at, .. } = &*stored.record;
-                    say(format_args!(
-                        "{}  {}  {}  {label}  {}",
-                        stored.id(),
-                        dialect.name(),
-                        public_id.as_deref().unwrap_or("-"),
-                        revoked_at
-                            .map_or_else(|| "live".to_owned(), |at| format!("revoked at {at}"))
-                    ));
+            let store = database.open().await?;
+            find_account(&store, account).await?;
+            for document in documents(&store, Kind::Credential).await? {
+                if document.meta.account_id == account && document.meta.deleted_at.is_none() {
+                    say(line(&document.typed::<Credential>()?))?;
                 }
             }
         }
-        CredentialCommand::Revoke { credential, database } => {
-            let (app, running) = database.start().await?;
-            let key = Key::Int(credential);
-            let known = app.store.read(|facts| facts.document(Kind::Credential, &key)).await?;
-            let document = known.with_context(|| format!("there is no credential {credential}"))?;
-            let edit = CredentialEdit {
-                revoked_at: Patch::Value(app.clock.now()),
-                ..CredentialEdit::default()
-            };
-            let command = Edit::<Credential> { key, edit, expected: Expected::Any };
-            let envelope =
-                Envelope::new(Actor::operator(document.meta.account_id), "haksa credential");
-            let revoked = app.pipeline.run(command, envelope).await;
-            drop(app);
-            running.writer.join().await;
-            revoked?;
-            say(format_args!("credential {credential} opens nothing any more"));
-        }
+        CredentialCommand::Revoke { credential, database } => revoke(credential, &database).await?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Runs one command against a database and waits until it is durable.
-async fn run<C: Command>(
-    database: &DatabaseOptions,
-    account_id: i64,
-    command: impl FnOnce(&App) -> anyhow::Result<C>,
-) -> anyhow::Result<Outcome> {
-    let (app, running) = database.start().await?;
-    let command = command(&app)?;
-    let envelope = Envelope::new(Actor::operator(account_id), "haksa");
-    let reply = app.pipeline.run(command, envelope).await;
-    drop(app);
-    running.writer.join().await;
-    match reply? {
-        Reply::Done(outcome, _) => Ok(outcome),
-        Reply::Repeated(_) | Reply::Noted => anyhow::bail!("the command was not run"),
+/// A credential as it is listed.
+fn line(stored: &Stored<Credential>) -> String {
+    let Credential {
+        dialect,
+        label,
+        public_id,
+        person_id,
+        policies,
+        allowed_ips,
+        expires_at,
+        revoked_at,
+        ..
+    } = &*stored.record;
+    let now = Clock::System.now();
+    let state = match (revoked_at, expires_at) {
+        (Some(at), _) => format!("revoked at {at}"),
+        (None, Some(end)) if !stored.record.is_live(now) => format!("expired at {end}"),
+        (None, Some(end)) => format!("live until {end}"),
+        (None, None) => "live".to_owned(),
+    };
+    let mut columns = vec![
+        stored.id().to_string(),
+        dialect.name().to_owned(),
+        public_id.clone().unwrap_or_else(|| "-".to_owned()),
+        label.clone(),
+        state,
+    ];
+    columns.extend(person_id.map(|id| format!("as person {id}")));
+    if !policies.is_empty() {
+        columns.push(format!("may {}", policies.join(", ")));
+    }
+    if !allowed_ips.is_empty() {
+        columns.push(format!("from {}", allowed_ips.join(", ")));
+    }
+    columns.join("  ")
+}
+
+async fn create_credential(new: NewCredential, options: &DatabaseOptions) -> anyhow::Result<()> {
+    let NewCredential {
+        account,
+        dialect: DialectName(dialect),
+        label,
+        person,
+        policies,
+        allowed_ips,
+        expires_at,
+    } = new;
+    check_policies(dialect, &policies)?;
+    let mut credential = Credential::new(dialect, label);
+    credential.person_id = person;
+    credential.policies = policies;
+    credential.allowed_ips = allowed_ips.iter().map(ToString::to_string).collect();
+    credential.expires_at = expires_at;
+    if credential.needs_person() && person.is_none() {
+        anyhow::bail!("{} credentials act as a person: name one with --person", dialect.name());
+    }
+    let store = options.open().await?;
+    find_account(&store, account).await?;
+    if let Some(id) = person {
+        let found = store.read(|facts| facts.find::<Person>(account, id)).await?;
+        found.with_context(|| format!("account {account} has no person {id}"))?;
+    }
+
+    let secret = random_token(super::run::fill);
+    credential.public_id = match dialect {
+        Dialect::Ncloud | Dialect::Solapi => {
+            Some(random_token(super::run::fill).into_inner().chars().take(20).collect())
+        }
+        Dialect::Ispring => Some(OsEntropy.uuid()),
+        Dialect::Kolleges | Dialect::Partner | Dialect::Native => None,
+    };
+    let public_id = credential.public_id.clone();
+    if let (Dialect::Ncloud | Dialect::Solapi, Some(public_id)) = (dialect, &public_id) {
+        let key = KeyPlace::find(&options.config()?).context(super::key::MISSING)?;
+        let vault = key.open(&store).await?;
+        let mut nonce = [0; NONCE_BYTES];
+        OsEntropy.fill(&mut nonce);
+        credential.secret_sealed = Some(vault.seal(public_id, secret.expose(), nonce)?);
+    } else {
+        credential.secret_hash = Some(hex::encode(hash_token(secret.expose())));
+    }
+
+    let envelope = Envelope::new(Actor::operator(account), "haksa credential");
+    let outcome = Desk::start(store)?.run(Create::new(credential), envelope).await?;
+    let id = &outcome.subject.meta.key;
+    let public_id = public_id.map(|id| format!("id {id}\n")).unwrap_or_default();
+    say(format_args!("credential {id}\n{public_id}secret {}", secret.expose())).with_context(|| {
+        format!(
+            "credential {id} was made, but its secret could not be told and is lost; take it back \
+             with `haksa credential revoke {id}`"
+        )
+    })
+}
+
+/// Refuses policies that mean nothing to the dialect, and credentials that would permit nothing.
+fn check_policies(dialect: Dialect, policies: &[String]) -> anyhow::Result<()> {
+    let (known, is_known): (String, &dyn Fn(&str) -> bool) = match dialect {
+        Dialect::Ncloud => (
+            ncloud::POLICIES.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", "),
+            &|name| ncloud::POLICIES.iter().any(|(known, _)| *known == name),
+        ),
+        Dialect::Solapi => (solapi::ROLES.join(", "), &|name| solapi::ROLES.contains(&name)),
+        Dialect::Native => (
+            "* and read, create, edit, delete or * with a kind or *, such as read:* and \
+             edit:achievement"
+                .to_owned(),
+            &native::is_right,
+        ),
+        Dialect::Kolleges | Dialect::Partner | Dialect::Ispring => {
+            anyhow::ensure!(
+                policies.is_empty(),
+                "{} credentials take no --policy: they may do what {}",
+                dialect.name(),
+                match dialect {
+                    Dialect::Kolleges => "their club may",
+                    _ => "their person may",
+                }
+            );
+            return Ok(());
+        }
+    };
+    let name = dialect.name();
+    if let Some(unknown) = policies.iter().find(|policy| !is_known(policy)) {
+        anyhow::bail!("{name} has no policy {unknown:?}; there are {known}");
+    }
+    anyhow::ensure!(
+        !policies.is_empty(),
+        "{name} credentials without a --policy may do nothing; there are {known}"
+    );
+    Ok(())
+}
+
+async fn revoke(id: i64, database: &DatabaseOptions) -> anyhow::Result<()> {
+    let store = database.open().await?;
+    let key = Key::Int(id);
+    let known = store.read(|facts| facts.document(Kind::Credential, &key)).await?;
+    let document = known
+        .filter(|document| document.meta.deleted_at.is_none())
+        .with_context(|| format!("there is no credential {id}"))?;
+    let edit = CredentialEdit {
+        revoked_at: Patch::Value(Clock::System.now()),
+        ..CredentialEdit::default()
+    };
+    let command = Edit::<Credential> { key, edit, expected: Expected::Any };
+    let envelope = Envelope::new(Actor::operator(document.meta.account_id), "haksa credential");
+    let outcome = Desk::start(store)?.run(command, envelope).await?;
+    if outcome.changes.is_empty() {
+        let at = outcome.subject.typed::<Credential>()?.record.revoked_at.unwrap_or_default();
+        return say(format_args!("credential {id} was already revoked, at {at}"));
+    }
+    say(format_args!("credential {id} opens nothing any more"))
+}
+
+/// The account, which has to be there.
+async fn find_account(store: &Store, id: i64) -> anyhow::Result<Stored<Account>> {
+    let found = store.read(|facts| facts.find::<Account>(id, id)).await?;
+    found.with_context(|| format!("there is no account {id}; `haksa account list` lists them"))
+}
+
+/// Every record of a kind, deleted ones included.
+async fn documents(store: &Store, kind: Kind) -> anyhow::Result<Vec<Document>> {
+    let mut all: Vec<Document> = Vec::new();
+    loop {
+        let after = all.last().map(|document| document.meta.key.clone());
+        let page = store.documents_after(kind, after.as_ref(), PAGE).await?;
+        if page.is_empty() {
+            return Ok(all);
+        }
+        all.extend(page);
     }
 }

@@ -8,14 +8,14 @@ use clap::Args;
 use jiff::Timestamp;
 use tokio::net::TcpListener;
 
-use super::{DatabaseOptions, say};
+use super::key::KeyPlace;
+use super::{DatabaseOptions, address, say};
 use crate::app::{App, Clock, OsEntropy, Running};
 use crate::config::{Config, PartnerRules, UnknownFields};
 use crate::demo;
 use crate::domain::command::Entropy as _;
 use crate::http::Patience;
-use crate::store::Store;
-use crate::vault::{MasterKey, Vault};
+use crate::store::{Schema, Store};
 
 const LISTEN: &str = "127.0.0.1:8080";
 
@@ -28,8 +28,9 @@ pub struct DemoOptions {
     /// A folder for the database, kept afterwards. By default a temporary one.
     #[arg(long, env = "HAKSA_DATA", value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Another database than `haksa.db` in that folder: `sqlite:PATH` or `postgres://…`.
-    #[arg(long, env = "HAKSA_DATABASE", hide_env_values = true)]
+    /// Another database than `haksa.db` in that folder: `sqlite:PATH` or `postgres://…`. Only by
+    /// option: `HAKSA_DATABASE` names the one that is served in earnest.
+    #[arg(long)]
     database: Option<String>,
     /// Print one line of JSON for programs instead.
     #[arg(long)]
@@ -54,7 +55,11 @@ pub struct ServeOptions {
     #[arg(long, env = "HAKSA_PARTNER_RULES", value_enum)]
     partner_rules: Option<PartnerRules>,
     /// SOLAPI: accept HMAC-MD5 signatures too.
-    #[arg(long, env = "HAKSA_SOLAPI_HMAC_MD5")]
+    #[arg(
+        long,
+        env = "HAKSA_SOLAPI_HMAC_MD5",
+        value_parser = clap::builder::BoolishValueParser::new()
+    )]
     solapi_hmac_md5: Option<bool>,
 }
 
@@ -63,48 +68,85 @@ pub(super) fn fill(bytes: &mut [u8]) {
 }
 
 pub(super) async fn demo(options: DemoOptions) -> anyhow::Result<ExitCode> {
-    // Dropped, and so removed, when the server ends.
-    let (folder, _temporary) = if let Some(folder) = options.data {
-        std::fs::create_dir_all(&folder)
-            .with_context(|| format!("cannot make {}", folder.display()))?;
-        (folder, None)
-    } else {
-        let temporary = tempfile::tempdir().context("cannot make a temporary folder")?;
-        (temporary.path().to_owned(), Some(temporary))
-    };
+    let place = Place::choose(options.data, options.database)?;
     let clock = options.clock.map_or(Clock::System, Clock::frozen);
-    let database =
-        options.database.unwrap_or_else(|| format!("sqlite:{}", folder.join("haksa.db").display()));
-    let store = Store::open(&database).await?;
+    let store = Store::open(&place.database).await?;
+    let _claim = store.claim()?;
+    if store.schema().await? != Schema::Empty
+        && let Some(account) = demo::stranger(&store).await?
+    {
+        anyhow::bail!(
+            "{account} is in this database, which is not a demonstration's: `haksa demo` would put \
+             accounts into it whose keys everybody knows. Run it with a folder of its own (--data \
+             DIR) or with another --database; to serve this one, use `haksa serve`"
+        );
+    }
     store.migrate().await?;
-    let key = MasterKey::find_or_create(None, &folder.join("master.key"), fill)?;
-    let (app, running) = App::start(store, Vault::new(&key), clock, Config::default())?;
+    let vault = KeyPlace::File(place.key_file.clone()).open(&store).await?;
+    let (app, running) = App::start(store, vault, clock, Config::default())?;
     demo::load(&app).await.context("cannot load the demo account")?;
     let listener = listen(&options.listen).await?;
     let base_url = format!("http://{}", listener.local_addr()?);
     let signals = signals()?;
     if options.json {
-        say(demo::summary(&base_url));
+        say(demo::summary(&base_url))?;
     } else {
-        say(format_args!("Haksa serves a demonstration account at {base_url}\n"));
-        for (name, command) in demo::commands(&base_url) {
-            say(format_args!("# {name}\n{command}\n"));
+        say(format_args!("Haksa serves a demonstration account at {base_url}\n"))?;
+        for (name, command) in demo::commands_at(&base_url, options.clock) {
+            say(format_args!("# {name}\n{command}\n"))?;
         }
-        say(format_args!("API documentation: {base_url}/docs/\nStop with Ctrl-C."));
+        say(format_args!("API documentation: {base_url}/docs/\nStop with Ctrl-C."))?;
     }
     run(app, running, listener, signals).await
+}
+
+/// Where a demonstration keeps its database and its master key.
+struct Place {
+    database: String,
+    key_file: PathBuf,
+    /// Dropped, and so removed, when the server ends.
+    _temporary: Option<tempfile::TempDir>,
+}
+
+impl Place {
+    fn choose(data: Option<PathBuf>, database: Option<String>) -> anyhow::Result<Self> {
+        let mut temporary = None;
+        let folder = match (data, &database) {
+            (Some(folder), _) => {
+                std::fs::create_dir_all(&folder)
+                    .with_context(|| format!("cannot make {}", folder.display()))?;
+                folder
+            }
+            (None, None) => {
+                let made = tempfile::tempdir().context("cannot make a temporary folder")?;
+                temporary.insert(made).path().to_owned()
+            }
+            // A key that went with a temporary folder would leave its database behind.
+            (None, Some(database)) if database.starts_with("postgres") => anyhow::bail!(
+                "--database postgres://… needs --data DIR too: a folder where the master key is kept"
+            ),
+            (None, Some(database)) => {
+                let path = PathBuf::from(database.trim_start_matches("sqlite:"));
+                path.parent().map(PathBuf::from).unwrap_or_default()
+            }
+        };
+        let database =
+            database.unwrap_or_else(|| format!("sqlite:{}", folder.join("haksa.db").display()));
+        let key_file = folder.join("master.key");
+        Ok(Self { database, key_file, _temporary: temporary })
+    }
 }
 
 pub(super) async fn serve(options: ServeOptions) -> anyhow::Result<ExitCode> {
     let ServeOptions {
         database,
-        listen: address,
+        listen: listen_at,
         kolleges_unknown_fields,
         partner_rules,
         solapi_hmac_md5,
     } = options;
     let mut config = database.config()?;
-    config.listen = address.or(config.listen);
+    config.listen = listen_at.or(config.listen);
     if let Some(unknown_fields) = kolleges_unknown_fields {
         config.kolleges.unknown_fields = unknown_fields;
     }
@@ -114,11 +156,13 @@ pub(super) async fn serve(options: ServeOptions) -> anyhow::Result<ExitCode> {
     if let Some(hmac_md5) = solapi_hmac_md5 {
         config.solapi.hmac_md5 = hmac_md5;
     }
-    let store = DatabaseOptions::open(&config).await?;
+    let store = Store::open(address(&config)?).await?;
+    let _claim = store.claim()?;
     for name in store.migrate().await? {
         tracing::info!(migration = %name, "applied");
     }
-    let vault = database.vault(&config)?;
+    let key = KeyPlace::find(&config).context(super::key::MISSING)?;
+    let vault = key.open(&store).await?;
     let listener = listen(config.listen.as_deref().unwrap_or(LISTEN)).await?;
     let signals = signals()?;
     tracing::info!(address = %listener.local_addr()?, "serving");

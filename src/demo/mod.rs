@@ -14,10 +14,12 @@ use crate::dialect::Dialect;
 use crate::domain::actor::Actor;
 use crate::domain::command::{Create, Entropy as _};
 use crate::domain::error::Error;
+use crate::domain::kind::Kind;
 use crate::domain::people::account::{Account, CustomData};
 use crate::domain::people::credential::Credential;
 use crate::domain::record::{Key, Record};
 use crate::pipeline::Envelope;
+use crate::store::Store;
 use crate::vault::{NONCE_BYTES, hash_token};
 
 /// The demo account's id.
@@ -104,13 +106,9 @@ impl Loader<'_> {
     }
 }
 
-/// Loads the demo account.
-///
-/// # Errors
-/// The pipeline's refusal.
-pub async fn load(app: &App) -> Result<(), Error> {
-    let loader = &Loader { app };
-    let sandbox = Account {
+/// The demo account.
+fn sandbox() -> Account {
+    Account {
         name: "Sandbox Academy".to_owned(),
         club_domain: Some("sandbox".to_owned()),
         club_type: Some("school".to_owned()),
@@ -122,9 +120,12 @@ pub async fn load(app: &App) -> Result<(), Error> {
         solapi_account_id: Some("24010100001234".to_owned()),
         portal_url: Some("https://demo.ispringlearn.com".to_owned()),
         time_zone: Some("UTC".to_owned()),
-    };
-    loader.create(ACCOUNT, ACCOUNT, sandbox).await?;
-    let other = Account {
+    }
+}
+
+/// The other account.
+fn another() -> Account {
+    Account {
         name: "Another Academy".to_owned(),
         club_domain: Some("another".to_owned()),
         club_type: Some("community".to_owned()),
@@ -132,8 +133,39 @@ pub async fn load(app: &App) -> Result<(), Error> {
         solapi_account_id: Some("24010100005678".to_owned()),
         portal_url: Some("https://another.ispringlearn.com".to_owned()),
         ..Account::default()
-    };
-    loader.create(OTHER_ACCOUNT, OTHER_ACCOUNT, other).await?;
+    }
+}
+
+/// The account by which a database is somebody's own and no demonstration's; none when it has no
+/// account, or begins with those of the demonstration.
+///
+/// # Errors
+/// [`Error::Unavailable`] when the database is away.
+pub async fn stranger(store: &Store) -> Result<Option<String>, Error> {
+    let own = [(ACCOUNT, sandbox()), (OTHER_ACCOUNT, another())];
+    let mut is_demo = false;
+    for document in store.documents_after(Kind::Account, None, 10).await? {
+        let stored = document.typed::<Account>()?;
+        // The name is the one field that can be edited.
+        let ours = own.iter().find(|(id, _)| *id == stored.id());
+        let is_ours =
+            ours.is_some_and(|(_, ours)| ours.solapi_account_id == stored.record.solapi_account_id);
+        is_demo |= is_ours;
+        if !is_ours && (ours.is_some() || !is_demo) {
+            return Ok(Some(format!("account {} {:?}", stored.id(), stored.record.name)));
+        }
+    }
+    Ok(None)
+}
+
+/// Loads the demo account.
+///
+/// # Errors
+/// The pipeline's refusal.
+pub async fn load(app: &App) -> Result<(), Error> {
+    let loader = &Loader { app };
+    loader.create(ACCOUNT, ACCOUNT, sandbox()).await?;
+    loader.create(OTHER_ACCOUNT, OTHER_ACCOUNT, another()).await?;
     let mut everything = Credential::new(Dialect::Native, "everything in the demo account");
     everything.policies = vec!["*".to_owned()];
     loader.bearer(ACCOUNT, NATIVE_CREDENTIAL, everything, NATIVE_KEY).await?;
@@ -160,11 +192,17 @@ pub fn summary(base_url: &str) -> Value {
 
 /// One paste-ready command per system that performs its documented edit, with its name.
 pub fn commands(base_url: &str) -> Vec<(&'static str, String)> {
+    commands_at(base_url, None)
+}
+
+/// The same for a server whose clock may be frozen: what is signed for a time is signed for that
+/// one, and not for the caller's.
+pub fn commands_at(base_url: &str, frozen_at: Option<Timestamp>) -> Vec<(&'static str, String)> {
     vec![
         ("Kolleges: edit a certificate", kolleges::command(base_url)),
-        ("Ncloud: edit an application", ncloud::command(base_url)),
+        ("Ncloud: edit an application", ncloud::command(base_url, frozen_at)),
         ("Partner: edit a class", partner::command(base_url)),
-        ("SOLAPI: edit a relationship", solapi::command(base_url)),
+        ("SOLAPI: edit a relationship", solapi::command(base_url, frozen_at)),
         ("iSpring Learn: edit an enrollment", ispring::command(base_url)),
     ]
 }

@@ -1,6 +1,7 @@
 //! Ncloud's part of the demo account: a tenant with two applications, people who can sign in, keys
 //! with all rights and with few, and another account's tenant.
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{ACCOUNT, Loader, OTHER_ACCOUNT};
@@ -130,9 +131,11 @@ pub(super) fn summary(base_url: &str) -> Value {
     })
 }
 
-pub(super) fn command(base_url: &str) -> String {
+pub(super) fn command(base_url: &str, frozen_at: Option<Timestamp>) -> String {
+    let timestamp =
+        frozen_at.map_or("$(date +%s000)".to_owned(), |at| at.as_millisecond().to_string());
     format!(
-        r#"target='/applications/{APPLICATION}'; timestamp=$(date +%s000)
+        r#"target='/applications/{APPLICATION}'; timestamp={timestamp}
 signature=$(printf 'PUT %s\n%s\n{ACCESS_KEY}' "$target" "$timestamp" \
   | openssl dgst -sha256 -hmac '{SECRET_KEY}' -binary | base64)
 curl -X PUT "{base_url}$target" -H 'Content-Type: application/json' \

@@ -138,10 +138,12 @@ pub(super) fn summary(_base_url: &str) -> Value {
     })
 }
 
-pub(super) fn command(base_url: &str) -> String {
+pub(super) fn command(base_url: &str, frozen_at: Option<Timestamp>) -> String {
+    let date =
+        frozen_at.map_or("$(date -u +%Y-%m-%dT%H:%M:%SZ)".to_owned(), |at| format!("{at:.3}"));
     let Fixture { api_key, api_secret, relationship, .. } = SANDBOX;
     format!(
-        r#"DATE=$(date -u +%Y-%m-%dT%H:%M:%SZ); SALT=$(openssl rand -hex 16)
+        r#"DATE={date}; SALT=$(openssl rand -hex 16)
 SIGNATURE=$(printf %s "$DATE$SALT" | openssl dgst -sha256 -hmac '{api_secret}' | awk '{{print $NF}}')
 curl -X PATCH '{base_url}/crm-core/v1/relationships/{relationship}' \
   -H "Authorization: HMAC-SHA256 apiKey={api_key}, date=$DATE, salt=$SALT, signature=$SIGNATURE" \

@@ -6,6 +6,8 @@ mod postgres;
 mod sql;
 mod sqlite;
 
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -35,15 +37,54 @@ const SEARCH_BYTES_MAX: usize = 16 * 1024;
 /// A database that cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The address names no backend.
-    #[error("a database is `sqlite:PATH` or `postgres://…`, not {0:?}")]
+    /// The address names no backend. Holds its scheme alone: the rest may hold a password.
+    #[error("a database is `sqlite:PATH` or `postgres://…`, not {0}")]
     Address(String),
+    /// An SQLite database that would be gone with the program.
+    #[error("`sqlite:` needs the path of a file, e.g. sqlite:/var/lib/haksa/haksa.db")]
+    NotAFile,
+    /// The file does not exist.
+    #[error(
+        "there is no such database: {path}; to make it, run: haksa migrate --database sqlite:{path}"
+    )]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The database lacks tables.
+    #[error("the database has not been brought up to date; run: haksa migrate")]
+    Outdated,
+    /// The database has migrations that this release does not know.
+    #[error("the database was made by a newer haksa; use that release or a later one")]
+    Newer,
+    /// Another process serves the file.
+    #[error(
+        "another haksa serves {path}; stop that one first (several servers can share one database \
+         on PostgreSQL)"
+    )]
+    Served {
+        /// The file.
+        path: PathBuf,
+    },
     /// The database refused.
     #[error("cannot open the database: {0}")]
     Open(String),
     /// A migration failed.
     #[error("cannot migrate the database: {0}")]
     Migrate(String),
+}
+
+/// How a database's tables stand to this release.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Schema {
+    /// There are none.
+    Empty,
+    /// Some migrations are still to come.
+    Older,
+    /// All is there.
+    Current,
+    /// A later release has been here.
+    Newer,
 }
 
 /// A database.
@@ -96,29 +137,113 @@ pub struct CourseQuery {
 }
 
 impl Store {
-    /// Opens `sqlite:PATH` or `postgres://…`.
+    /// Opens `sqlite:PATH` or `postgres://…`; a file is made where there is none.
     ///
     /// # Errors
     /// [`OpenError`] when the address is of no known form or the database does not answer.
     pub async fn open(address: &str) -> Result<Self, OpenError> {
-        if let Some(path) = address.strip_prefix("sqlite:") {
-            Sqlite::open(std::path::Path::new(path)).map(Self::Sqlite)
-        } else if address.starts_with("postgres://") || address.starts_with("postgresql://") {
-            Postgres::open(address).await.map(Self::Postgres)
-        } else {
-            Err(OpenError::Address(address.to_owned()))
+        match sqlite_path(address)? {
+            Some(path) => Sqlite::open(path).map(Self::Sqlite),
+            None => Postgres::open(address).await.map(Self::Postgres),
         }
+    }
+
+    /// Opens a database that is there and up to date, and changes nothing about it.
+    ///
+    /// # Errors
+    /// As [`Store::open`]; [`OpenError::Missing`], [`OpenError::Outdated`], [`OpenError::Newer`].
+    pub async fn open_existing(address: &str) -> Result<Self, OpenError> {
+        if let Some(path) = sqlite_path(address)?
+            && !path.exists()
+        {
+            return Err(OpenError::Missing { path: path.to_owned() });
+        }
+        let store = Self::open(address).await?;
+        match store.schema().await? {
+            Schema::Current => Ok(store),
+            Schema::Empty | Schema::Older => Err(OpenError::Outdated),
+            Schema::Newer => Err(OpenError::Newer),
+        }
+    }
+
+    /// How the tables stand to this release.
+    ///
+    /// # Errors
+    /// [`OpenError::Open`] when the database does not answer.
+    pub async fn schema(&self) -> Result<Schema, OpenError> {
+        let (find, newest) = match self {
+            Self::Sqlite(_) => (sqlite::SCHEMA_FIND, sqlite::newest_migration()),
+            Self::Postgres(_) => (postgres::SCHEMA_FIND, postgres::newest_migration()),
+        };
+        let number = async |text: &str| {
+            let rows = self.rows(text.to_owned(), Vec::new(), 1).await;
+            let rows = rows.map_err(|error| OpenError::Open(cause(error)))?;
+            Ok(rows.first().and_then(|row| sql::first_int(row)).unwrap_or_default())
+        };
+        if number(find).await? == 0 {
+            return Ok(Schema::Empty);
+        }
+        let applied = number(sql::SCHEMA_VERSION).await?;
+        Ok(match applied.cmp(&newest) {
+            _ if applied == 0 => Schema::Empty,
+            std::cmp::Ordering::Less => Schema::Older,
+            std::cmp::Ordering::Equal => Schema::Current,
+            std::cmp::Ordering::Greater => Schema::Newer,
+        })
     }
 
     /// Brings the tables up to date; returns the names of the migrations applied.
     ///
     /// # Errors
-    /// [`OpenError::Migrate`].
+    /// [`OpenError::Migrate`]; [`OpenError::Newer`] when there is nothing that this release could do.
     pub async fn migrate(&self) -> Result<Vec<String>, OpenError> {
+        if self.schema().await? == Schema::Newer {
+            return Err(OpenError::Newer);
+        }
         match self {
             Self::Sqlite(sqlite) => sqlite.migrate(),
             Self::Postgres(postgres) => postgres.migrate().await,
         }
+    }
+
+    /// Reserves the database for one serving process, as long as the answer is held: a file's records
+    /// are kept in memory, which another server would make untrue. A PostgreSQL database may have
+    /// many servers.
+    ///
+    /// # Errors
+    /// [`OpenError::Served`] when another process has it.
+    pub fn claim(&self) -> Result<Option<File>, OpenError> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.claim().map(Some),
+            Self::Postgres(_) => Ok(None),
+        }
+    }
+
+    /// The proof of the master key, where one was kept.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when the database is away.
+    pub async fn master_key_proof(&self) -> Result<Option<String>, Error> {
+        let rows = self.rows(sql::MASTER_KEY_FIND.to_owned(), Vec::new(), 1).await?;
+        Ok(match rows.into_iter().next().and_then(|row| row.into_iter().next()) {
+            Some(sql::Sql::Text(proof)) => Some(proof),
+            _ => None,
+        })
+    }
+
+    /// Keeps the proof of the master key unless there is one. Returns the one that stands: of
+    /// servers that start at the same moment, one has its way.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when the database is away.
+    pub async fn keep_master_key_proof(&self, proof: String) -> Result<String, Error> {
+        let parameters = [sql::Sql::Text(proof)];
+        match self {
+            Self::Sqlite(sqlite) => sqlite.execute(sql::MASTER_KEY_PUT, &parameters)?,
+            Self::Postgres(postgres) => postgres.execute(sql::MASTER_KEY_PUT, &parameters).await?,
+        }
+        let stands = self.master_key_proof().await?;
+        stands.ok_or_else(|| Error::internal("the proof of the master key was not kept"))
     }
 
     /// Starts the writer, the only place that changes the database. It ends when every sender of
@@ -315,6 +440,43 @@ impl Store {
 /// False for a text that no stored one can hold, and that a database would choke on.
 fn is_findable(text: Option<&str>) -> bool {
     text.is_none_or(|text| !text.contains('\0') && text.len() <= SEARCH_BYTES_MAX)
+}
+
+/// The file of an address of SQLite's; none for one of PostgreSQL's.
+fn sqlite_path(address: &str) -> Result<Option<&Path>, OpenError> {
+    if let Some(path) = address.strip_prefix("sqlite:") {
+        // To SQLite these are databases in memory, or may be.
+        let is_no_file = path.is_empty() || path == ":memory:" || path.starts_with("file:");
+        return if is_no_file { Err(OpenError::NotAFile) } else { Ok(Some(Path::new(path))) };
+    }
+    if address.starts_with("postgres://") || address.starts_with("postgresql://") {
+        return Ok(None);
+    }
+    let is_scheme = |text: &&str| text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let scheme = address.split_once(':').map(|(scheme, _)| scheme).filter(is_scheme);
+    Err(OpenError::Address(scheme.map_or("that".to_owned(), |scheme| format!("`{scheme}:…`"))))
+}
+
+/// An error's text for an operator.
+fn cause(error: Error) -> String {
+    match error {
+        Error::Internal(cause) => cause,
+        error => error.to_string(),
+    }
+}
+
+/// An error's text with those of its sources, where these are not part of it.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        source = error.source();
+    }
+    text
 }
 
 /// A running writer.

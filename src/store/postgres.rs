@@ -35,6 +35,9 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(3);
 const RETRIES_MAX: u32 = 3;
 /// Guards migrations against a second node that starts at the same time.
 const MIGRATION_LOCK: i64 = 0x4861_6b73_6100;
+/// Whether any migration was applied.
+pub(super) const SCHEMA_FIND: &str =
+    "SELECT count(*) FROM pg_class WHERE oid = to_regclass('refinery_schema_history')";
 /// How often the writer forgets outlived keys, tokens and signatures.
 const SWEEP_EVERY: Duration = Duration::from_mins(5);
 
@@ -80,6 +83,17 @@ impl Fault {
     }
 }
 
+impl Fault {
+    /// For an operator.
+    fn into_text(self) -> String {
+        match self {
+            Self::Constraint(text) | Self::Unavailable(text) => text,
+            Self::Retry => "another node was in the way".to_owned(),
+            Self::Internal(error) => super::cause(error),
+        }
+    }
+}
+
 impl From<Error> for Fault {
     fn from(error: Error) -> Self {
         Self::Internal(error)
@@ -89,7 +103,7 @@ impl From<Error> for Fault {
 impl From<tokio_postgres::Error> for Fault {
     fn from(error: tokio_postgres::Error) -> Self {
         let Some(refusal) = error.as_db_error() else {
-            return Self::Unavailable(error.to_string());
+            return Self::Unavailable(super::causes(&error));
         };
         let text = || refusal.to_string();
         match refusal.code().code().as_bytes() {
@@ -279,23 +293,27 @@ impl Postgres {
             readers: Arc::new((0..READERS).map(|_| tokio::sync::RwLock::default()).collect()),
             turn: Arc::default(),
         };
-        this.reader().await.map_err(|error| OpenError::Open(error.to_string()))?;
+        let first = Connection::open(&this.config).await;
+        let first = first.map_err(|fault| OpenError::Open(fault.into_text()))?;
+        if let Some(slot) = this.readers.first() {
+            *slot.write().await = Some(Arc::new(first));
+        }
         Ok(this)
     }
 
     pub(super) async fn migrate(&self) -> Result<Vec<String>, OpenError> {
-        let failed = |cause: String| OpenError::Migrate(cause);
-        let (mut client, connection) =
-            self.config.connect(NoTls).await.map_err(|cause| failed(cause.to_string()))?;
+        let failed = |cause: &dyn std::error::Error| OpenError::Migrate(super::causes(cause));
+        let connecting = self.config.connect(NoTls).await;
+        let (mut client, connection) = connecting.map_err(|cause| failed(&cause))?;
         let driver = tokio::spawn(connection);
         client
             .execute("SELECT pg_advisory_lock($1)", &[&MIGRATION_LOCK])
             .await
-            .map_err(|cause| failed(cause.to_string()))?;
+            .map_err(|cause| failed(&cause))?;
         let report = migrations::migrations::runner()
             .run_async(&mut client)
             .await
-            .map_err(|cause| failed(cause.to_string()))?;
+            .map_err(|cause| failed(&cause))?;
         drop(client);
         let _ = driver.await;
         Ok(report.applied_migrations().iter().map(ToString::to_string).collect())
@@ -339,10 +357,28 @@ impl Postgres {
         reader.query(text, &parameters, width).await.map_err(Fault::into_error)
     }
 
+    /// Runs a statement by itself, outside of the writer: for what is done before there is one.
+    pub(super) async fn execute(&self, text: &str, parameters: &[Sql]) -> Result<(), Error> {
+        let reader = self.reader().await?;
+        let parameters: Parameters = parameters.iter().map(parameter).collect();
+        reader.execute(text, &parameters).await.map(|_| ()).map_err(Fault::into_error)
+    }
+
     pub(super) fn start_writer(&self, writer: Writer) -> JoinHandle<()> {
         let mut task = WriterTask { config: Arc::clone(&self.config), connection: None };
         tokio::spawn(async move { task.run(writer).await })
     }
+}
+
+/// The newest migration of this release.
+pub(super) fn newest_migration() -> i64 {
+    let runner = migrations::migrations::runner();
+    runner
+        .get_migrations()
+        .iter()
+        .map(|migration| i64::from(migration.version()))
+        .max()
+        .unwrap_or(0)
 }
 
 struct WriterTask {

@@ -157,6 +157,17 @@ pub(super) const SIGNATURE_FIND: &str =
 pub(super) const SIGNATURE_PUT: &str =
     "INSERT INTO signature (credential_id, digest, expires_at) VALUES ($1, $2, $3)";
 
+/// The proof of the master key.
+pub(super) const MASTER_KEY_FIND: &str = "SELECT proof FROM master_key WHERE id = 1";
+
+/// Keeps the proof of the master key; the first one stands.
+pub(super) const MASTER_KEY_PUT: &str =
+    "INSERT INTO master_key (id, proof) VALUES (1, $1) ON CONFLICT (id) DO NOTHING";
+
+/// The newest migration that was applied.
+pub(super) const SCHEMA_VERSION: &str =
+    "SELECT CAST(coalesce(max(version), 0) AS BIGINT) FROM refinery_schema_history";
+
 /// Forgets what has outlived its use: answers older than `$1`, tokens and signatures over at `$2`.
 pub(super) const SWEEPS: [(&str, usize); 3] = [
     ("DELETE FROM idempotency WHERE at < $1", 0),
@@ -493,6 +504,9 @@ pub(super) fn all() -> Vec<String> {
         TOKEN_PUT,
         SIGNATURE_FIND,
         SIGNATURE_PUT,
+        MASTER_KEY_FIND,
+        MASTER_KEY_PUT,
+        SCHEMA_VERSION,
     ]
     .map(str::to_owned)
     .to_vec();

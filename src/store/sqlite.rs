@@ -2,6 +2,7 @@
 //! pool. `synchronous=FULL`: a commit is on disk before anyone is answered.
 
 use std::collections::{HashMap, VecDeque};
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -24,6 +25,9 @@ mod migrations {
 
 /// Older versions can damage a log that two connections reset (fixed in 3.51.3).
 const SQLITE_VERSION_MIN: i32 = 3_051_003;
+/// Whether any migration was applied.
+pub(super) const SCHEMA_FIND: &str =
+    "SELECT count(*) FROM sqlite_master WHERE name = 'refinery_schema_history'";
 /// How often another process's commits are looked for.
 const NOTICE_EVERY: Duration = Duration::from_millis(50);
 /// The log is copied into the file once in so many of those.
@@ -104,11 +108,34 @@ impl Sqlite {
         Ok(connection)
     }
 
+    /// Takes the lock of a file beside the database, which the system releases when the process ends.
+    pub(super) fn claim(&self) -> Result<File, OpenError> {
+        let open = |cause| OpenError::Open(format!("{}: {cause}", self.path.display()));
+        // One file may go by several names.
+        let mut name = self.path.canonicalize().map_err(open)?.into_os_string();
+        name.push(".lock");
+        let file = File::options().create(true).truncate(false).write(true).open(&name);
+        let file = file.map_err(|cause| OpenError::Open(format!("{}: {cause}", name.display())))?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(TryLockError::WouldBlock) => {
+                Err(OpenError::Served { path: self.path.to_path_buf() })
+            }
+            Err(TryLockError::Error(cause)) => Err(open(cause)),
+        }
+    }
+
+    /// Runs a statement by itself, outside of the writer: for what is done before there is one.
+    pub(super) fn execute(&self, text: &str, parameters: &[Sql]) -> Result<(), Error> {
+        let connection = self.connect(true).map_err(Error::internal)?;
+        execute(&connection, text, parameters).map(|_| ()).map_err(Fault::into_error)
+    }
+
     pub(super) fn migrate(&self) -> Result<Vec<String>, OpenError> {
         let mut connection = self.connect(true)?;
         let report = migrations::migrations::runner()
             .run(&mut connection)
-            .map_err(|cause| OpenError::Migrate(cause.to_string()))?;
+            .map_err(|cause| OpenError::Migrate(super::causes(&cause)))?;
         Ok(report.applied_migrations().iter().map(ToString::to_string).collect())
     }
 
@@ -195,6 +222,17 @@ impl Sqlite {
             })
             .map_err(|cause| OpenError::Open(cause.to_string()))
     }
+}
+
+/// The newest migration of this release.
+pub(super) fn newest_migration() -> i64 {
+    let runner = migrations::migrations::runner();
+    runner
+        .get_migrations()
+        .iter()
+        .map(|migration| i64::from(migration.version()))
+        .max()
+        .unwrap_or(0)
 }
 
 /// The statements of this store alone, to be prepared by a check.

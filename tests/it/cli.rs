@@ -1,10 +1,17 @@
 //! The program as its users run it.
 
+mod database;
+mod manage;
+mod serve;
+
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::support::{Backend, new_postgres_database};
 
 const HAKSA: &str = env!("CARGO_BIN_EXE_haksa");
 
@@ -44,6 +51,77 @@ pub(crate) fn demo(folder: &Path) -> (Running, Value) {
 /// Runs `haksa` to its end.
 pub(crate) fn haksa(arguments: &[&str]) -> Output {
     Command::new(HAKSA).args(arguments).output().expect("haksa runs")
+}
+
+/// A database that nobody has opened yet, and a folder for its master key.
+struct Place {
+    folder: TempDir,
+    database: String,
+}
+
+impl Place {
+    async fn new(backend: Backend) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let database = match backend {
+            Backend::Sqlite => format!("sqlite:{}", folder.path().join("haksa.db").display()),
+            Backend::Postgres => new_postgres_database().await,
+        };
+        Self { folder, database }
+    }
+
+    /// The same, with tables and an account 1.
+    async fn with_account(backend: Backend) -> Self {
+        let place = Self::new(backend).await;
+        assert_said(&place.run(&["account", "create", "한빛학원"]), 0, "account 1");
+        place
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(HAKSA);
+        command.args(arguments).args(["--database", &self.database]);
+        command.env("HAKSA_MASTER_KEY_FILE", self.key_file());
+        command
+    }
+
+    /// Runs `haksa` on the database to its end.
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().expect("haksa runs")
+    }
+
+    fn key_file(&self) -> std::path::PathBuf {
+        self.folder.path().join("master.key")
+    }
+
+    async fn store(&self) -> haksa::store::Store {
+        haksa::store::Store::open(&self.database).await.expect("the database opens")
+    }
+}
+
+/// Runs each of the named functions, `async fn(backend: Backend)`, for both stores.
+macro_rules! for_both_stores {
+    ($($name:ident),+ $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$name(crate::support::Backend::Sqlite).await;
+            })+
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$name(crate::support::Backend::Postgres).await;
+            })+
+        }
+    };
+}
+use for_both_stores;
+
+/// Asserts how a run ended, and something that it said.
+#[track_caller]
+fn assert_said(output: &Output, code: i32, words: &str) {
+    let text = text(output);
+    assert_eq!(output.status.code(), Some(code), "{text}");
+    assert!(text.contains(words), "no {words:?} in: {text}");
 }
 
 fn text(output: &Output) -> String {
@@ -87,12 +165,13 @@ fn an_operator_sets_up_a_server() {
     let secret =
         text_of_key.lines().find_map(|line| line.strip_prefix("secret ")).expect("a secret");
     assert_eq!(secret.len(), 43);
-    let pair = run(&["credential", "create", "--account", "1", "--dialect", "solapi"]);
+    let pair = ["credential", "create", "--account", "1", "--dialect", "solapi"];
+    let pair = run(&[&pair[..], &["--policy", "MEMBER"]].concat());
     assert!(text(&pair).contains("\nid "), "{}", text(&pair));
     let bad =
         run(&["credential", "create", "--account", "1", "--dialect", "native", "--policy", "x"]);
     assert_eq!(bad.status.code(), Some(2));
-    assert!(text(&bad).contains("no right"));
+    assert!(text(&bad).contains("no policy \"x\""), "{}", text(&bad));
     let list = text(&run(&["credential", "list", "--account", "1"]));
     assert!(list.contains("kolleges") && !list.contains(secret), "{list}");
     assert!(run(&["credential", "revoke", "1"]).status.success());
@@ -111,9 +190,13 @@ fn mistakes_are_explained() {
     for (arguments, explanation) in [
         (&["serve"][..], "which database?"),
         (&["migrate", "--database", "mysql://x"], "a database is `sqlite:PATH`"),
-        (&["check", "--database", "sqlite:/nonexistent/haksa.db"], "cannot open the database"),
-        (&["history", "achievement", "--database", "sqlite::memory:"], "is not KIND/ID"),
-        (&["history", "nothing/1", "--database", "sqlite::memory:"], "no kind \"nothing\""),
+        (&["check", "--database", "sqlite:/nonexistent/haksa.db"], "no such database"),
+        (&["history", "achievement", "--database", "sqlite:x.db"], "is not KIND/ID"),
+        (&["history", "nothing/1", "--database", "sqlite:x.db"], "no kind \"nothing\""),
+        (&["serve", "--database", "sqlite:"], "needs the path of a file"),
+        (&["serve", "--database", "sqlite::memory:"], "needs the path of a file"),
+        (&["migrate", "--database", "sqlite:file:x?mode=memory"], "needs the path of a file"),
+        (&["demo", "--database", "postgres://h/x"], "needs --data DIR"),
         (&["openapi", "klingon"], "there are kolleges, partner"),
         (&["serve", "--config", "/nonexistent.toml"], "cannot read /nonexistent.toml"),
         (&["demo", "--listen", "nowhere"], "cannot listen on nowhere"),

@@ -9,7 +9,7 @@ use crate::domain::actor::Actor;
 use crate::domain::error::Error;
 use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
-use crate::domain::people::account::Account;
+use crate::domain::people::account::{Account, portal_url};
 use crate::domain::people::credential::Credential;
 use crate::domain::people::person::{Person, PersonStatus, fold};
 use crate::domain::people::role::Role;
@@ -157,13 +157,6 @@ fn text_header<'a>(call: &'a Call, name: &str) -> Option<&'a str> {
     std::str::from_utf8(call.headers.get(name)?.as_bytes()).ok()
 }
 
-/// A portal's address as accounts have it: `https`, lower case, without a slash at the end.
-fn portal_url(given: &str) -> String {
-    let given = given.trim().to_ascii_lowercase();
-    let host = given.strip_prefix("https://").or_else(|| given.strip_prefix("http://"));
-    format!("https://{}", host.unwrap_or(&given).trim_end_matches('/'))
-}
-
 /// The one active person of the portal with that login or else that e-mail.
 fn person_by_login(
     portal_url: &str,
@@ -225,19 +218,6 @@ mod tests {
             (" ", None),
         ] {
             assert_eq!(token(value), expected, "{value:?}");
-        }
-    }
-
-    #[test]
-    fn a_portals_address_is_compared_in_one_form() {
-        for given in [
-            "https://acme.example",
-            "https://acme.example/",
-            "http://acme.example",
-            "HTTPS://Acme.Example//",
-            " acme.example ",
-        ] {
-            assert_eq!(portal_url(given), "https://acme.example", "{given}");
         }
     }
 

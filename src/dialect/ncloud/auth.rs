@@ -97,15 +97,19 @@ impl Signed<'_> {
     }
 }
 
-/// What a policy permits here: the vendor's system policies by name, and the actions of a policy of
+/// What policies permit here: the vendor's system policies by name, and the actions of a policy of
 /// the customer's own. Any other gives nothing.
+pub const POLICIES: &[(&str, &[Right])] = &[
+    ("NCP_ADMINISTRATOR", &Right::ALL),
+    ("NCP_INFRA_MANAGER", &Right::ALL),
+    ("NCP_SINGLE_SIGN_ON_MANAGER", &Right::ALL),
+    ("NCP_SINGLE_SIGN_ON_VIEWER", &[Right::Read]),
+    ("view/getApplicationDetail", &[Right::Read]),
+    ("change/updateApplication", &[Right::Edit]),
+];
+
 fn grant(policy: &str) -> Option<Grant> {
-    let rights: &[Right] = match policy {
-        "NCP_ADMINISTRATOR" | "NCP_INFRA_MANAGER" | "NCP_SINGLE_SIGN_ON_MANAGER" => &Right::ALL,
-        "NCP_SINGLE_SIGN_ON_VIEWER" | "view/getApplicationDetail" => &[Right::Read],
-        "change/updateApplication" => &[Right::Edit],
-        _ => return None,
-    };
+    let (_, rights) = POLICIES.iter().find(|(name, _)| *name == policy)?;
     Some(Grant::account(&[Kind::Application], rights))
 }
 

@@ -7,6 +7,7 @@ mod auth;
 mod error;
 
 use super::{Dialect, Route, Wire, routes};
+pub use auth::POLICIES;
 
 /// The dialect.
 pub const WIRE: Wire = Wire {

@@ -25,7 +25,7 @@ const SALT_BYTES: std::ops::RangeInclusive<usize> = 12..=64;
 /// The blanks of a header (RFC 9110 section 5.6.3); any other is part of a value, which is signed.
 const BLANKS: [char; 2] = [' ', '\t'];
 /// The roles, each of which may do everything that is served: the vendor asks for the last or higher.
-const ROLES: [&str; 3] = ["OWNER", "DEVELOPER", "MEMBER"];
+pub const ROLES: [&str; 3] = ["OWNER", "DEVELOPER", "MEMBER"];
 
 /// Finds out who calls, in the vendor's order of checks.
 pub async fn authenticate(call: &Call) -> Result<Actor, Refusal> {

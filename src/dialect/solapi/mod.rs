@@ -5,6 +5,7 @@ mod error;
 mod relationship;
 
 use super::{Dialect, Route, Wire, routes};
+pub use auth::ROLES;
 
 /// The dialect.
 pub const WIRE: Wire = Wire {

@@ -2,10 +2,17 @@
 //! iSpring's account in one. Its id is the org id that the partner API shows.
 
 use serde::{Deserialize, Serialize};
+use url::Url;
 
+use crate::domain::command::Context;
+use crate::domain::error::FieldError;
+use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
 use crate::domain::patch::Patch;
-use crate::domain::record::{ColumnType, KeyType, Record, Table};
+use crate::domain::record::{Changed, ColumnType, KeyType, Meta, Record, Table};
+
+/// Digits of SOLAPI's account id.
+const SOLAPI_ACCOUNT_DIGITS: usize = 14;
 
 /// A customer, under the names that each system knows it by.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -23,7 +30,7 @@ pub struct Account {
     pub ncloud_account_no: Option<String>,
     /// SOLAPI's account id, 14 digits.
     pub solapi_account_id: Option<String>,
-    /// iSpring's portal, without a trailing slash.
+    /// iSpring's portal, in the form of [`portal_url`].
     pub portal_url: Option<String>,
     /// IANA time zone in which dates without one are read and written for iSpring; UTC if absent.
     pub time_zone: Option<String>,
@@ -55,6 +62,37 @@ impl Account {
     }
 }
 
+/// A portal's address in the one form in which addresses are compared: `https`, lower case, without
+/// a slash at the end. Clients write all of these differently.
+pub fn portal_url(given: &str) -> String {
+    let given = given.trim().to_ascii_lowercase();
+    let host = given.strip_prefix("https://").or_else(|| given.strip_prefix("http://"));
+    format!("https://{}", host.unwrap_or(&given).trim_end_matches('/'))
+}
+
+/// True for an address of [`portal_url`]'s form that names a host, and perhaps a path, and no more.
+fn is_portal(text: &str) -> bool {
+    let is_plain = !text.contains(|c: char| c.is_whitespace() || c.is_control());
+    is_plain
+        && Url::parse(text).is_ok_and(|url| {
+            url.scheme() == "https"
+                && url.has_host()
+                && url.username().is_empty()
+                && url.password().is_none()
+                && url.query().is_none()
+                && url.fragment().is_none()
+        })
+}
+
+/// True for a name without blanks, as the systems give their customers.
+fn is_word(text: &str) -> bool {
+    !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c.is_control())
+}
+
+fn is_solapi_account(text: &str) -> bool {
+    text.len() == SOLAPI_ACCOUNT_DIGITS && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 impl Record for Account {
     const KIND: Kind = Kind::Account;
     const TABLE: Table = Table {
@@ -73,5 +111,95 @@ impl Record for Account {
     fn apply(&mut self, edit: &AccountEdit) {
         let AccountEdit { name } = edit;
         name.apply_required(&mut self.name);
+    }
+
+    fn settle(
+        &mut self,
+        _before: Option<&Self>,
+        _context: &mut Context<'_>,
+        _facts: &mut Facts,
+    ) -> Known<()> {
+        // A bare word would become an address here; it is left for the rules to refuse.
+        let has_scheme = |url: &&mut String| {
+            let start = url.trim_start().to_ascii_lowercase();
+            start.starts_with("https://") || start.starts_with("http://")
+        };
+        if let Some(url) = self.portal_url.as_mut().filter(has_scheme) {
+            *url = portal_url(url);
+        }
+        Ok(())
+    }
+
+    fn validate(
+        &self,
+        _meta: &Meta,
+        changed: &Changed,
+        _facts: &mut Facts,
+    ) -> Known<Vec<FieldError>> {
+        let is_broken = |field: &str, value: &Option<String>, is_good: fn(&str) -> bool| {
+            changed.has(field) && value.as_deref().is_some_and(|text| !is_good(text))
+        };
+        let mut errors = Vec::new();
+        if changed.has("name") && self.name.trim().is_empty() {
+            errors.push(FieldError::new("name", "name_required", "must not be blank"));
+        }
+        let word = "must be one word";
+        if is_broken("club_domain", &self.club_domain, is_word) {
+            errors.push(FieldError::new("club_domain", "not_a_word", word));
+        }
+        if is_broken("ncloud_account_no", &self.ncloud_account_no, is_word) {
+            errors.push(FieldError::new("ncloud_account_no", "not_a_word", word));
+        }
+        if is_broken("solapi_account_id", &self.solapi_account_id, is_solapi_account) {
+            let detail = "must be 14 digits";
+            errors.push(FieldError::new("solapi_account_id", "not_an_account_id", detail));
+        }
+        if is_broken("portal_url", &self.portal_url, is_portal) {
+            let detail = "must be an address like https://acme.example";
+            errors.push(FieldError::new("portal_url", "not_a_portal", detail));
+        }
+        let is_zone = |name: &str| jiff::tz::TimeZone::get(name).is_ok();
+        if is_broken("time_zone", &self.time_zone, is_zone) {
+            let detail = "must be an IANA time zone like Asia/Seoul";
+            errors.push(FieldError::new("time_zone", "not_a_time_zone", detail));
+        }
+        Ok(errors)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_portals_address_is_compared_in_one_form() {
+        for given in [
+            "https://acme.example",
+            "https://acme.example/",
+            "http://acme.example",
+            "HTTPS://Acme.Example//",
+            " acme.example ",
+        ] {
+            assert_eq!(portal_url(given), "https://acme.example", "{given}");
+        }
+    }
+
+    #[test]
+    fn a_portal_is_a_host_and_a_path_at_the_most() {
+        for good in ["https://acme.example", "https://lms", "https://acme.example:8443/learn"] {
+            assert!(is_portal(good), "{good}");
+        }
+        for bad in [
+            "",
+            "acme.example",
+            "https://",
+            "http://acme.example",
+            "https://acme example",
+            "https://user@acme.example",
+            "https://acme.example?x",
+            "https://acme.example#x",
+        ] {
+            assert!(!is_portal(bad), "{bad}");
+        }
     }
 }

@@ -7,9 +7,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::actor::Dialect;
+use crate::domain::error::FieldError;
+use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
 use crate::domain::patch::Patch;
-use crate::domain::record::{ColumnType, KeyType, Record, Table};
+use crate::domain::record::{Changed, ColumnType, KeyType, Meta, Record, Table};
 
 /// A credential.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -78,6 +80,11 @@ impl Credential {
             || self.allowed_ips.iter().any(|address| address.parse() == Ok(peer))
     }
 
+    /// True for the languages whose callers are people, with what these may do.
+    pub const fn needs_person(&self) -> bool {
+        matches!(self.dialect, Dialect::Partner | Dialect::Ispring)
+    }
+
     /// True when it may be used at `at`.
     pub fn is_live(&self, at: Timestamp) -> bool {
         self.revoked_at.is_none() && self.expires_at.is_none_or(|end| at < end)
@@ -101,6 +108,28 @@ impl Record for Credential {
     fn apply(&mut self, edit: &CredentialEdit) {
         let CredentialEdit { label, revoked_at } = edit;
         label.apply_required(&mut self.label);
-        revoked_at.apply(&mut self.revoked_at);
+        // Revoking again does not move the time since which it opens nothing.
+        if self.revoked_at.is_none() || revoked_at.value().is_none() {
+            revoked_at.apply(&mut self.revoked_at);
+        }
+    }
+
+    fn validate(
+        &self,
+        meta: &Meta,
+        changed: &Changed,
+        _facts: &mut Facts,
+    ) -> Known<Vec<FieldError>> {
+        let mut errors = Vec::new();
+        if changed.any(&["dialect", "person_id"]) && self.needs_person() && self.person_id.is_none()
+        {
+            let detail = "must name the person that the credential acts as";
+            errors.push(FieldError::new("person_id", "person_required", detail));
+        }
+        // Nothing but its creation sets its end: the time of the newest change is now.
+        if changed.has("expires_at") && self.expires_at.is_some_and(|end| end < meta.updated_at) {
+            errors.push(FieldError::new("expires_at", "in_the_past", "must not be in the past"));
+        }
+        Ok(errors)
     }
 }

@@ -2,11 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::error::FieldError;
+use crate::domain::change::Action;
+use crate::domain::command::{Command, Context, Create, Decision, Write, to_fields};
+use crate::domain::error::{Error, FieldError};
 use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
 use crate::domain::patch::Patch;
-use crate::domain::record::{Changed, ColumnType, KeyType, Meta, Record, Table};
+use crate::domain::people::account::Account;
+use crate::domain::record::{Changed, ColumnType, Document, Key, KeyType, Meta, Record, Table};
 
 /// An alias's length, characters.
 const ALIAS_LENGTH: std::ops::RangeInclusive<usize> = 2..=100;
@@ -81,6 +84,45 @@ impl Record for Tenant {
             errors.push(FieldError::new("alias", "invalid", detail));
         }
         Ok(errors)
+    }
+
+    fn new_key(context: &mut Context<'_>, _facts: &mut Facts) -> Known<Key> {
+        Ok(Key::Text(context.entropy.uuid()))
+    }
+}
+
+/// Makes an account together with its tenant, without which none of its applications can be.
+#[derive(Debug)]
+pub struct CreateWithTenant {
+    /// The account.
+    pub account: Account,
+    /// The tenant's alias; as with the vendor, its id unless one is chosen.
+    pub alias: Option<String>,
+}
+
+impl Command for CreateWithTenant {
+    fn decide(&self, context: &mut Context<'_>, facts: &mut Facts) -> Known<Decision> {
+        let mut decision = Create::new(self.account.clone()).decide(context, facts)?;
+        let owner = decision.writes.first().map(|write| write.after.meta.clone());
+        let owner = owner.ok_or_else(|| Error::internal("an account that is not written"))?;
+        let key = Tenant::new_key(context, facts)?;
+        let tenant = Tenant {
+            owner_id: owner.account_id,
+            alias: self.alias.clone().unwrap_or_else(|| key.to_string()),
+            mbr_login_allow: MainAccountRule::default(),
+        };
+        let meta = Meta { kind: Kind::Tenant, key, ..owner };
+        let fields = to_fields(&tenant)?;
+        let errors = tenant.validate(&meta, &Changed::all(&fields), facts)?;
+        if !errors.is_empty() {
+            return Err(Error::Invalid(errors).into());
+        }
+        decision.writes.push(Write {
+            action: Action::Create,
+            before: None,
+            after: Document::new(meta, fields),
+        });
+        Ok(decision)
     }
 }
 
