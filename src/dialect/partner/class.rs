@@ -94,8 +94,8 @@ fn encode(class: &Stored<Class>, at: Timestamp, facts: &Facts) -> Known<Value> {
         "id": class.id(),
         "partner_id": record.partner_id,
         "course_id": record.course_id,
-        "created_at": instant::format(meta.created_at),
-        "updated_at": instant::format(meta.updated_at),
+        "created_at": instant::format(meta.created_at.into()),
+        "updated_at": instant::format(meta.updated_at.into()),
         "invite_codes": codes.iter().map(|code| encode_code(code, at)).collect::<Vec<_>>(),
     }))
 }
@@ -113,6 +113,6 @@ fn encode_code(code: &Stored<InviteCode>, at: Timestamp) -> Value {
         "used_count": record.used_count,
         "status": record.effective_status(at),
         "created_by": record.created_by,
-        "created_at": instant::format(meta.created_at),
+        "created_at": instant::format(meta.created_at.into()),
     })
 }

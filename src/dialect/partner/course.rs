@@ -142,7 +142,7 @@ fn encode(course: &Stored<Course>) -> Value {
         "end_date": record.end_date,
         "description": record.description,
         "id": course.id(),
-        "created_at": instant::format(meta.created_at),
-        "updated_at": instant::format(meta.updated_at),
+        "created_at": instant::format(meta.created_at.into()),
+        "updated_at": instant::format(meta.updated_at.into()),
     })
 }

@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 use std::sync::LazyLock;
 
-use jiff::Timestamp;
 use jiff::tz::TimeZoneDatabase;
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +15,7 @@ use crate::domain::kind::Kind;
 use crate::domain::learning::course::Course;
 use crate::domain::patch::Patch;
 use crate::domain::record::{Changed, ColumnType, Key, KeyType, Meta, Record, Table};
+use crate::domain::time::Instant;
 
 /// More people are in no class: the largest 32-bit number.
 const CAPACITY_MAX: i64 = 2_147_483_647;
@@ -65,9 +65,9 @@ pub struct Class {
     /// What it is about.
     pub description: Option<String>,
     /// When it starts.
-    pub start_at: Option<Timestamp>,
+    pub start_at: Option<Instant>,
     /// When it ends.
-    pub end_at: Option<Timestamp>,
+    pub end_at: Option<Instant>,
     /// How many may be in it; without limit, if absent.
     pub capacity: Option<i64>,
     /// IANA name, for display.
@@ -97,9 +97,9 @@ pub struct ClassEdit {
     /// See [`Class::description`].
     pub description: Patch<String>,
     /// See [`Class::start_at`].
-    pub start_at: Patch<Timestamp>,
+    pub start_at: Patch<Instant>,
     /// See [`Class::end_at`].
-    pub end_at: Patch<Timestamp>,
+    pub end_at: Patch<Instant>,
     /// See [`Class::capacity`].
     pub capacity: Patch<i64>,
     /// See [`Class::timezone`].

@@ -8,6 +8,7 @@ use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
 use crate::domain::patch::Patch;
 use crate::domain::record::{ColumnType, KeyType, Meta, Record, Table};
+use crate::domain::time::Instant;
 
 /// An invite code.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -22,7 +23,7 @@ pub struct InviteCode {
     /// What a redeemer becomes: `student`.
     pub target_role: String,
     /// Until when it works; for ever, if absent.
-    pub expires_at: Option<Timestamp>,
+    pub expires_at: Option<Instant>,
     /// How often it works; without limit, if absent.
     pub max_uses: Option<i64>,
     /// How often it has worked.
@@ -43,7 +44,7 @@ pub struct InviteCodeEdit {
 impl InviteCode {
     /// The status that holds at `at`: an active code past its end shows as expired.
     pub fn effective_status(&self, at: Timestamp) -> &str {
-        if self.status == "active" && self.expires_at.is_some_and(|end| end < at) {
+        if self.status == "active" && self.expires_at.is_some_and(|end| end < at.into()) {
             "expired"
         } else {
             &self.status
