@@ -111,9 +111,10 @@ impl App {
     ) -> Result<(Self, Running), OpenError> {
         let (pipeline, jobs) = Pipeline::new();
         let (fatal, fatal_received) = oneshot::channel();
+        let now = clock.clone();
         let writer = store.start_writer(Writer {
             jobs,
-            clock: clock.clone(),
+            now: Box::new(move || now.now()),
             entropy: Box::new(OsEntropy),
             fatal,
         })?;

@@ -140,8 +140,8 @@ impl Desk {
         let (pipeline, jobs) = Pipeline::new();
         // What the writer says there, it also answers to the one command.
         let (fatal, _) = tokio::sync::oneshot::channel();
-        let (clock, entropy) = (Clock::System, Box::new(OsEntropy));
-        let writer = store.start_writer(Writer { jobs, clock, entropy, fatal })?;
+        let (now, entropy) = (Box::new(|| Clock::System.now()), Box::new(OsEntropy));
+        let writer = store.start_writer(Writer { jobs, now, entropy, fatal })?;
         Ok(Self { store, pipeline, writer })
     }
 

@@ -1,7 +1,7 @@
 //! The HTTP server: connections, limits, request ids, and the way from a path to a dialect. Bodies
 //! are read here, whole and bounded, so that no dialect can forget to.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -18,7 +18,6 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use jiff::Timestamp;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -26,11 +25,9 @@ use tokio::sync::Semaphore;
 use tower::ServiceExt as _;
 
 use crate::app::{App, OsEntropy};
-use crate::dialect::{Answer, Call, Malformed, WIRES, Wire};
+use crate::dialect::{Answer, Arrival, BODY_MAX, Call, Malformed, WIRES, Wire};
 use crate::domain::command::Entropy as _;
 
-/// A body's length at the most, bytes.
-pub const BODY_MAX: usize = 1024 * 1024;
 /// How much of a body over the limit is read and thrown away, bytes.
 const DISCARD_MAX: usize = 16 * BODY_MAX;
 /// How long that may take.
@@ -58,30 +55,6 @@ impl Default for Patience {
 }
 
 static METRICS: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
-
-/// What is known of a request before it is read.
-#[derive(Clone, Debug)]
-pub struct Arrival {
-    /// Who is at the other end of the connection.
-    pub peer: IpAddr,
-    /// The request's id.
-    pub request_id: String,
-    /// When it came.
-    pub at: Timestamp,
-    /// What is wrong with its body: said where the dialect's order of checks has it.
-    pub body_fault: Option<Malformed>,
-}
-
-impl Default for Arrival {
-    fn default() -> Self {
-        Self {
-            peer: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-            request_id: String::new(),
-            at: Timestamp::UNIX_EPOCH,
-            body_fault: None,
-        }
-    }
-}
 
 /// Everything that the server serves.
 pub fn router(app: App) -> Router {

@@ -6,7 +6,7 @@
 //! `advance` …) → write [`Batch::writes`] → commit → [`Batch::answer`].
 
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -434,6 +434,22 @@ impl Batch {
         let mut jobs = self.jobs;
         jobs.extend(self.deferred);
         jobs
+    }
+
+    /// What to do when the database refused the whole: halve it until the job at fault stands alone,
+    /// give that one a second look at fresh facts, then refuse it. `queue` holds what is to be run
+    /// next, with the number of looks it had.
+    pub fn split(self, attempt: u32, queue: &mut VecDeque<(Vec<Job>, u32)>, error: &Error) {
+        if self.len() > 1 {
+            let mut first = self.into_jobs();
+            let second = first.split_off(first.len() / 2);
+            queue.push_front((second, 0));
+            queue.push_front((first, 0));
+        } else if attempt == 0 {
+            queue.push_front((self.into_jobs(), 1));
+        } else {
+            self.refuse(error);
+        }
     }
 
     /// Refuses everything with `error`.

@@ -14,7 +14,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use haksa::app::{App, Clock};
 use haksa::config::Config;
-use haksa::http::Arrival;
+use haksa::dialect::Arrival;
 use haksa::store::Store;
 use haksa::vault::{MasterKey, Vault};
 use hmac::{Hmac, KeyInit as _, Mac as _};

@@ -1,7 +1,7 @@
 //! A request in the hands of a dialect, and what every dialect's edits gain: entity tags,
 //! idempotency keys, dry runs and request ids.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use axum::RequestExt as _;
 use axum::extract::{FromRequest, MatchedPath, Request};
@@ -17,9 +17,10 @@ use crate::domain::command::{Command, Expected};
 use crate::domain::error::Error;
 use crate::domain::facts::{Facts, Known};
 use crate::domain::record::parse_id;
-use crate::http::{Arrival, BODY_MAX};
 use crate::pipeline::{Envelope, Idempotency, Outcome, Reply};
 
+/// A body's length at the most, bytes.
+pub const BODY_MAX: usize = 1024 * 1024;
 /// Makes a command repeatable: the same key and request within 24 hours get the first answer again.
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// `true`: decide, answer, write nothing.
@@ -30,6 +31,30 @@ pub const CHANGES: &str = "haksa-changes";
 const UNREADABLE_TYPE: &str = "unreadable";
 /// An idempotency key's length at the most.
 const IDEMPOTENCY_KEY_MAX: usize = 255;
+
+/// What is known of a request before it is read.
+#[derive(Clone, Debug)]
+pub struct Arrival {
+    /// Who is at the other end of the connection.
+    pub peer: IpAddr,
+    /// The request's id.
+    pub request_id: String,
+    /// When it came.
+    pub at: Timestamp,
+    /// What is wrong with its body: said where the dialect's order of checks has it.
+    pub body_fault: Option<Malformed>,
+}
+
+impl Default for Arrival {
+    fn default() -> Self {
+        Self {
+            peer: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            request_id: String::new(),
+            at: Timestamp::UNIX_EPOCH,
+            body_fault: None,
+        }
+    }
+}
 
 /// A request with its body.
 pub struct Call {

@@ -23,7 +23,7 @@ use crate::domain::facts::{Facts, Known};
 use crate::domain::people::credential::Credential;
 use crate::domain::record::Stored;
 pub use crate::pipeline::Answer;
-pub use call::Call;
+pub use call::{Arrival, BODY_MAX, Call};
 
 /// One served route.
 pub struct Route {

@@ -10,6 +10,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::domain::change::Change;
@@ -100,8 +101,8 @@ pub enum Store {
 pub struct Writer {
     /// Where commands wait.
     pub jobs: mpsc::Receiver<Job>,
-    /// The clock of decisions.
-    pub clock: crate::app::Clock,
+    /// The time of decisions.
+    pub now: Box<dyn Fn() -> Timestamp + Send + Sync>,
     /// Where new ids and secrets come from.
     pub entropy: Box<dyn Entropy + Send>,
     /// Told when the writer meets a fault after which no write can be trusted.

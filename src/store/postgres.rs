@@ -1,27 +1,26 @@
-//! Records on a PostgreSQL server, which several nodes may share. One task writes per node: it locks
-//! the rows it names in id order, decides, writes each table with one statement, and commits. Reads
-//! share a few pipelined connections; no transaction ever lives in a request.
+//! Records on a PostgreSQL server, which several nodes may share. One task writes per node,
+//! see [`writer`]. Reads share a few pipelined connections; no transaction ever lives in a request.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
-use std::fmt::Write as _;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use futures_util::future::join_all;
-use sha2::{Digest as _, Sha256};
 use tokio::task::JoinHandle;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, NoTls, Statement};
 
 use super::sql::{self, Sql};
-use super::{OpenError, RETRY_PAUSE, ROUNDS_MAX, Writer};
-use crate::domain::command::Entropy;
+use super::{OpenError, Writer};
 use crate::domain::error::Error;
-use crate::domain::facts::{Fact, Need, Sequence};
+use crate::domain::facts::{Fact, Need};
 use crate::domain::kind::Kind;
 use crate::domain::record::{Key, KeyType};
-use crate::pipeline::{BATCH_MAX, Batch, Pending, Writes};
+
+mod writer;
+
+pub(super) use writer::statements;
+use writer::{WriterTask, load_round};
 
 mod migrations {
     refinery::embed_migrations!("migrations/postgres");
@@ -31,15 +30,11 @@ mod migrations {
 const READERS: usize = 4;
 /// How long a connection may take to open.
 const CONNECT_WITHIN: Duration = Duration::from_secs(3);
-/// How often a batch is tried again after a deadlock or a serialisation failure.
-const RETRIES_MAX: u32 = 3;
 /// Guards migrations against a second node that starts at the same time.
 const MIGRATION_LOCK: i64 = 0x4861_6b73_6100;
 /// Whether any migration was applied.
 pub(super) const SCHEMA_FIND: &str =
     "SELECT count(*) FROM pg_class WHERE oid = to_regclass('refinery_schema_history')";
-/// How often the writer forgets outlived keys, tokens and signatures.
-const SWEEP_EVERY: Duration = Duration::from_mins(5);
 
 /// A database on a server.
 #[derive(Clone, Debug)]
@@ -365,7 +360,7 @@ impl Postgres {
     }
 
     pub(super) fn start_writer(&self, writer: Writer) -> JoinHandle<()> {
-        let mut task = WriterTask { config: Arc::clone(&self.config), connection: None };
+        let mut task = WriterTask::new(Arc::clone(&self.config));
         tokio::spawn(async move { task.run(writer).await })
     }
 }
@@ -379,413 +374,4 @@ pub(super) fn newest_migration() -> i64 {
         .map(|migration| i64::from(migration.version()))
         .max()
         .unwrap_or(0)
-}
-
-struct WriterTask {
-    config: Arc<tokio_postgres::Config>,
-    connection: Option<Arc<Connection>>,
-}
-
-impl WriterTask {
-    async fn run(&mut self, writer: Writer) {
-        // A server that goes away is never fatal: its own log decides what was committed.
-        let Writer { mut jobs, clock, mut entropy, fatal: _fatal } = writer;
-        let mut last_sweep = std::time::Instant::now();
-        while let Some(first) = jobs.recv().await {
-            let mut waiting = vec![first];
-            while waiting.len() < BATCH_MAX
-                && let Ok(job) = jobs.try_recv()
-            {
-                waiting.push(job);
-            }
-            let mut queue = VecDeque::from([(waiting, 0)]);
-            while let Some((waiting, attempt)) = queue.pop_front() {
-                let mut batch = Batch::new(waiting, clock.now());
-                match self.commit(&mut batch, &mut *entropy).await {
-                    Ok(()) => {
-                        let deferred = batch.answer();
-                        if !deferred.is_empty() {
-                            queue.push_front((deferred, 0));
-                        }
-                    }
-                    Err(Fault::Constraint(what)) => {
-                        super::sqlite::split(
-                            batch,
-                            attempt,
-                            &mut queue,
-                            &Error::Conflict(vec![what]),
-                        );
-                    }
-                    Err(Fault::Retry) if attempt < RETRIES_MAX => {
-                        queue.push_front((batch.into_jobs(), attempt + 1));
-                    }
-                    Err(fault) => {
-                        if let Fault::Unavailable(_) = fault {
-                            self.connection = None;
-                            tokio::time::sleep(RETRY_PAUSE).await;
-                        }
-                        batch.refuse(&fault.into_error());
-                    }
-                }
-            }
-            if last_sweep.elapsed() > SWEEP_EVERY {
-                last_sweep = std::time::Instant::now();
-                self.sweep(clock.now()).await;
-            }
-        }
-    }
-
-    async fn connection(&mut self) -> Result<Arc<Connection>, Fault> {
-        match &self.connection {
-            Some(connection) if !connection.client.is_closed() => Ok(Arc::clone(connection)),
-            _ => {
-                let connection = Arc::new(Connection::open(&self.config).await?);
-                self.connection = Some(Arc::clone(&connection));
-                Ok(connection)
-            }
-        }
-    }
-
-    async fn commit(
-        &mut self,
-        batch: &mut Batch,
-        entropy: &mut (dyn Entropy + Send),
-    ) -> Result<(), Fault> {
-        let connection = self.connection().await?;
-        let result = decide_and_apply(&connection, batch, entropy).await;
-        if result.is_err() && !connection.client.is_closed() {
-            // Without a transaction this is only a warning of the server's.
-            let _ = connection.client.batch_execute("ROLLBACK").await;
-        }
-        result
-    }
-
-    async fn sweep(&mut self, now: jiff::Timestamp) {
-        let Ok(connection) = self.connection().await else {
-            return;
-        };
-        let day_ago = sql::micros(now) - 86_400_000_000;
-        for (text, is_expiry) in sql::SWEEPS {
-            let limit = if is_expiry == 1 { sql::micros(now) } else { day_ago };
-            if let Err(fault) = connection.execute(text, &vec![Box::new(limit)]).await {
-                tracing::warn!(error.cause = ?fault, "sweep failed");
-            }
-        }
-    }
-}
-
-async fn decide_and_apply(
-    connection: &Connection,
-    batch: &mut Batch,
-    entropy: &mut (dyn Entropy + Send),
-) -> Result<(), Fault> {
-    let mut locked = HashSet::new();
-    let mut is_first = true;
-    let mut needs = batch.needs();
-    for _ in 0..ROUNDS_MAX + BATCH_MAX {
-        if is_first || !needs.is_empty() {
-            for (need, fact) in load_round(connection, needs, is_first).await? {
-                if is_first && let Need::Record(kind, key) = &need {
-                    locked.insert((*kind, key.clone()));
-                }
-                batch.supply(need, fact);
-            }
-            is_first = false;
-        }
-        needs = batch.advance(entropy);
-        if needs.is_empty() {
-            return apply(connection, batch.writes(), &locked).await;
-        }
-    }
-    Err(Error::internal("a batch asked for facts without end").into())
-}
-
-/// Under which number an idempotency key is locked.
-fn lock_number(credential_id: i64, key: &str) -> i64 {
-    let mut hash = Sha256::new();
-    hash.update(credential_id.to_be_bytes());
-    hash.update(key);
-    hash.finalize().first_chunk().map_or(0, |number| i64::from_be_bytes(*number))
-}
-
-/// Loads in one go: all statements are sent before the first answer is awaited. The first round
-/// opens the transaction and locks idempotency keys, because an answer that another node is about
-/// to keep has to be seen before anything else is, and then its rows, kind by kind, in id order:
-/// every node does it in that order, so none waits for another in a circle.
-async fn load_round(
-    connection: &Connection,
-    needs: Vec<Need>,
-    is_first: bool,
-) -> Result<Vec<(Need, Fact)>, Fault> {
-    let mut records: BTreeMap<Kind, Vec<Key>> = BTreeMap::new();
-    let mut ids: HashMap<Sequence, i64> = HashMap::new();
-    let mut others = Vec::new();
-    let mut locks = Vec::new();
-    for need in needs {
-        if let (true, Need::Idempotency(credential_id, key)) = (is_first, &need) {
-            locks.push(lock_number(*credential_id, key));
-        }
-        match need {
-            Need::Record(kind, key) => records.entry(kind).or_default().push(key),
-            Need::Id(sequence) => *ids.entry(sequence).or_default() += 1,
-            other => others.push(other),
-        }
-    }
-    locks.sort_unstable();
-    let opening = async {
-        if is_first {
-            let mut text = "BEGIN".to_owned();
-            for number in locks {
-                let _ = write!(text, "; SELECT pg_advisory_xact_lock({number})");
-            }
-            connection.client.batch_execute(&text).await.map_err(Fault::from)?;
-        }
-        Ok::<_, Fault>(())
-    };
-    let mut kinds = Vec::with_capacity(records.len());
-    for (kind, keys) in &mut records {
-        keys.sort_unstable();
-        keys.dedup();
-        let text = (*kind, &*keys);
-        kinds.push(async move {
-            let (kind, keys) = text;
-            let borrowed: Vec<&Key> = keys.iter().collect();
-            connection.load_records(kind, &borrowed, is_first).await
-        });
-    }
-    let sequences: Vec<(Sequence, i64)> = ids.into_iter().collect();
-    let numbers = sequences.iter().map(|(sequence, count)| async move {
-        let name = match sequence {
-            Sequence::Change => "change",
-            Sequence::Record(kind) => kind.table().name,
-        };
-        let text = format!("SELECT nextval('{name}_id_seq') FROM generate_series(1, $1::bigint)");
-        connection.query(&text, &vec![Box::new(*count)], 1).await
-    });
-    let rest = others.iter().map(|need| connection.load_one(need, false));
-    // The first poll of each future sends its statement, in this order.
-    let (begun, loaded, numbers, answers) =
-        tokio::join!(opening, join_all(kinds), join_all(numbers), join_all(rest));
-    begun?;
-    let mut found = Vec::new();
-    for ((kind, keys), documents) in records.into_iter().zip(loaded) {
-        for (key, document) in keys.into_iter().zip(documents?) {
-            found.push((Need::Record(kind, key), Fact::Record(document.map(Arc::new))));
-        }
-    }
-    for ((sequence, _), rows) in sequences.into_iter().zip(numbers) {
-        let given = rows?.iter().filter_map(|row| sql::first_int(row)).collect();
-        found.push((Need::Id(sequence), Fact::Ids(given)));
-    }
-    for (need, fact) in others.into_iter().zip(answers) {
-        found.push((need, fact?));
-    }
-    Ok(found)
-}
-
-/// A statement with its parameters and the number of rows it must write.
-struct Step {
-    text: String,
-    parameters: Parameters,
-    rows: Option<u64>,
-}
-
-async fn apply(
-    connection: &Connection,
-    writes: &Writes,
-    locked: &HashSet<(Kind, Key)>,
-) -> Result<(), Fault> {
-    if writes.is_empty() {
-        connection.client.batch_execute("ROLLBACK").await?;
-        return Ok(());
-    }
-    let steps = steps(writes)?;
-    // A row that was not locked may have moved on, and a key may have come in by another node: then
-    // the numbers of rows have to be seen before the commit is sent.
-    let is_certain = writes.answers.is_empty()
-        && writes
-            .documents
-            .iter()
-            .all(|(place, pending)| pending.stored_version.is_none() || locked.contains(place));
-    // A statement that had to be prepared in between would fall behind the commit.
-    for step in &steps {
-        connection.statement(&step.text).await?;
-    }
-    let run = join_all(steps.iter().map(|step| connection.execute(&step.text, &step.parameters)));
-    let written = if is_certain {
-        let commit = connection.client.batch_execute("COMMIT");
-        let (written, committed) = tokio::join!(run, commit);
-        // The commit of a transaction that has failed answers success, so every step counts.
-        check(&steps, written)?;
-        committed?;
-        return Ok(());
-    } else {
-        run.await
-    };
-    check(&steps, written)?;
-    connection.client.batch_execute("COMMIT").await?;
-    Ok(())
-}
-
-fn check(steps: &[Step], written: Vec<Result<u64, Fault>>) -> Result<(), Fault> {
-    let mut moved = false;
-    for (step, written) in steps.iter().zip(written) {
-        let written = written?;
-        moved |= step.rows.is_some_and(|rows| rows != written);
-    }
-    if moved { Err(Fault::Retry) } else { Ok(()) }
-}
-
-fn steps(writes: &Writes) -> Result<Vec<Step>, Fault> {
-    let mut steps = Vec::new();
-    let mut by_kind: BTreeMap<Kind, Vec<&Pending>> = BTreeMap::new();
-    for ((kind, _), pending) in &writes.documents {
-        by_kind.entry(*kind).or_default().push(pending);
-    }
-    for (kind, rows) in by_kind {
-        let (new, old): (Vec<_>, Vec<_>) =
-            rows.into_iter().partition(|pending| pending.stored_version.is_none());
-        if !new.is_empty() {
-            steps.push(insert(kind, &new)?);
-            if writes.foreign_ids.contains(&kind) && kind.table().key == KeyType::Int {
-                let name = kind.table().name;
-                steps.push(Step {
-                    text: format!(
-                        "SELECT setval('{name}_id_seq', \
-                         greatest((SELECT max(id) FROM {name}), (SELECT last_value FROM {name}_id_seq)))"
-                    ),
-                    parameters: Vec::new(),
-                    rows: None,
-                });
-            }
-        }
-        if !old.is_empty() {
-            steps.push(update(kind, &old)?);
-        }
-    }
-    if !writes.changes.is_empty() {
-        let rows = writes.changes.iter().map(|change| sql::encode_change(change)).collect();
-        steps.push(change_insert(rows));
-    }
-    for (credential_id, key, answer) in &writes.answers {
-        let values = sql::encode_answer(*credential_id, key, answer)?;
-        steps.push(Step {
-            text: sql::IDEMPOTENCY_PUT.to_owned(),
-            parameters: values.iter().map(parameter).collect(),
-            rows: Some(1),
-        });
-    }
-    if !writes.tokens.is_empty() {
-        let rows = writes.tokens.iter().map(sql::encode_token).collect();
-        let head = "INSERT INTO token (hash, credential_id, expires_at) SELECT * FROM";
-        steps.push(set_based(head, "", "tbb", rows));
-    }
-    if !writes.signatures.is_empty() {
-        let rows = writes.signatures.iter().map(|(credential_id, digest, expires_at)| {
-            vec![
-                Sql::Int(*credential_id),
-                Sql::Text(digest.clone()),
-                Sql::Int(sql::micros(*expires_at)),
-            ]
-        });
-        let head = "INSERT INTO signature (credential_id, digest, expires_at) SELECT * FROM";
-        steps.push(set_based(head, "", "btb", rows.collect()));
-    }
-    Ok(steps)
-}
-
-/// The types of a kind's columns: `b` for BIGINT, `t` for TEXT.
-fn types(kind: Kind) -> String {
-    let table = kind.table();
-    let mut types = if table.key == KeyType::Int { "b" } else { "t" }.to_owned();
-    types.push_str("bbbbbb");
-    for (_, column) in table.columns {
-        types.push(if column.is_text() { 't' } else { 'b' });
-    }
-    types.push('t');
-    types
-}
-
-fn insert(kind: Kind, rows: &[&Pending]) -> Result<Step, Fault> {
-    let table = kind.table();
-    let values = rows.iter().map(|row| sql::encode(&row.document)).collect::<Result<_, _>>()?;
-    let head = format!("INSERT INTO {} ({}) SELECT * FROM", table.name, sql::columns(table));
-    Ok(set_based(&head, "", &types(kind), values))
-}
-
-fn update(kind: Kind, rows: &[&Pending]) -> Result<Step, Fault> {
-    let table = kind.table();
-    let mut values = Vec::with_capacity(rows.len());
-    for row in rows {
-        let mut encoded = sql::encode(&row.document)?;
-        encoded.push(Sql::Int(row.stored_version.unwrap_or_default()));
-        values.push(encoded);
-    }
-    let all = sql::columns(table);
-    let sets: Vec<String> = all
-        .split(", ")
-        .filter(|name| !["id", "account_id", "created_at"].contains(name))
-        .map(|name| format!("{name} = u.{name}"))
-        .collect();
-    let head = format!("UPDATE {} t SET {} FROM", table.name, sets.join(", "));
-    // The owner stands in the WHERE: no write can move a row to another account.
-    let tail = format!(
-        " AS u ({all}, expected) \
-         WHERE t.id = u.id AND t.account_id = u.account_id AND t.version = u.expected"
-    );
-    Ok(set_based(&head, &tail, &(types(kind) + "b"), values))
-}
-
-/// The statements of this store alone, to be prepared by a check.
-pub(super) fn statements() -> Vec<String> {
-    let texts = |kind: &Kind| [insert(*kind, &[]), update(*kind, &[])];
-    let steps = Kind::ALL.iter().flat_map(texts).flatten();
-    steps.map(|step| step.text).chain([change_insert(Vec::new()).text]).collect()
-}
-
-fn change_insert(rows: Vec<Vec<Sql>>) -> Step {
-    let head = format!("INSERT INTO change ({}) SELECT * FROM", sql::CHANGE_COLUMNS);
-    set_based(&head, "", "bbttbbbtttttt", rows)
-}
-
-/// One statement for many rows: a column of values for each parameter.
-fn set_based(head: &str, tail: &str, types: &str, rows: Vec<Vec<Sql>>) -> Step {
-    let count = rows.len() as u64;
-    let mut marks = Vec::with_capacity(types.len());
-    let mut columns: Vec<Vec<Sql>> =
-        types.chars().map(|_| Vec::with_capacity(rows.len())).collect();
-    for row in rows {
-        for (column, value) in columns.iter_mut().zip(row) {
-            column.push(value);
-        }
-    }
-    let mut parameters: Parameters = Vec::with_capacity(types.len());
-    for (index, (column, kind)) in columns.into_iter().zip(types.chars()).enumerate() {
-        let is_text = kind == 't';
-        marks.push(format!("${}::{}[]", index + 1, if is_text { "text" } else { "bigint" }));
-        parameters.push(if is_text {
-            Box::new(column.into_iter().map(into_text).collect::<Vec<_>>())
-        } else {
-            Box::new(column.iter().map(int).collect::<Vec<_>>())
-        });
-    }
-    Step {
-        text: format!("{head} unnest({}){tail}", marks.join(", ")),
-        parameters,
-        rows: Some(count),
-    }
-}
-
-fn into_text(value: Sql) -> Option<String> {
-    match value {
-        Sql::Text(text) => Some(text),
-        Sql::Int(_) | Sql::Null => None,
-    }
-}
-
-fn int(value: &Sql) -> Option<i64> {
-    match value {
-        Sql::Int(value) => Some(*value),
-        Sql::Text(_) | Sql::Null => None,
-    }
 }

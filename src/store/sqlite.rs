@@ -17,7 +17,7 @@ use super::{OpenError, ROUNDS_MAX, Writer};
 use crate::domain::error::Error;
 use crate::domain::facts::{Fact, Need, Sequence};
 use crate::domain::kind::Kind;
-use crate::pipeline::{BATCH_MAX, Batch, Job, Writes};
+use crate::pipeline::{BATCH_MAX, Batch, Writes};
 
 mod migrations {
     refinery::embed_migrations!("migrations/sqlite");
@@ -405,7 +405,7 @@ struct WriterThread {
 
 impl WriterThread {
     fn run(&mut self, writer: Writer) {
-        let Writer { mut jobs, clock, mut entropy, fatal } = writer;
+        let Writer { mut jobs, now, mut entropy, fatal } = writer;
         let mut last_sweep = std::time::Instant::now();
         while let Some(first) = jobs.blocking_recv() {
             let mut waiting = vec![first];
@@ -416,7 +416,7 @@ impl WriterThread {
             }
             let mut queue = VecDeque::from([(waiting, 0)]);
             while let Some((waiting, attempt)) = queue.pop_front() {
-                let mut batch = Batch::new(waiting, clock.now());
+                let mut batch = Batch::new(waiting, now());
                 match self.commit(&mut batch, &mut *entropy) {
                     Ok(()) => {
                         let deferred = batch.answer();
@@ -425,7 +425,7 @@ impl WriterThread {
                         }
                     }
                     Err(Fault::Constraint(what)) => {
-                        split(batch, attempt, &mut queue, &Error::Conflict(vec![what]));
+                        batch.split(attempt, &mut queue, &Error::Conflict(vec![what]));
                     }
                     Err(Fault::Fatal(cause)) => {
                         batch.refuse(&Error::Unavailable { retry_after_s: 5 });
@@ -437,7 +437,7 @@ impl WriterThread {
             }
             if last_sweep.elapsed() > SWEEP_EVERY {
                 last_sweep = std::time::Instant::now();
-                self.sweep(clock.now());
+                self.sweep(now());
             }
         }
         let _ = checkpoint(&self.connection, "TRUNCATE");
@@ -594,25 +594,5 @@ impl WriterThread {
                 tracing::warn!(error.cause = ?fault, "sweep failed");
             }
         }
-    }
-}
-
-/// What to do with a batch that the database refused: halve it until the one at fault stands alone,
-/// give that one a second look at fresh facts, then refuse it.
-pub(super) fn split(
-    batch: Batch,
-    attempt: u32,
-    queue: &mut VecDeque<(Vec<Job>, u32)>,
-    error: &Error,
-) {
-    if batch.len() > 1 {
-        let mut first = batch.into_jobs();
-        let second = first.split_off(first.len() / 2);
-        queue.push_front((second, 0));
-        queue.push_front((first, 0));
-    } else if attempt == 0 {
-        queue.push_front((batch.into_jobs(), 1));
-    } else {
-        batch.refuse(error);
     }
 }
