@@ -27,6 +27,7 @@ use tower::ServiceExt as _;
 use crate::app::{App, OsEntropy};
 use crate::dialect::{Answer, Arrival, BODY_MAX, Call, Malformed, WIRES, Wire};
 use crate::domain::command::Entropy as _;
+use crate::sabotage::Protection;
 
 /// How much of a body over the limit is read and thrown away, bytes.
 const DISCARD_MAX: usize = 16 * BODY_MAX;
@@ -163,7 +164,9 @@ pub async fn serve(
         });
         let connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(patience.head_within)
+            .header_read_timeout(
+                Some(patience.head_within).filter(|_| Protection::HeadTimeout.is_on()),
+            )
             .serve_connection(TokioIo::new(stream), service);
         let connection = graceful.watch(connection);
         let mut cut_off = patient.subscribe();
@@ -249,7 +252,8 @@ async fn collect(
         .get("content-length")
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.parse::<u64>().ok());
-    if declared.is_some_and(|length| length > BODY_MAX as u64) {
+    let body_max = if Protection::BodyLimit.is_on() { BODY_MAX } else { usize::MAX };
+    if declared.is_some_and(|length| length > body_max as u64) {
         // A client that waits to be told to go on is told not to.
         if !headers.contains_key("expect") {
             discard(body);
@@ -265,7 +269,7 @@ async fn collect(
         while let Some(frame) = body.frame().await {
             let Ok(part) = frame.map_err(|_| Malformed::Incomplete)?.into_data() else { continue };
             length += part.len();
-            if length > BODY_MAX {
+            if length > body_max {
                 return Err(Malformed::TooLarge);
             }
             parts.push(part);

@@ -10,5 +10,6 @@ pub mod dialect;
 pub mod domain;
 pub mod http;
 pub mod pipeline;
+pub mod sabotage;
 pub mod store;
 pub mod vault;

@@ -20,6 +20,7 @@ use crate::domain::error::Error;
 use crate::domain::facts::{Fact, Facts, Known, Need, Sequence, Stop, StoredAnswer, Token};
 use crate::domain::kind::Kind;
 use crate::domain::record::{Document, Key};
+use crate::sabotage::Protection;
 
 /// Commands in one commit at the most.
 pub const BATCH_MAX: usize = 512;
@@ -339,6 +340,9 @@ impl Batch {
         let (command, envelope) = match &job.ask {
             Ask::Command { command, envelope } => (command, envelope),
             Ask::Signature { credential_id, digest, expires_at } => {
+                if !Protection::SignatureOnce.is_on() {
+                    return Ok(Reply::Noted);
+                }
                 if facts.signature_used(*credential_id, digest)? {
                     return Err(Error::Replayed.into());
                 }
@@ -356,6 +360,7 @@ impl Batch {
         if let Some(idempotency) = &envelope.idempotency
             && let Some(answer) = facts.answer(actor.credential_id, &idempotency.key)?
             && at.duration_since(answer.at) < KEY_LIFE
+            && Protection::IdempotencyKeys.is_on()
         {
             if answer.request_hash != idempotency.request_hash {
                 return Err(Error::KeyReused.into());

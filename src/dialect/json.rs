@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use crate::sabotage::Protection;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
@@ -15,6 +16,9 @@ const RESERVED: &str = "$serde_json::private::";
 /// Reads a body that is one JSON value; none when it is anything else, deeper than 127 levels, or has
 /// a number beyond a double. Of a key that is there twice, the last counts.
 pub fn parse(body: &[u8]) -> Option<Value> {
+    if !Protection::PlainJson.is_on() {
+        return serde_json::from_slice(body).ok();
+    }
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let value = Plain.deserialize(&mut deserializer).ok()?;
     deserializer.end().ok()?;

