@@ -22,6 +22,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tokio_io_timeout::TimeoutStream;
 use tower::ServiceExt as _;
 
 use crate::app::{App, OsEntropy};
@@ -47,11 +48,17 @@ pub struct Patience {
     pub head_within: Duration,
     /// How long a client may take to send its body.
     pub body_within: Duration,
+    /// How long a client may take to make room for more of an answer.
+    pub answer_within: Duration,
 }
 
 impl Default for Patience {
     fn default() -> Self {
-        Self { head_within: Duration::from_secs(15), body_within: Duration::from_secs(20) }
+        Self {
+            head_within: Duration::from_secs(15),
+            body_within: Duration::from_secs(20),
+            answer_within: Duration::from_secs(20),
+        }
     }
 }
 
@@ -154,6 +161,8 @@ pub async fn serve(
             },
         };
         let _ = stream.set_nodelay(true);
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(patience.answer_within));
         let (app, router) = (app.clone(), router.clone());
         let service = hyper::service::service_fn(move |request| {
             let (app, router) = (app.clone(), router.clone());
@@ -167,7 +176,7 @@ pub async fn serve(
             .header_read_timeout(
                 Some(patience.head_within).filter(|_| Protection::HeadTimeout.is_on()),
             )
-            .serve_connection(TokioIo::new(stream), service);
+            .serve_connection(TokioIo::new(Box::pin(stream)), service);
         let connection = graceful.watch(connection);
         let mut cut_off = patient.subscribe();
         tokio::spawn(async move {
@@ -256,7 +265,7 @@ async fn collect(
     if declared.is_some_and(|length| length > body_max as u64) {
         // A client that waits to be told to go on is told not to.
         if !headers.contains_key("expect") {
-            discard(body);
+            discard(body, within);
         }
         return Err(Malformed::TooLarge);
     }
@@ -279,7 +288,7 @@ async fn collect(
     match tokio::time::timeout(within, reading).await {
         Ok(Ok(())) => {}
         Ok(Err(Malformed::TooLarge)) => {
-            discard(body);
+            discard(body, within);
             return Err(Malformed::TooLarge);
         }
         Ok(Err(_)) | Err(_) => return Err(Malformed::Incomplete),
@@ -292,8 +301,8 @@ async fn collect(
 
 /// Reads on for a while without keeping anything: a connection that is closed while its client still
 /// sends takes the answer with it.
-fn discard(mut body: Incoming) {
-    tokio::spawn(tokio::time::timeout(DISCARD_WITHIN, async move {
+fn discard(mut body: Incoming, within: Duration) {
+    tokio::spawn(tokio::time::timeout(within.min(DISCARD_WITHIN), async move {
         let mut left = DISCARD_MAX;
         while let Some(Ok(frame)) = body.frame().await {
             let Some(less) = left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) else {

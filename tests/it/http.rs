@@ -3,7 +3,7 @@
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::support::{Backend, Server};
+use crate::support::{Backend, PATIENCE, Server};
 
 /// Sends bytes as they are and reads until the server closes.
 async fn exchange(server: &Server, parts: &[&[u8]]) -> String {
@@ -107,6 +107,21 @@ async fn a_slow_body_and_a_slow_head_are_cut_off() {
     assert!(answer.contains("too slowly"), "{answer}");
     let answer = exchange(&server, &[b"GET /healthz HTTP/1.1\r\nhost: h"]).await;
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408"), "{answer}");
+}
+
+/// Asks for far more than a socket holds, and reads nothing.
+#[tokio::test]
+async fn a_client_that_does_not_read_is_cut_off() {
+    let server = Server::start(Backend::Sqlite).await;
+    let mut stream = TcpStream::connect(server.address).await.expect("a connection");
+    let request = b"GET /openapi/partner.json HTTP/1.1\r\nhost: h\r\n\r\n".repeat(400);
+    stream.write_all(&request).await.expect("requests are taken");
+    tokio::time::sleep(PATIENCE.answer_within * 4).await;
+    // What the socket held is still there, and then it ends, short of what was asked for.
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    let document = server.request("GET", "/openapi/partner.json").send().await.body.len();
+    assert!(answer.len() < 400 * document, "{} bytes were sent", answer.len());
 }
 
 #[tokio::test]

@@ -23,6 +23,7 @@ pub const NOW: &str = "2026-04-23T09:15:30Z";
 pub const PATIENCE: Patience = Patience {
     head_within: std::time::Duration::from_millis(700),
     body_within: std::time::Duration::from_millis(700),
+    answer_within: std::time::Duration::from_millis(700),
 };
 
 /// Which store a test runs on.
