@@ -15,6 +15,11 @@ const VARIABLE: &str = "HAKSA_MASTER_KEY";
 pub(super) const MISSING: &str = "where is the master key? With PostgreSQL give --master-key-file FILE or set HAKSA_MASTER_KEY, \
      the same on every node";
 
+/// Fills with the system's randomness.
+pub(super) fn fill(bytes: &mut [u8]) {
+    OsEntropy.fill(bytes);
+}
+
 /// Where the master key is.
 #[derive(Debug)]
 pub(super) enum KeyPlace {
@@ -76,7 +81,7 @@ impl KeyPlace {
     fn read(&self, may_make: bool) -> Result<MasterKey, VaultError> {
         match self {
             Self::Variable(key) => MasterKey::parse(key),
-            Self::File(file) if may_make => MasterKey::find_or_create(None, file, super::run::fill),
+            Self::File(file) if may_make => MasterKey::find_or_create(None, file, fill),
             Self::File(file) if !file.exists() => {
                 Err(VaultError::MasterKeyLost { path: file.clone() })
             }

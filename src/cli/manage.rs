@@ -315,10 +315,10 @@ async fn create_credential(new: NewCredential, options: &DatabaseOptions) -> any
         found.with_context(|| format!("account {account} has no person {id}"))?;
     }
 
-    let secret = random_token(super::run::fill);
+    let secret = random_token(super::key::fill);
     credential.public_id = match dialect {
         Dialect::Ncloud | Dialect::Solapi => {
-            Some(random_token(super::run::fill).into_inner().chars().take(20).collect())
+            Some(random_token(super::key::fill).into_inner().chars().take(20).collect())
         }
         Dialect::Ispring => Some(OsEntropy.uuid()),
         Dialect::Kolleges | Dialect::Partner | Dialect::Native => None,

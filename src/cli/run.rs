@@ -63,10 +63,6 @@ pub struct ServeOptions {
     solapi_hmac_md5: Option<bool>,
 }
 
-pub(super) fn fill(bytes: &mut [u8]) {
-    OsEntropy.fill(bytes);
-}
-
 pub(super) async fn demo(options: DemoOptions) -> anyhow::Result<ExitCode> {
     let place = Place::choose(options.data, options.database)?;
     let clock = options.clock.map_or(Clock::System, Clock::frozen);
