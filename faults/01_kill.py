@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""kill -9 again and again under 16 writers of all five dialects: nothing acknowledged is lost, nothing is half there."""
+"""kill -9 again and again under 16 writers of all five dialects: nothing acknowledged is lost, nothing half there."""
 
 import itertools
 import random
@@ -32,7 +32,7 @@ def run(trial):
         again = load.unanswered + [(dialect, numbers[-1]) for dialect, numbers in load.acknowledged.items() if numbers]
         for dialect, n in again:
             status, _, body = load.send(client, dialect, n)
-            trial.expect(status == 200, f"cycle {cycle}: a repeated edit of {dialect} was answered {status} {body[:100]}")
+            trial.expect(status == 200, f"cycle {cycle}: {dialect} answered a repeated edit {status} {body[:100]}")
             if status == 200:
                 load.acknowledged[dialect].append(n)
             resent += 1

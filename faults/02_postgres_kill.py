@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""kill -9 of Haksa, and of PostgreSQL under it: nothing acknowledged is lost, 503 meanwhile, back within 2 s by itself."""
+"""kill -9 of Haksa, and of PostgreSQL under it: nothing acknowledged is lost, 503 meanwhile, back by itself in 2 s."""
 
 import itertools
 import random

@@ -35,8 +35,7 @@ def within(server, *command):
 
 
 def full(trial):
-    """Full three times, each time under load of all dialects, the first time mostly of the server's own log; then there is
-    space again."""
+    """Full three times under load of all dialects, the first time mostly of the server's own log; then space again."""
     folder = trial.folder / "cramped"
     server = trial.server("cramped", wrap=[*CRAMPED, str(folder)])
     server.start()

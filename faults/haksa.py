@@ -340,7 +340,7 @@ class KeyedLoad(Load):
 
 # Member, its value in a refusal of 503, of each dialect's error body.
 UNAVAILABLE = {
-    "kolleges": lambda body: json.loads(body)["error"] == "ServiceUnavailable" and json.loads(body)["statusCode"] == 503,
+    "kolleges": lambda body: json.loads(body).items() >= {"statusCode": 503, "error": "ServiceUnavailable"}.items(),
     "partner": lambda body: json.loads(body) == {"detail": "service_unavailable"},
     "ncloud": lambda body: json.loads(body)["error"]["errorCode"] == "500",
     "solapi": lambda body: json.loads(body)["errorCode"] == "ServiceUnavailable" and json.loads(body)["errorMessage"],

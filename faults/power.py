@@ -1,7 +1,6 @@
-"""A server whose writes, flushes and answers are on record, and what a disk would hold had the power failed at any point of
-that record. Shared by the experiments on power loss and on the order of flushes."""
+"""A server whose writes, flushes and answers are on record, and what a disk would hold had the power failed at any
+point of that record. Shared by the experiments on power loss and on the order of flushes."""
 
-import os
 import re
 import struct
 import subprocess
@@ -67,7 +66,7 @@ def apply(content, note, random=None):
 
 
 class Disk:
-    """What of a database's files is on the disk, note by note. A name is there for sure only when its folder was flushed."""
+    """What of a database's files is on the disk, note by note. A name is surely there when its folder was flushed."""
 
     def __init__(self, database):
         self.database = str(database)
