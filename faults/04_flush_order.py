@@ -39,7 +39,7 @@ def whole(answer):
 
 
 def send_all(server, phase, concurrency, first, count):
-    """Sends edits over `concurrency` connections, over each the next as soon as it has its answer; gives the statuses."""
+    """Sends edits over `concurrency` connections, each its next once it has its answer; gives the statuses."""
     client = server.client()
     waiting = [request(client, DIALECTS[n % len(DIALECTS)], first + n, f"{phase}-{n:06}") for n in range(count)]
     selector, statuses, answers = selectors.DefaultSelector(), [], {}
