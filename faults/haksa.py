@@ -137,6 +137,14 @@ class Server:
         done = subprocess.run([str(PROGRAM), "check", "--database", self.database], capture_output=True, text=True)
         return "" if done.returncode == 0 else done.stdout + done.stderr
 
+    def seed(self):
+        """Makes the demo account with every protection on, and stops: a sabotaged server might not get that far."""
+        sabotage = self.env.pop("HAKSA_SABOTAGE", None)
+        self.start().stop()
+        if sabotage:
+            self.env["HAKSA_SABOTAGE"] = sabotage
+        return self
+
 
 DIALECTS = ("kolleges", "partner", "ncloud", "solapi", "ispring")
 # The record that each dialect's edit changes in the demo account, and the field by which an edit is known.
@@ -293,6 +301,61 @@ class Load:
 
     def count(self):
         return sum(len(numbers) for numbers in self.acknowledged.values())
+
+
+class KeyedLoad(Load):
+    """Writers whose edits carry an idempotency key and a request id, so that each can be sent once more."""
+
+    def __init__(self, server, writers, numbers=None, dialects=DIALECTS, prefix="fault"):
+        self.prefix, self.unanswered, self.refused, self.pause = prefix, [], [], 0
+        super().__init__(server, writers, numbers, dialects)
+
+    def name(self, n):
+        return f"{self.prefix}-{n:06}"
+
+    def send(self, client, dialect, n):
+        return client.edit(dialect, n, {"Idempotency-Key": self.name(n), "X-Request-Id": self.name(n)})
+
+    def _write(self, index):
+        client = self.server.client(timeout=15)
+        for turn in itertools.count(index):
+            if self.stopping.is_set():
+                return
+            dialect = self.dialects[turn % len(self.dialects)]
+            with self.lock:
+                n = next(self.numbers)
+            status, headers, body = self.send(client, dialect, n)
+            with self.lock:
+                self.statuses[status] = self.statuses.get(status, 0) + 1
+                if status == 200:
+                    self.acknowledged[dialect].append(n)
+                elif status == 0:
+                    self.unanswered.append((dialect, n))
+                else:
+                    self.refused.append((dialect, n, status, refusal_fault(dialect, status, headers, body)))
+            if status != 200:
+                # A server that is gone is not asked in a tight loop.
+                self.stopping.wait(0.01 if status == 0 else 0.05)
+
+
+# Member, its value in a refusal of 503, of each dialect's error body.
+UNAVAILABLE = {
+    "kolleges": lambda body: json.loads(body).items() >= {"statusCode": 503, "error": "ServiceUnavailable"}.items(),
+    "partner": lambda body: json.loads(body) == {"detail": "service_unavailable"},
+    "ncloud": lambda body: json.loads(body)["error"]["errorCode"] == "500",
+    "solapi": lambda body: json.loads(body)["errorCode"] == "ServiceUnavailable" and json.loads(body)["errorMessage"],
+    "ispring": lambda body: b"<response><code>503</code><message>" in body,
+}
+
+
+def refusal_fault(dialect, status, headers, body):
+    """What is wrong with an answer that should be the dialect's 503; empty when nothing is."""
+    try:
+        if status == 503 and UNAVAILABLE[dialect](body) and int(headers["Retry-After"]) > 0:
+            return ""
+    except (ValueError, KeyError, TypeError):
+        pass
+    return f"{dialect} answered {status}, Retry-After {headers.get('Retry-After')}: {body[:200]!r}"
 
 
 class Trial:
