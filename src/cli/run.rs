@@ -10,10 +10,9 @@ use tokio::net::TcpListener;
 
 use super::key::KeyPlace;
 use super::{DatabaseOptions, address, say};
-use crate::app::{App, Clock, OsEntropy, Running};
+use crate::app::{App, Clock, Running};
 use crate::config::{Config, PartnerRules, UnknownFields};
 use crate::demo;
-use crate::domain::command::Entropy as _;
 use crate::http::Patience;
 use crate::store::{Schema, Store};
 
@@ -182,7 +181,10 @@ async fn run(
     let stop = async {
         tokio::select! {
             () = signals => {}
-            cause = &mut fatal => fault = cause.ok(),
+            // A writer that ends without a word has met something worse.
+            cause = &mut fatal => {
+                fault = Some(cause.unwrap_or_else(|_| "the writer ended".to_owned()));
+            }
         }
     };
     crate::http::serve(listener, app, Patience::default(), stop).await?;

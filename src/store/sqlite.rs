@@ -436,6 +436,9 @@ impl WriterThread {
                     }
                     Err(fault) => {
                         batch.refuse(&fault.into_error());
+                        // On a full disk the file may have room for what the log holds, and the log
+                        // then for the next batch.
+                        let _ = checkpoint(&self.connection, "TRUNCATE");
                         if !Protection::PatientWriter.is_on() {
                             return;
                         }
