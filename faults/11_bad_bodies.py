@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Bodies that are not what they should be, to every operation that reads one: 4xx in its form, nothing written or kept."""
+"""Bodies that are not what they should be, to every operation with one: 4xx in its form, nothing written or kept."""
 
 import functools
 import gzip
