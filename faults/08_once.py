@@ -120,7 +120,7 @@ def across_a_kill(trial, server, kind, parallel):
 
 
 def run(trial):
-    parallel, rounds, kills = (16, 15, 1) if trial.is_quick else (64, 30 if trial.store == "postgres" else 50, 3)
+    parallel, rounds, kills = (16, 15, 1) if trial.is_quick else (64, 80 if trial.store == "postgres" else 200, 4)
     server = trial.server().start()
     for kind in ONCE:
         race(trial, [server], kind, rounds, parallel)
