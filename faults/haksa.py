@@ -3,15 +3,21 @@ which each experiment prints its figures and ends with held or not. Python's sta
 
 import argparse
 import base64
+import contextlib
 import hashlib
 import hmac
 import http.client
 import itertools
 import json
 import os
+import re
 import secrets
+import select
 import shutil
 import signal
+import socket
+import sqlite3
+import struct
 import subprocess
 import sys
 import tempfile
@@ -145,6 +151,22 @@ class Server:
             self.env["HAKSA_SABOTAGE"] = sabotage
         return self
 
+    def query(self, sql):
+        """Asks the database itself, past the server; gives rows as dictionaries."""
+        if self.url is None:
+            with contextlib.closing(sqlite3.connect(f"file:{self.folder / 'haksa.db'}?mode=ro", uri=True)) as database:
+                database.row_factory = sqlite3.Row
+                return [dict(row) for row in database.execute(sql)]
+        done = subprocess.run(["psql", "-qtAX", "-d", self.url], capture_output=True, text=True,
+                              input=f"SELECT coalesce(json_agg(found), '[]') FROM ({sql}) found")
+        if done.returncode:
+            raise RuntimeError(done.stderr)
+        return json.loads(done.stdout)
+
+    def last_change(self):
+        """The number of the newest change: the same as before when nothing was written."""
+        return self.query("SELECT coalesce(max(id), 0) AS id FROM change")[0]["id"]
+
 
 DIALECTS = ("kolleges", "partner", "ncloud", "solapi", "ispring")
 # The record that each dialect's edit changes in the demo account, and the field by which an edit is known.
@@ -249,6 +271,104 @@ def solapi(key, secret, at=None, salt=None):
     salt = salt or secrets.token_hex(16)
     signature = hmac.new(secret.encode(), (at + salt).encode(), hashlib.sha256).hexdigest()
     return f"HMAC-SHA256 apiKey={key}, date={at}, salt={salt}, signature={signature}"
+
+
+def request(method, target, headers=None, body=b"", host="haksa"):
+    """The bytes of one request."""
+    body = body.encode() if isinstance(body, str) else body
+    lines = [f"{method} {target} HTTP/1.1", f"Host: {host}"]
+    lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+    if body or method not in ("GET", "HEAD"):
+        lines.append(f"Content-Length: {len(body)}")
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+class Wire:
+    """A bare connection, for what a client library would not send, or not at once on 64 connections."""
+
+    def __init__(self, server, timeout=30):
+        self.socket = socket.create_connection((server.host, server.port), timeout=timeout)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.timeout = timeout
+        self.kept = b""
+
+    def answer(self):
+        """Reads one whole answer; gives (status, headers with names in lower case, body). Status 0 when none came."""
+        try:
+            while b"\r\n\r\n" not in self.kept:
+                self._more()
+            head, _, self.kept = self.kept.partition(b"\r\n\r\n")
+            first, *lines = head.decode("latin-1").split("\r\n")
+            headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+            length = int(headers.get("content-length", 0))
+            while len(self.kept) < length:
+                self._more()
+            body, self.kept = self.kept[:length], self.kept[length:]
+            return int(first.split()[1]), headers, body
+        except OSError:
+            return 0, {}, b""
+
+    def _more(self):
+        part = self.socket.recv(65536)
+        if not part:
+            raise ConnectionError("closed")
+        self.kept += part
+
+    def exchange(self, sent):
+        """Sends and reads the answer. One that comes before all was sent, as to too long a body, is not missed."""
+        view = memoryview(sent)
+        deadline = time.monotonic() + self.timeout
+        try:
+            self.socket.setblocking(False)
+            while view and time.monotonic() < deadline:
+                readable, writable, _ = select.select([self.socket], [self.socket], [], 1)
+                if readable:
+                    break
+                if writable:
+                    view = view[self.socket.send(view[:262144]):]
+        except OSError:
+            pass  # What was answered before it closed can still be read.
+        self.socket.settimeout(self.timeout)
+        return self.answer()
+
+    def close(self, hard=False):
+        """Closes it; `hard` with a reset."""
+        if hard:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.socket.close()
+
+
+def operations():
+    """Every operation of every OpenAPI document, which tests hold to be every route: (dialect, method, path, names of
+    its path parameters, media types of its body)."""
+    found = []
+    for dialect in (*DIALECTS, "native"):
+        done = subprocess.run([str(PROGRAM), "openapi", dialect], capture_output=True, check=True)
+        document = json.loads(done.stdout)
+        for path, item in document["paths"].items():
+            for method in ("get", "post", "put", "patch", "delete"):
+                if method in item:
+                    body = item[method].get("requestBody", {})
+                    if "$ref" in body:
+                        body = document["components"]["requestBodies"][body["$ref"].rsplit("/", 1)[1]]
+                    parameters = re.findall(r"\{(\w+)\}", path)
+                    found.append((dialect, method.upper(), path, parameters, list(body.get("content", {}))))
+    return found
+
+
+def parallel(jobs):
+    """Runs functions at the same time; gives their results in order."""
+    results = [None] * len(jobs)
+
+    def work(index, job):
+        results[index] = job()
+
+    threads = [threading.Thread(target=work, args=item) for item in enumerate(jobs)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return results
 
 
 class Load:

@@ -101,6 +101,8 @@ pub async fn delete(call: &Call) -> Result<Answer, Refusal> {
     let actor = admit(call, &mut faults).await?;
     let id = faults.path("course_id", call.parameter("course_id"), Some(1));
     let (actor, id) = faults.refuse_or(actor.zip(id))?;
+    // There is nothing to say in it; but one that is too long is no request.
+    call.body()?;
     let command = DeleteCourse { id, expected: call.expected() };
     Ok(call.submit(actor, command, |_, _| Ok(Answer::empty(204))).await?)
 }

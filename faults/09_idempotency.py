@@ -1,0 +1,198 @@
+#!/usr/bin/env python3
+"""Each write five times with one key, two at once, one after a kill -9: done once, told alike; another body is 422."""
+
+import json
+import random
+import secrets
+import time
+
+from haksa import Wire, edit_of, experiment, operations, parallel, request
+
+OWN = "date", "x-request-id"
+# iSpring's further spellings of one route.
+PREFIXES = ("", "/api/v2", "/api/v3", "/index.php/api/v2")
+# A write that takes no key, and why.
+KEYLESS = {("POST", "/api/v3/token"): "a token's text is kept nowhere, so it cannot be told again"}
+
+
+class Write:
+    """A write and another that differs in its body. `route` is its line in the OpenAPI document."""
+
+    def __init__(self, dialect, route, make, count):
+        # `make(server, n)` gives method, target, media type, body and another body; `count(server, n)` how often it
+        # was done.
+        self.dialect, self.route, self.make, self.count = dialect, route, make, count
+
+
+def edits(dialect, spell=lambda target: target):
+    def make(server, n):
+        method, target, media_type, body = edit_of(dialect, n)
+        return method, spell(target), media_type, body, edit_of(dialect, n + 400_000)[3]
+
+    return make
+
+
+def done(dialect):
+    """How often history has the edit."""
+    return lambda server, n: server.client().history(dialect).count(n)
+
+
+def course(server, n):
+    body = {"title": f"course {n}", "course_key": f"key-{n}"}
+    return "POST", "/partner/7/course", "application/json", json.dumps(body), json.dumps({**body, "title": "other"})
+
+
+def courses(server, n):
+    return server.query(f"SELECT count(*) AS n FROM course WHERE course_key = 'key-{n}'")[0]["n"]
+
+
+def rename(server, n):
+    return "PATCH", "/partner/7/course/5", "application/json", json.dumps({"title": f"t{n}"}), '{"title":"other"}'
+
+
+def renames(server, n):
+    return server.query(f"SELECT count(*) AS n FROM change WHERE kind = 'course' AND record_id = '5' AND "
+                        f"action = 'edit' AND after LIKE '%\"t{n}\"%'")[0]["n"]
+
+
+def made(server, n, name):
+    """A course of its own; gives its address."""
+    client, target = server.client(), "/partner/7/course"
+    headers = {"Content-Type": "application/json", **client.sign("partner", "POST", target)}
+    _, _, body = client.send("POST", target, headers, json.dumps({"title": name, "course_key": f"{name}-{n}"}))
+    return f"{target}/{json.loads(body)['id']}"
+
+
+def delete(server, n):
+    return "DELETE", made(server, n, "doomed"), "application/json", "", "{}"
+
+
+def deletions(server, n):
+    return server.query(f"SELECT count(*) AS n FROM change WHERE kind = 'course' AND action = 'delete' AND record_id = "
+                        f"(SELECT CAST(id AS TEXT) FROM course WHERE course_key = 'doomed-{n}')")[0]["n"]
+
+
+def application(server, n):
+    body = json.loads(edit_of("ncloud", n)[3]) | {
+        "applicationType": "web", "mbrLoginAllow": "ALLOW", "protocol": "OAUTH2",
+        "redirectUris": ["http://127.0.0.1:9999/callback"], "clientAuthMethod": "client_secret_basic",
+        "accessType": "confidential", "grantTypes": ["authorization_code"], "scopes": ["openid"],
+        "consentPage": {"applicationName": {"ko": "포털", "en": "Portal", "ja": "ポータル"}, "useLanguages": ["ko"],
+                        "defaultLanguage": "ko", "usePurposeDesc": {"ko": "로그인"}, "usePeriodDesc": {"ko": "탈퇴 시까지"},
+                        "dataTransferAbroad": False}}
+    target = "/api/v1" + edit_of("ncloud", n)[1]
+    return "PUT", target, "application/json", json.dumps(body), json.dumps({**body, "description": "other"})
+
+
+def undo(server, n):
+    client, target = server.client(), made(server, n, "undone")
+    headers = {"Content-Type": "application/json", **client.sign("partner", "PATCH", target)}
+    client.send("PATCH", target, headers, '{"title":"edited"}')
+    return "POST", f"/haksa/v1/changes/{edit_to_undo(server, n)}/undo", "application/json", "", "{}"
+
+
+def edit_to_undo(server, n):
+    return server.query(f"SELECT id FROM change WHERE kind = 'course' AND action = 'edit' AND record_id = (SELECT "
+                        f"CAST(id AS TEXT) FROM course WHERE course_key = 'undone-{n}')")[0]["id"]
+
+
+def undone(server, n):
+    edit = edit_to_undo(server, n)
+    return server.query(f"SELECT count(*) AS n FROM change WHERE kind = 'course' AND previous_id = {edit}")[0]["n"]
+
+
+WRITES = [
+    Write("partner", ("POST", "/partner/{partner_id}/course"), course, courses),
+    Write("partner", ("PATCH", "/partner/{partner_id}/course/{course_id}"), rename, renames),
+    Write("partner", ("DELETE", "/partner/{partner_id}/course/{course_id}"), delete, deletions),
+    Write("kolleges", ("PATCH", "/open-api/achievements/{achievementId}"), edits("kolleges"), done("kolleges")),
+    Write("partner", ("PATCH", "/partner/{partner_id}/classes/{class_id}"), edits("partner"), done("partner")),
+    Write("ncloud", ("PUT", "/applications/{applicationId}"), edits("ncloud"), done("ncloud")),
+    Write("ncloud", ("PUT", "/api/v1/applications/{applicationId}"), application, done("ncloud")),
+    Write("solapi", ("PATCH", "/crm-core/v1/relationships/{relationshipId}"), edits("solapi"), done("solapi")),
+    *[Write("ispring", ("POST", prefix + "/enrollment/{enrollment_id}"),
+            edits("ispring", lambda target, prefix=prefix: prefix + target), done("ispring")) for prefix in PREFIXES],
+    Write("native", ("POST", "/haksa/v1/changes/{id}/undo"), undo, undone),
+]
+
+
+class Attempts:
+    """One write under one key, and every answer to it."""
+
+    def __init__(self, write, server, n):
+        self.write, self.n = write, n
+        self.key = secrets.token_hex(12)
+        self.method, self.target, self.media_type, self.body, self.other = write.make(server, n)
+        self.answers = []
+
+    def bytes(self, server, body=None):
+        # Signed anew each time: it is the key that makes it the same request.
+        headers = {"Content-Type": self.media_type, "Idempotency-Key": self.key,
+                   **server.client().sign(self.write.dialect, self.method, self.target)}
+        return request(self.method, self.target, headers, self.body if body is None else body)
+
+    def send(self, server, body=None):
+        wire = Wire(server)
+        answer = wire.exchange(self.bytes(server, body))
+        wire.close()
+        if body is None:
+            self.answers.append(answer)
+        return answer
+
+    def judge(self, trial, server):
+        name = " ".join(self.write.route)
+        told = {(status, str({key: value for key, value in headers.items() if key not in OWN}), body)
+                for status, headers, body in self.answers}
+        trial.expect(len(told) == 1, f"{name}: one key was answered in {len(told)} ways: {sorted(told)[:2]}")
+        trial.expect(all(200 <= status < 300 for status, _, _ in told), f"{name}: {sorted(told)[:2]}")
+        status, _, body = self.send(server, self.other)
+        trial.expect(status == 422, f"{name}: another body under the key was answered {status} {body[:200]}")
+        count = self.write.count(server, self.n)
+        trial.expect(count == 1, f"{name}: done {count} times")
+
+
+def run(trial):
+    rounds = 1 if trial.is_quick else 5
+    covered = {write.route for write in WRITES} | set(KEYLESS)
+    for _, method, path, _, _ in operations():
+        if method != "GET":
+            trial.expect((method, path) in covered, f"no write is known for {method} {path}: add it to WRITES")
+    server = trial.server().start()
+    sent = 0
+    for turn in range(rounds):
+        writes = [Attempts(write, server, 1000 * (turn + 1) + index) for index, write in enumerate(WRITES)]
+        for attempts in writes:
+            parallel([lambda: attempts.send(server)] * 2)
+            attempts.send(server)
+        server.kill()
+        server.start()
+        for attempts in writes:
+            attempts.send(server)
+            attempts.judge(trial, server)
+            sent += 5
+        # A kill while it is on its way: whether it came through shows only by sending it again.
+        writes = [Attempts(write, server, 1000 * (turn + 1) + 500 + index) for index, write in enumerate(WRITES)]
+        wires = [(Wire(server), attempts.bytes(server)) for attempts in writes for _ in range(2)]
+        for wire, whole in wires:
+            wire.socket.sendall(whole)
+        time.sleep(random.uniform(0, 0.02))
+        server.kill()
+        for attempts, (wire, _) in zip([attempts for attempts in writes for _ in range(2)], wires):
+            answer = wire.answer()
+            if answer[0]:
+                attempts.answers.append(answer)
+            wire.close()
+        server.start()
+        for attempts in writes:
+            for _ in range(2):
+                attempts.send(server)
+            attempts.judge(trial, server)
+            sent += 5
+    trial.figure("writes", len(WRITES))
+    trial.figure("keys", 2 * rounds * len(WRITES))
+    trial.figure("sent", sent)
+    trial.figure("kills", 2 * rounds)
+    trial.expect(not server.check(), "haksa check finds faults")
+
+
+experiment(run)
