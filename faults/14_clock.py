@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A clock that jumps, or starts in 2038, 9999 or before 1970: all are served, tokens keep their life, history its order."""
+"""A clock that jumps, or starts in 2038, 9999 or before 1970: all are served, tokens live, history keeps its order."""
 
 import glob
 import json
@@ -72,7 +72,8 @@ def token(client):
     """A new access token of iSpring's."""
     keys = client.server.demo["ispring"]["api_keys"]["OWN"]
     body = f"grant_type=client_credentials&client_id={keys['client_id']}&client_secret={keys['client_secret']}"
-    status, _, answer = client.send("POST", "/api/v3/token", {"Content-Type": "application/x-www-form-urlencoded"}, body)
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    status, _, answer = client.send("POST", "/api/v3/token", headers, body)
     if status != 200:
         raise RuntimeError(f"no token: {status} {answer[:200]}")
     return json.loads(answer)["access_token"]
@@ -186,7 +187,7 @@ def starts(trial, server, clock, written, at, seconds):
                 ended = 0
         time.sleep(0.02)
     if served:
-        trial.expect(server.demo and items(client, "kolleges")[0]["at"][:4] == year, f"{year}: history tells another year")
+        trial.expect(items(client, "kolleges")[0]["at"][:4] == year, f"{year}: history tells another year")
     trial.figure(f"edits in {year}", served)
     trial.expect(server.stop() == 0, f"{year}: it did not stop well")
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Generated requests on every document, fuzzing, a storm of wrong passwords, and the time that wrong keys take to refuse."""
+"""Generated requests on every document, fuzzing, a storm of wrong passwords, how long wrong keys take."""
 
 import base64
 import hmac
@@ -22,8 +22,8 @@ from haksa import ROOT, experiment, solapi
 
 VERSION = "4.32.5"
 DOCUMENTS = ("partner", "ispring", "kolleges", "ncloud", "solapi", "native")
-# What cannot hold: a schema says nothing of what a rule asks for (an entity tag, an idempotency key used before, a date as
-# text), and vendors take what their documents do not have (unknown fields are dropped, a malformed request id is
+# What cannot hold: a schema says nothing of what a rule asks for (an entity tag, an idempotency key used before, a date
+# as text), and what is documented to be passed over is no fault (unknown fields are dropped, a malformed request id is
 # replaced). Kolleges answers a method that it does not know as a path that it does not know.
 EXCLUDED = {"": "positive_data_acceptance,negative_data_rejection", "kolleges": ",unsupported_method"}
 TARGETS = ("authorization", "dates", "json_body", "signed_query", "xml_body")
@@ -37,8 +37,8 @@ ENROLLMENT = "/enrollment/d48bd4fa-5b70-11e9-b12b-22e9fbac4a59"
 
 def schemathesis():
     """Its program, put once where scripts/check keeps its tools as well."""
-    cache = os.environ.get("HAKSA_TEST_CACHE") or Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "haksa"
-    folder = Path(cache) / f"schemathesis-{VERSION}"
+    shared = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    folder = Path(os.environ.get("HAKSA_TEST_CACHE") or Path(shared) / "haksa") / f"schemathesis-{VERSION}"
     if not (folder / "complete").exists():
         shutil.rmtree(folder, ignore_errors=True)
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
@@ -55,11 +55,12 @@ def generated(trial, server):
     def one(name):
         env = os.environ | {"HAKSA_DEMO": json.dumps(server.demo), "HAKSA_DIALECT": name,
                             "PYTHONPATH": str(Path(__file__).parent), "SCHEMATHESIS_HOOKS": "schemathesis_signing"}
-        phases = "examples,fuzzing" if trial.is_quick else "examples,coverage,fuzzing,stateful"
-        command = [program, "run", f"{server.demo['base_url']}/openapi/{name}.json", "--phases", phases, "--checks", "all",
-                   "--exclude-checks", EXCLUDED[""] + EXCLUDED.get(name, ""), "--max-examples",
-                   "2" if trial.is_quick else "10", "--generation-deterministic", "--continue-on-failure", "--no-color",
-                   "--warnings", "off"]
+        is_whole = trial.store == "sqlite" and not trial.is_quick
+        command = [program, "run", f"{server.demo['base_url']}/openapi/{name}.json", "--checks", "all",
+                   "--exclude-checks", EXCLUDED[""] + EXCLUDED.get(name, ""),
+                   "--phases", "examples,coverage,fuzzing,stateful" if is_whole else "examples,fuzzing",
+                   "--max-examples", "2" if trial.is_quick else "10", "--generation-deterministic",
+                   "--continue-on-failure", "--no-color", "--warnings", "off"]
         done = subprocess.run(command, env=env, cwd=trial.folder, capture_output=True, text=True, timeout=300)
         text = done.stdout + done.stderr
         cases[name] = next((int(line.split()[0]) for line in text.splitlines() if " generated, " in line), 0)
@@ -150,11 +151,13 @@ def storm(trial, server):
     trial.figure("memory for passwords, MiB", round(most - memory))
     trial.expect(set(refused) <= {401, 503} and refused.get(401), f"wrong passwords were answered {refused}")
     trial.expect(not others, f"others were answered {others} in the storm")
-    # Two checks at once take two cores, which a small machine has no more of.
-    trial.expect(meanwhile >= usual / 3, f"others got {meanwhile:.0f} answers a second instead of {usual:.0f}")
+    # Two checks at once take two cores, and a small machine has no more.
+    trial.expect(slowest[0] < 5, f"somebody waited for {slowest[0]:.1f} s in the storm")
+    trial.expect(meanwhile >= usual / 5, f"others got {meanwhile:.0f} answers a second instead of {usual:.0f}")
     # As much again for what 64 connections take.
     trial.expect(most - memory <= 2 * HASHES * HASH_MIB, f"passwords took {most - memory:.0f} MiB")
-    status = server.client().send("GET", ENROLLMENT, password_headers(server, "own", server.demo["ispring"]["password"]))[0]
+    right = password_headers(server, "own", server.demo["ispring"]["password"])
+    status = server.client().send("GET", ENROLLMENT, right)[0]
     trial.expect(status == 200, f"the right password was answered {status} after the storm")
 
 
@@ -190,9 +193,9 @@ def request(method, target, headers, body=""):
 
 
 def wrong_keys(server):
-    """Makers of the two kinds of wrong credentials: of somebody unknown, and of somebody known with a wrong secret. The
-    bearer's key is its own secret: the second kind begins as a good one does. No two are the same, because what was asked
-    for a moment ago is found sooner, whatever it is."""
+    """Makers of the two kinds of wrong credentials: of somebody unknown, and of somebody known with a wrong secret. A
+    bearer's key is its own secret: the second kind begins as a good one does. No two are the same, because what was
+    asked for a moment ago is found sooner, whatever it is."""
     demo = server.demo
 
     def bearer(target, key, scheme="Bearer "):
@@ -241,8 +244,8 @@ def wrong_keys(server):
     }
 
 
-# Where the name of a key may be found out: it is no secret (every request names it in the clear, nobody can guess one), and
-# SOLAPI's answer tells it anyway. The difference is reported.
+# Where the name of a key may be found out: it is no secret (every request names it in the clear, nobody can guess one),
+# and SOLAPI's answer tells it anyway. The difference is reported.
 NAMES = {"ispring client", "ncloud", "solapi"}
 
 
@@ -284,7 +287,7 @@ def timed(trial, server):
         if name not in NAMES and abs(t) >= T_MAX:
             # Once in a while a machine that others use favours one kind; it will not do so again.
             t, difference = sample(trial, server, name, makers, count)
-            trial.expect(abs(t) < T_MAX, f"{name}: unknown and known take different times: t {t:.1f}, {difference:.1f} µs")
+            trial.expect(abs(t) < T_MAX, f"{name}: unknown and known take unlike times: t {t:.1f}, {difference:.1f} µs")
         trial.figure(f"t of {name}", f"{t:.1f} ({difference:+.1f} µs)")
 
 
@@ -297,7 +300,7 @@ def run(trial):
         generated(trial, server)
         if not trial.is_quick and trial.store == "sqlite":
             fuzzed(trial)
-    trial.expect(server.is_running() and "panicked" not in server.log.read_text(errors="replace"), "the server panicked")
+    trial.expect("panicked" not in server.log.read_text(errors="replace"), "the server panicked")
     trial.expect(server.stop() == 0, "it did not stop well")
     trial.expect(not server.check(), "haksa check finds faults")
 

@@ -1,4 +1,4 @@
-"""Signs what schemathesis sends, in the way of the dialect that HAKSA_DIALECT names. See 15_strangers.py, which runs it."""
+"""Signs what schemathesis sends, in the way of the dialect that HAKSA_DIALECT names; 15_strangers.py runs it."""
 
 import json
 import os
@@ -21,5 +21,5 @@ schemathesis.auth.set_from_requests(signed)
 
 @schemathesis.hook
 def before_call(_context, case, _kwargs):
-    """Makes header values text: those that come from a link to an earlier answer may be numbers, which cannot be sent."""
+    """Makes header values text: those that come from a link to an earlier answer may be numbers, which none sends."""
     case.headers = {name: str(value) for name, value in (case.headers or {}).items()}
