@@ -22,6 +22,20 @@ pub enum Clock {
     Frozen(Arc<AtomicI64>),
 }
 
+/// The last second that every use of a time still has room for: jiff's calendar ends a day before the
+/// year 9999 does, and reading a later clock would panic.
+const LAST_MICROS: i64 = 253_402_200_000_000_000;
+
+/// The machine's clock, microseconds since 1970.
+fn system_micros() -> i64 {
+    #[expect(clippy::disallowed_methods, reason = "this is the one room of the clock")]
+    let now = std::time::SystemTime::now();
+    match now.duration_since(std::time::UNIX_EPOCH) {
+        Ok(since) => i64::try_from(since.as_micros()).unwrap_or(i64::MAX),
+        Err(before) => -i64::try_from(before.duration().as_micros()).unwrap_or(i64::MAX),
+    }
+}
+
 impl Clock {
     /// A clock that stands at `at`.
     pub fn frozen(at: Timestamp) -> Self {
@@ -31,8 +45,7 @@ impl Clock {
     /// The current time.
     pub fn now(&self) -> Timestamp {
         let micros = match self {
-            #[expect(clippy::disallowed_methods, reason = "this is the one room of the clock")]
-            Self::System => Timestamp::now().as_microsecond(),
+            Self::System => system_micros().min(LAST_MICROS),
             Self::Frozen(at) => at.load(Ordering::SeqCst),
         };
         Timestamp::from_microsecond(micros).unwrap_or_default()

@@ -29,6 +29,8 @@ pub enum Protection {
     HeadTimeout,
     /// What is absent is answered as fast as what is another account's.
     EvenTime,
+    /// A password is checked for those whom nobody knows, too.
+    NobodysPassword,
 }
 
 impl Protection {
@@ -50,7 +52,7 @@ impl Protection {
 static OFF: std::sync::LazyLock<Option<Protection>> = std::sync::LazyLock::new(|| {
     use Protection::{
         AccountWalls, BodyLimit, CommitFirst, Durability, EvenTime, ExpectedVersion, HeadTimeout,
-        IdempotencyKeys, PatientWriter, PlainJson, PlainXml, SignatureOnce,
+        IdempotencyKeys, NobodysPassword, PatientWriter, PlainJson, PlainXml, SignatureOnce,
     };
     #[expect(clippy::disallowed_methods, reason = "no program that people run has this switch")]
     let name = std::env::var("HAKSA_SABOTAGE").ok()?;
@@ -67,6 +69,7 @@ static OFF: std::sync::LazyLock<Option<Protection>> = std::sync::LazyLock::new(|
         BodyLimit,
         HeadTimeout,
         EvenTime,
+        NobodysPassword,
     ];
     let found = all.into_iter().find(|protection| format!("{protection:?}") == name);
     tracing::warn!(protection = %name, is_known = found.is_some(), "a protection is off");

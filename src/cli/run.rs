@@ -63,6 +63,7 @@ pub struct ServeOptions {
 }
 
 pub(super) async fn demo(options: DemoOptions) -> anyhow::Result<ExitCode> {
+    check_clock()?;
     let place = Place::choose(options.data, options.database)?;
     let clock = options.clock.map_or(Clock::System, Clock::frozen);
     let store = Store::open(&place.database).await?;
@@ -140,6 +141,7 @@ pub(super) async fn serve(options: ServeOptions) -> anyhow::Result<ExitCode> {
         partner_rules,
         solapi_hmac_md5,
     } = options;
+    check_clock()?;
     let mut config = database.config()?;
     config.listen = listen_at.or(config.listen);
     if let Some(unknown_fields) = kolleges_unknown_fields {
@@ -163,6 +165,16 @@ pub(super) async fn serve(options: ServeOptions) -> anyhow::Result<ExitCode> {
     tracing::info!(address = %listener.local_addr()?, "serving");
     let (app, running) = App::start(store, vault, Clock::System, config)?;
     run(app, running, listener, signals).await
+}
+
+/// HTTP's dates begin in 1970: hyper panics at an earlier one, on each connection.
+fn check_clock() -> anyhow::Result<()> {
+    let now = Clock::System.now();
+    anyhow::ensure!(
+        now >= Timestamp::UNIX_EPOCH,
+        "this machine's clock says {now}, which is before 1970: set it, then start again"
+    );
+    Ok(())
 }
 
 async fn listen(address: &str) -> anyhow::Result<TcpListener> {

@@ -168,11 +168,16 @@ pub(super) const MASTER_KEY_PUT: &str =
 pub(super) const SCHEMA_VERSION: &str =
     "SELECT CAST(coalesce(max(version), 0) AS BIGINT) FROM refinery_schema_history";
 
-/// Forgets what has outlived its use: answers older than `$1`, tokens and signatures over at `$2`.
-pub(super) const SWEEPS: [(&str, usize); 3] = [
-    ("DELETE FROM idempotency WHERE at < $1", 0),
-    ("DELETE FROM token WHERE expires_at < $1", 1),
-    ("DELETE FROM signature WHERE expires_at < $1", 1),
+/// How far the clock may be wrong for a while without anything being forgotten that still counts,
+/// microseconds.
+const CLOCK_ERROR: i64 = 2 * 3_600_000_000;
+/// How long an answer to an idempotency key is kept, microseconds.
+const ANSWER_LIFE: i64 = 24 * 3_600_000_000;
+/// Forgets what has outlived its use: each statement with how long before now `$1` is.
+pub(super) const SWEEPS: [(&str, i64); 3] = [
+    ("DELETE FROM idempotency WHERE at < $1", ANSWER_LIFE + CLOCK_ERROR),
+    ("DELETE FROM token WHERE expires_at < $1", CLOCK_ERROR),
+    ("DELETE FROM signature WHERE expires_at < $1", CLOCK_ERROR),
 ];
 
 /// Microseconds since 1970.

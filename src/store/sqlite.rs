@@ -601,9 +601,8 @@ impl WriterThread {
     }
 
     fn sweep(&self, now: jiff::Timestamp) {
-        let day_ago = sql::micros(now) - 86_400_000_000;
-        for (text, is_expiry) in sql::SWEEPS {
-            let limit = if is_expiry == 1 { sql::micros(now) } else { day_ago };
+        for (text, before) in sql::SWEEPS {
+            let limit = sql::micros(now) - before;
             if let Err(fault) = execute(&self.connection, text, &[Sql::Int(limit)]) {
                 tracing::warn!(error.cause = ?fault, "sweep failed");
             }

@@ -110,9 +110,8 @@ impl WriterTask {
         let Ok(connection) = self.connection().await else {
             return;
         };
-        let day_ago = sql::micros(now) - 86_400_000_000;
-        for (text, is_expiry) in sql::SWEEPS {
-            let limit = if is_expiry == 1 { sql::micros(now) } else { day_ago };
+        for (text, before) in sql::SWEEPS {
+            let limit = sql::micros(now) - before;
             if let Err(fault) = connection.execute(text, &vec![Box::new(limit)]).await {
                 tracing::warn!(error.cause = ?fault, "sweep failed");
             }
