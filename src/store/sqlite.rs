@@ -4,6 +4,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -29,11 +30,10 @@ const SQLITE_VERSION_MIN: i32 = 3_051_003;
 /// Whether any migration was applied.
 pub(super) const SCHEMA_FIND: &str =
     "SELECT count(*) FROM sqlite_master WHERE name = 'refinery_schema_history'";
-/// How often another process's commits are looked for.
+/// How often another process's commits are looked for, and the log is copied into the file.
 const NOTICE_EVERY: Duration = Duration::from_millis(50);
-/// The log is copied into the file once in so many of those.
-const CHECKPOINT_ROUNDS: u32 = 20;
-/// A log of more pages than this is emptied by the writer itself.
+/// A log of more pages than this is begun anew by the writer itself, in place: a file that grows costs
+/// every flush an entry in the file system's own journal.
 const LOG_PAGES_MAX: i64 = 16_000;
 /// Long reads at once; each holds a connection, and more would only share the same disk.
 const SEATS: usize = 16;
@@ -188,29 +188,43 @@ impl Sqlite {
     }
 
     pub(super) fn start_writer(&self, writer: Writer) -> Result<JoinHandle<()>, OpenError> {
+        let log_pages = Arc::new(AtomicI64::new(0));
+        let mut connection = self.connect(true)?;
+        let (pages, noted) = (Arc::clone(&log_pages), Arc::clone(&log_pages));
+        let hook = move |_: &mut rusqlite::hooks::Wal, count| {
+            noted.store(i64::from(count), Ordering::Relaxed);
+            Ok(())
+        };
+        connection.wal_hook(Some(hook)).map_err(|cause| OpenError::Open(cause.to_string()))?;
         let mut thread = WriterThread {
-            connection: self.connect(true)?,
+            connection,
+            log_pages,
             statements: Arc::clone(&self.statements),
             cache: Arc::clone(&self.cache),
         };
         self.cache.turn_on();
         let helper = self.connect(true)?;
+        let file = std::fs::File::open(&*self.path)
+            .map_err(|cause| OpenError::Open(format!("{}: {cause}", self.path.display())))?;
         let cache = Arc::clone(&self.cache);
         let (stop, stopped) = std::sync::mpsc::channel::<()>();
         let checkpointer = std::thread::Builder::new()
             .name("haksa-checkpoint".to_owned())
             .spawn(move || {
-                let mut rounds = 0;
+                let mut copied = 0;
                 while let Err(std::sync::mpsc::RecvTimeoutError::Timeout) =
                     stopped.recv_timeout(NOTICE_EVERY)
                 {
                     if let Ok(newest) = newest_id(&helper, "change") {
                         cache.notice(newest);
                     }
-                    rounds += 1;
-                    if rounds % CHECKPOINT_ROUNDS == 0 {
+                    let pages = pages.load(Ordering::Relaxed);
+                    if pages != copied {
+                        copied = pages;
                         // A failure shows in the writer soon enough; the log just stays longer.
                         let _ = checkpoint(&helper, "PASSIVE");
+                        // What is on the disk by now, the writer need not wait for.
+                        let _ = file.sync_data();
                     }
                 }
             })
@@ -401,6 +415,8 @@ fn newest_id(connection: &Connection, table: &str) -> Result<i64, Fault> {
 
 struct WriterThread {
     connection: Connection,
+    /// Pages in the log after the last commit.
+    log_pages: Arc<AtomicI64>,
     statements: Arc<HashMap<Kind, Statements>>,
     cache: Arc<Cache>,
 }
@@ -588,15 +604,12 @@ impl WriterThread {
         Ok(())
     }
 
-    /// Empties a log that has outgrown the background checkpoints.
+    /// Begins a log anew that has outgrown the background checkpoints.
     fn limit_log(&self) {
-        let mut pages: i64 = 0;
-        let path = self.connection.path().map(|path| format!("{path}-wal"));
-        if let Some(length) = path.and_then(|path| std::fs::metadata(path).ok()) {
-            pages = i64::try_from(length.len() / 4096).unwrap_or(i64::MAX);
-        }
-        if pages > LOG_PAGES_MAX {
-            let _ = checkpoint(&self.connection, "TRUNCATE");
+        if self.log_pages.load(Ordering::Relaxed) > LOG_PAGES_MAX
+            && checkpoint(&self.connection, "RESTART").is_ok()
+        {
+            self.log_pages.store(0, Ordering::Relaxed);
         }
     }
 
