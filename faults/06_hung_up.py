@@ -110,7 +110,8 @@ def run(trial):
     trial.figure("2xx afterwards", f"{good} of {after}")
     trial.figure("descriptors", f"{descriptors} to {grown}")
     trial.figure("MiB", f"{memory:.1f} to {server.memory_mib():.1f}")
-    trial.expect(grown <= descriptors * 1.1, f"descriptors grew from {descriptors} to {grown}")
+    # A reading connection more, of the few that the store may keep, is no leak: each has two or three.
+    trial.expect(grown <= max(descriptors * 1.1, descriptors + 6), f"descriptors grew from {descriptors} to {grown}")
     trial.expect(server.memory_mib() <= memory * 1.1, f"memory grew from {memory:.1f} to {server.memory_mib():.1f} MiB")
     if trial.cluster:
         idle = max(idle, still_idle)
