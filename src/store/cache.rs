@@ -67,6 +67,11 @@ impl Cache {
         self.is_on.store(true, Ordering::SeqCst);
     }
 
+    /// True when there is a writer that keeps the cache true.
+    pub(super) fn is_on(&self) -> bool {
+        self.is_on.load(Ordering::Relaxed)
+    }
+
     /// The state to name in [`Cache::take_in`], asked for before the database is read.
     pub(super) fn generation(&self) -> u64 {
         self.generation.load(Ordering::SeqCst)
@@ -96,7 +101,7 @@ impl Cache {
 
     /// What is known; none when the database has to be asked.
     pub(super) fn find(&self, need: &Need) -> Option<Fact> {
-        if !self.is_on.load(Ordering::Relaxed) {
+        if !self.is_on() {
             return None;
         }
         match need {
@@ -121,10 +126,11 @@ impl Cache {
 
     /// Keeps what was read from the database, unless something was committed meanwhile.
     pub(super) fn take_in(&self, need: &Need, fact: &Fact, generation: u64) {
-        if !self.is_on.load(Ordering::Relaxed) {
+        if !self.is_on() {
             return;
         }
-        let _held = self.door.lock().unwrap_or_else(PoisonError::into_inner);
+        // What does not get in now gets in another time; nobody queues for it.
+        let Ok(_held) = self.door.try_lock() else { return };
         if self.generation() != generation {
             return;
         }

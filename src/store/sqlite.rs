@@ -1,17 +1,21 @@
 //! Records in one file. One thread writes, over one connection; readers take connections from a
 //! pool. `synchronous=FULL`: a commit is on disk before anyone is answered.
 
+mod pool;
+
+use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ErrorCode, OpenFlags, ToSql, ffi};
 
+use self::pool::Pool;
 use super::cache::Cache;
 use super::sql::{self, Sql, Statements};
 use super::{OpenError, ROUNDS_MAX, Writer};
@@ -46,7 +50,7 @@ const SWEEP_EVERY: Duration = Duration::from_mins(5);
 #[derive(Clone, Debug)]
 pub struct Sqlite {
     path: Arc<PathBuf>,
-    readers: Arc<Mutex<Vec<Connection>>>,
+    readers: Arc<Pool>,
     statements: Arc<HashMap<Kind, Statements>>,
     cache: Arc<Cache>,
     /// Seats for statements that may take long.
@@ -72,42 +76,19 @@ impl Sqlite {
         if rusqlite::version_number() < SQLITE_VERSION_MIN {
             return Err(OpenError::Open(format!("SQLite {} is too old", rusqlite::version())));
         }
+        let path = Arc::new(path.to_owned());
         let this = Self {
-            path: Arc::new(path.to_owned()),
-            readers: Arc::default(),
+            readers: Arc::new(Pool::new(Arc::clone(&path))),
+            path,
             statements: Arc::new(
-                Kind::ALL.iter().map(|kind| (*kind, Statements::new(*kind))).collect(),
+                Kind::ALL.iter().map(|kind| (*kind, numbered_statements(*kind))).collect(),
             ),
             cache: Arc::new(Cache::new()),
             seats: Arc::new(tokio::sync::Semaphore::new(SEATS)),
         };
         // The first connection turns the log on, which is a property of the file.
-        drop(this.connect(true)?);
+        drop(connect(&this.path, true)?);
         Ok(this)
-    }
-
-    fn connect(&self, is_writer: bool) -> Result<Connection, OpenError> {
-        let open =
-            |cause: rusqlite::Error| OpenError::Open(format!("{}: {cause}", self.path.display()));
-        let mut flags = OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_READ_WRITE;
-        if is_writer {
-            flags |= OpenFlags::SQLITE_OPEN_CREATE;
-        }
-        let connection = Connection::open_with_flags(&*self.path, flags).map_err(open)?;
-        connection.busy_timeout(Duration::from_secs(10)).map_err(open)?;
-        connection.pragma_update(None, "journal_mode", "WAL").map_err(open)?;
-        let synchronous = if Protection::Durability.is_on() { "FULL" } else { "NORMAL" };
-        connection.pragma_update(None, "synchronous", synchronous).map_err(open)?;
-        connection.pragma_update(None, "foreign_keys", "ON").map_err(open)?;
-        connection.pragma_update(None, "wal_autocheckpoint", 0).map_err(open)?;
-        // Kibibytes. Readers lean on the system's cache, of which there is one for all of them.
-        let cache = if is_writer { -16_384 } else { -2_048 };
-        connection.pragma_update(None, "cache_size", cache).map_err(open)?;
-        if !is_writer {
-            connection.pragma_update(None, "query_only", "ON").map_err(open)?;
-        }
-        connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
-        Ok(connection)
     }
 
     /// Takes the lock of a file beside the database, which the system releases when the process ends.
@@ -129,28 +110,16 @@ impl Sqlite {
 
     /// Runs a statement by itself, outside of the writer: for what is done before there is one.
     pub(super) fn execute(&self, text: &str, parameters: &[Sql]) -> Result<(), Error> {
-        let connection = self.connect(true).map_err(Error::internal)?;
+        let connection = connect(&self.path, true).map_err(Error::internal)?;
         execute(&connection, text, parameters).map(|_| ()).map_err(Fault::into_error)
     }
 
     pub(super) fn migrate(&self) -> Result<Vec<String>, OpenError> {
-        let mut connection = self.connect(true)?;
+        let mut connection = connect(&self.path, true)?;
         let report = migrations::migrations::runner()
             .run(&mut connection)
             .map_err(|cause| OpenError::Migrate(super::causes(&cause)))?;
         Ok(report.applied_migrations().iter().map(ToString::to_string).collect())
-    }
-
-    /// Runs `f` with a reading connection of the pool.
-    fn with_reader<T>(&self, f: impl FnOnce(&Connection) -> Result<T, Fault>) -> Result<T, Error> {
-        let pooled = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let connection = match pooled {
-            Some(connection) => connection,
-            None => self.connect(false).map_err(Error::internal)?,
-        };
-        let result = f(&connection).map_err(Fault::into_error);
-        self.readers.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
-        result
     }
 
     /// What a read lacks.
@@ -159,14 +128,19 @@ impl Sqlite {
             return Ok(fact);
         }
         let generation = self.cache.generation();
-        let fact = self.with_reader(|connection| load(connection, &self.statements, need))?;
+        let read = |connection: &Connection| load(connection, &self.statements, need);
+        let fact = if self.cache.is_on() {
+            self.readers.read_at(generation, read)?
+        } else {
+            self.readers.read(read)?
+        };
         self.cache.take_in(need, &fact, generation);
         Ok(fact)
     }
 
     /// Checks that a statement fits the tables.
     pub(super) fn prepare(&self, text: &str) -> Result<(), Error> {
-        self.with_reader(|connection| Ok(connection.prepare(&numbered(text)).map(|_| ())?))
+        self.readers.read(|connection| Ok(connection.prepare(&numbered(text)).map(|_| ())?))
     }
 
     /// Runs a statement that may take long, away from the threads that serve requests.
@@ -181,7 +155,7 @@ impl Sqlite {
         tokio::task::spawn_blocking(move || {
             // Kept by the statement itself: it runs on when its caller is gone.
             let _seat = seat;
-            this.with_reader(|connection| query(connection, &text, &parameters, width))
+            this.readers.read(|connection| query(connection, &text, &parameters, width))
         })
         .await
         .map_err(Error::internal)?
@@ -189,7 +163,7 @@ impl Sqlite {
 
     pub(super) fn start_writer(&self, writer: Writer) -> Result<JoinHandle<()>, OpenError> {
         let log_pages = Arc::new(AtomicI64::new(0));
-        let mut connection = self.connect(true)?;
+        let mut connection = connect(&self.path, true)?;
         let (pages, noted) = (Arc::clone(&log_pages), Arc::clone(&log_pages));
         let hook = move |_: &mut rusqlite::hooks::Wal, count| {
             noted.store(i64::from(count), Ordering::Relaxed);
@@ -201,12 +175,13 @@ impl Sqlite {
             log_pages,
             statements: Arc::clone(&self.statements),
             cache: Arc::clone(&self.cache),
+            readers: Arc::clone(&self.readers),
         };
         self.cache.turn_on();
-        let helper = self.connect(true)?;
+        let helper = connect(&self.path, true)?;
         let file = std::fs::File::open(&*self.path)
             .map_err(|cause| OpenError::Open(format!("{}: {cause}", self.path.display())))?;
-        let cache = Arc::clone(&self.cache);
+        let (cache, readers) = (Arc::clone(&self.cache), Arc::clone(&self.readers));
         let (stop, stopped) = std::sync::mpsc::channel::<()>();
         let checkpointer = std::thread::Builder::new()
             .name("haksa-checkpoint".to_owned())
@@ -218,6 +193,7 @@ impl Sqlite {
                     if let Ok(newest) = newest_id(&helper, "change") {
                         cache.notice(newest);
                     }
+                    readers.end_views();
                     let pages = pages.load(Ordering::Relaxed);
                     if pages != copied {
                         copied = pages;
@@ -238,6 +214,30 @@ impl Sqlite {
             })
             .map_err(|cause| OpenError::Open(cause.to_string()))
     }
+}
+
+fn connect(path: &Path, is_writer: bool) -> Result<Connection, OpenError> {
+    let open =
+        |cause: rusqlite::Error| OpenError::Open(format!("{}: {cause}", path.display()));
+    let mut flags = OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_READ_WRITE;
+    if is_writer {
+        flags |= OpenFlags::SQLITE_OPEN_CREATE;
+    }
+    let connection = Connection::open_with_flags(path, flags).map_err(open)?;
+    connection.busy_timeout(Duration::from_secs(10)).map_err(open)?;
+    connection.pragma_update(None, "journal_mode", "WAL").map_err(open)?;
+    let synchronous = if Protection::Durability.is_on() { "FULL" } else { "NORMAL" };
+    connection.pragma_update(None, "synchronous", synchronous).map_err(open)?;
+    connection.pragma_update(None, "foreign_keys", "ON").map_err(open)?;
+    connection.pragma_update(None, "wal_autocheckpoint", 0).map_err(open)?;
+    // Kibibytes. Readers lean on the system's cache, of which there is one for all of them.
+    let cache = if is_writer { -16_384 } else { -2_048 };
+    connection.pragma_update(None, "cache_size", cache).map_err(open)?;
+    if !is_writer {
+        connection.pragma_update(None, "query_only", "ON").map_err(open)?;
+    }
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    Ok(connection)
 }
 
 /// The newest migration of this release.
@@ -321,8 +321,16 @@ impl From<Error> for Fault {
 
 /// The shared text with SQLite's numbered parameters: to SQLite `$1` is a name, which takes the next
 /// free number wherever it first stands.
-fn numbered(text: &str) -> String {
-    text.replace('$', "?")
+fn numbered(text: &str) -> Cow<'_, str> {
+    if text.contains('$') { text.replace('$', "?").into() } else { text.into() }
+}
+
+/// The statements of a kind, numbered beforehand.
+fn numbered_statements(kind: Kind) -> Statements {
+    let Statements { find, insert, update, update_body } = Statements::new(kind);
+    let [find, insert, update, update_body] =
+        [find, insert, update, update_body].map(|text| numbered(&text).into_owned());
+    Statements { find, insert, update, update_body }
 }
 
 fn query(
@@ -419,6 +427,7 @@ struct WriterThread {
     log_pages: Arc<AtomicI64>,
     statements: Arc<HashMap<Kind, Statements>>,
     cache: Arc<Cache>,
+    readers: Arc<Pool>,
 }
 
 impl WriterThread {
@@ -454,7 +463,7 @@ impl WriterThread {
                         batch.refuse(&fault.into_error());
                         // On a full disk the file may have room for what the log holds, and the log
                         // then for the next batch.
-                        let _ = checkpoint(&self.connection, "TRUNCATE");
+                        let _ = self.begin_log("TRUNCATE");
                         if !Protection::PatientWriter.is_on() {
                             return;
                         }
@@ -466,7 +475,12 @@ impl WriterThread {
                 self.sweep(now());
             }
         }
-        let _ = checkpoint(&self.connection, "TRUNCATE");
+        let _ = self.begin_log("TRUNCATE");
+    }
+
+    /// Copies the log whole and begins it anew.
+    fn begin_log(&self, mode: &str) -> rusqlite::Result<i64> {
+        self.readers.without_views(|| checkpoint(&self.connection, mode))
     }
 
     fn commit(
@@ -607,7 +621,7 @@ impl WriterThread {
     /// Begins a log anew that has outgrown the background checkpoints.
     fn limit_log(&self) {
         if self.log_pages.load(Ordering::Relaxed) > LOG_PAGES_MAX
-            && checkpoint(&self.connection, "RESTART").is_ok()
+            && self.begin_log("RESTART").is_ok()
         {
             self.log_pages.store(0, Ordering::Relaxed);
         }

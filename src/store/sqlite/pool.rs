@@ -1,0 +1,117 @@
+//! Connections that read. To begin a view of the database SQLite takes one lock of the whole process
+//! around several system calls, which many readers would queue for; so a connection keeps its view
+//! from one read to the next, as long as nothing is committed.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rusqlite::Connection;
+
+use super::{Fault, OpenError, connect, execute};
+use crate::domain::error::Error;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Pool {
+    path: Arc<PathBuf>,
+    idle: Mutex<Idle>,
+}
+
+#[derive(Debug, Default)]
+struct Idle {
+    readers: Vec<Reader>,
+    /// No view outlives its read: the log is about to be begun anew, for which nobody may look at it.
+    is_clearing: bool,
+}
+
+#[derive(Debug)]
+struct Reader {
+    connection: Connection,
+    /// The generation of the cache to which the connection's open view belongs.
+    view: Option<u64>,
+}
+
+impl Reader {
+    fn end_view(&mut self) {
+        if self.view.take().is_some() {
+            let _ = execute(&self.connection, "ROLLBACK", &[]);
+        }
+    }
+}
+
+impl Pool {
+    pub(super) fn new(path: Arc<PathBuf>) -> Self {
+        Self { path, idle: Mutex::default() }
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Idle> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs `f` over the newest state.
+    pub(super) fn read<T>(
+        &self,
+        f: impl FnOnce(&Connection) -> Result<T, Fault>,
+    ) -> Result<T, Error> {
+        let mut reader = self.take().map_err(Error::internal)?;
+        reader.end_view();
+        let result = f(&reader.connection);
+        self.give_back(reader);
+        result.map_err(Fault::into_error)
+    }
+
+    /// Runs `f` over a state that holds every commit counted in `generation`, and keeps the view for
+    /// the next that asks for the same.
+    pub(super) fn read_at<T>(
+        &self,
+        generation: u64,
+        f: impl FnOnce(&Connection) -> Result<T, Fault>,
+    ) -> Result<T, Error> {
+        let mut reader = self.take().map_err(Error::internal)?;
+        let result = if reader.view == Some(generation) {
+            f(&reader.connection)
+        } else {
+            reader.end_view();
+            execute(&reader.connection, "BEGIN", &[]).and_then(|_| {
+                reader.view = Some(generation);
+                f(&reader.connection)
+            })
+        };
+        if result.is_err() {
+            reader.end_view();
+        }
+        self.give_back(reader);
+        result.map_err(Fault::into_error)
+    }
+
+    fn take(&self) -> Result<Reader, OpenError> {
+        if let Some(reader) = self.idle().readers.pop() {
+            return Ok(reader);
+        }
+        Ok(Reader { connection: connect(&self.path, false)?, view: None })
+    }
+
+    fn give_back(&self, mut reader: Reader) {
+        let mut idle = self.idle();
+        if idle.is_clearing {
+            reader.end_view();
+        }
+        idle.readers.push(reader);
+    }
+
+    /// Ends the views that are not in use, so that what they look at can be copied or overwritten.
+    pub(super) fn end_views(&self) {
+        for reader in &mut self.idle().readers {
+            reader.end_view();
+        }
+    }
+
+    /// Runs `f` while no view is kept.
+    pub(super) fn without_views<T>(&self, f: impl FnOnce() -> T) -> T {
+        self.idle().is_clearing = true;
+        self.end_views();
+        let result = f();
+        self.idle().is_clearing = false;
+        result
+    }
+}
