@@ -99,7 +99,7 @@ impl From<Error> for Stop {
 pub type Known<T> = Result<T, Stop>;
 
 /// An answer from the store to a [`Need`].
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Fact {
     /// To [`Need::Record`].
     Record(Option<Arc<Document>>),

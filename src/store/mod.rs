@@ -281,13 +281,12 @@ impl Store {
                 }
             }
             Self::Postgres(postgres) => {
-                let reader = postgres.reader().await?;
                 for _ in 0..ROUNDS_MAX {
                     match f(&mut facts) {
                         Ok(value) => return Ok(value),
                         Err(Stop::Refused(error)) => return Err(error),
                         Err(Stop::Missing(needs)) => {
-                            for (need, fact) in reader.load(needs).await? {
+                            for (need, fact) in postgres.load(needs).await? {
                                 facts.supply(need, fact);
                             }
                         }

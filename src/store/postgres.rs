@@ -1,5 +1,6 @@
 //! Records on a PostgreSQL server, which several nodes may share. One task writes per node,
-//! see [`writer`]. Reads share a few pipelined connections; no transaction ever lives in a request.
+//! see [`writer`]; a few read for all requests, see [`reader`]. No transaction ever lives in a
+//! request.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,20 +16,24 @@ use super::{OpenError, Writer};
 use crate::domain::error::Error;
 use crate::domain::facts::{Fact, Need};
 use crate::domain::kind::Kind;
-use crate::domain::record::{Key, KeyType};
+use crate::domain::record::{Document, Key};
 use crate::sabotage::Protection;
 
+mod reader;
 mod writer;
 
+use reader::Reader;
 pub(super) use writer::statements;
-use writer::{WriterTask, load_round};
+use writer::WriterTask;
 
 mod migrations {
     refinery::embed_migrations!("migrations/postgres");
 }
 
-/// Connections that reads share.
-const READERS: usize = 4;
+/// Connections that reads of records share.
+const READERS: usize = 2;
+/// Connections that lists share, and whatever else may take long.
+const LISTERS: usize = 4;
 /// How long a connection may take to open.
 const CONNECT_WITHIN: Duration = Duration::from_secs(3);
 /// Guards migrations against a second node that starts at the same time.
@@ -41,8 +46,44 @@ pub(super) const SCHEMA_FIND: &str =
 #[derive(Clone, Debug)]
 pub struct Postgres {
     config: Arc<tokio_postgres::Config>,
-    readers: Arc<Vec<tokio::sync::RwLock<Option<Arc<Connection>>>>>,
+    reader: Reader,
+    listers: Arc<Connections>,
     turn: Arc<AtomicUsize>,
+}
+
+/// Connections that many share, each opened when it is first needed and again when it was lost.
+#[derive(Debug)]
+struct Connections {
+    config: Arc<tokio_postgres::Config>,
+    slots: Vec<tokio::sync::RwLock<Option<Arc<Connection>>>>,
+}
+
+impl Connections {
+    fn new(config: &Arc<tokio_postgres::Config>, count: usize) -> Self {
+        let slots = (0..count).map(|_| tokio::sync::RwLock::default()).collect();
+        Self { config: Arc::clone(config), slots }
+    }
+
+    fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    async fn at(&self, index: usize) -> Result<Arc<Connection>, Fault> {
+        let slot = self.slots.get(index).ok_or_else(|| Error::internal("no such connection"))?;
+        let open = |slot: &Option<Arc<Connection>>| {
+            slot.as_ref().filter(|connection| !connection.client.is_closed()).cloned()
+        };
+        if let Some(connection) = open(&*slot.read().await) {
+            return Ok(connection);
+        }
+        let mut slot = slot.write().await;
+        if let Some(connection) = open(&slot) {
+            return Ok(connection);
+        }
+        let connection = Arc::new(Connection::open(&self.config).await?);
+        *slot = Some(Arc::clone(&connection));
+        Ok(connection)
+    }
 }
 
 /// One connection with its prepared statements.
@@ -182,25 +223,10 @@ impl Connection {
         Ok(self.client.execute(&statement, &borrowed).await?)
     }
 
-    /// What a read lacks, in one round.
-    pub(super) async fn load(&self, needs: Vec<Need>) -> Result<Vec<(Need, Fact)>, Error> {
-        load_round(self, needs, false).await.map_err(Fault::into_error)
-    }
-
-    async fn load_one(&self, need: &Need, for_update: bool) -> Result<Fact, Fault> {
+    async fn load_one(&self, need: &Need) -> Result<Fact, Fault> {
         Ok(match need {
-            Need::Record(kind, key) => {
-                let found = self.load_records(*kind, &[key], for_update).await?;
-                Fact::Record(found.into_iter().next().flatten().map(Arc::new))
-            }
-            Need::Select(selector) => {
-                let text = sql::select(selector.kind, selector.column);
-                let width = sql::column_count(selector.kind.table());
-                let parameters = vec![parameter(&sql::key(&selector.value))];
-                let rows = self.query(&text, &parameters, width).await?;
-                let documents =
-                    rows.into_iter().map(|row| sql::decode(selector.kind, row).map(Arc::new));
-                Fact::Select(documents.collect::<Result<_, _>>()?)
+            Need::Record(..) | Need::Select(_) => {
+                return Err(Error::internal("records are loaded kind by kind").into());
             }
             Need::Id(_) => return Err(Error::internal("ids are the writer's to give").into()),
             Need::Change(id) => {
@@ -239,7 +265,7 @@ impl Connection {
         kind: Kind,
         keys: &[&Key],
         for_update: bool,
-    ) -> Result<Vec<Option<crate::domain::record::Document>>, Fault> {
+    ) -> Result<Vec<Option<Document>>, Fault> {
         let table = kind.table();
         let lock = if for_update { " FOR UPDATE" } else { "" };
         let text = format!(
@@ -247,19 +273,41 @@ impl Connection {
             sql::columns(table),
             table.name
         );
-        let ids: Box<dyn ToSql + Sync + Send> = match table.key {
-            KeyType::Int => {
-                Box::new(keys.iter().filter_map(|key| key.as_int()).collect::<Vec<_>>())
-            }
-            KeyType::Text => Box::new(keys.iter().map(ToString::to_string).collect::<Vec<_>>()),
-        };
-        let rows = self.query(&text, &vec![ids], sql::column_count(table)).await?;
+        let rows = self.query(&text, &vec![array(keys)], sql::column_count(table)).await?;
         let mut found = HashMap::with_capacity(rows.len());
         for row in rows {
             let document = sql::decode(kind, row)?;
             found.insert(document.meta.key.clone(), document);
         }
         Ok(keys.iter().map(|key| found.remove(key)).collect())
+    }
+
+    /// The live records of a kind with each of these values in a column, oldest id first.
+    async fn load_selections(
+        &self,
+        kind: Kind,
+        column: &str,
+        values: &[&Key],
+    ) -> Result<Vec<Vec<Arc<Document>>>, Fault> {
+        let table = kind.table();
+        let index = sql::column_index(table, column)
+            .ok_or_else(|| Error::internal("a selection by no column"))?;
+        let text = sql::select_any(kind, column);
+        let rows = self.query(&text, &vec![array(values)], sql::column_count(table)).await?;
+        let mut found: HashMap<Sql, Vec<Arc<Document>>> = HashMap::new();
+        for row in rows {
+            let Some(value) = row.get(index).cloned() else { continue };
+            found.entry(value).or_default().push(Arc::new(sql::decode(kind, row)?));
+        }
+        Ok(values.iter().map(|value| found.remove(&sql::key(value)).unwrap_or_default()).collect())
+    }
+}
+
+/// Keys of one type as one parameter.
+fn array(keys: &[&Key]) -> Box<dyn ToSql + Sync + Send> {
+    match keys.first() {
+        Some(Key::Text(_)) => Box::new(keys.iter().map(ToString::to_string).collect::<Vec<_>>()),
+        _ => Box::new(keys.iter().filter_map(|key| key.as_int()).collect::<Vec<_>>()),
     }
 }
 
@@ -287,17 +335,17 @@ impl Postgres {
         let config: tokio_postgres::Config = address
             .parse()
             .map_err(|_| OpenError::Open("malformed postgres address".to_owned()))?;
+        let config = Arc::new(config);
         let this = Self {
-            config: Arc::new(config),
-            readers: Arc::new((0..READERS).map(|_| tokio::sync::RwLock::default()).collect()),
+            reader: Reader::start(&Arc::new(Connections::new(&config, READERS))),
+            listers: Arc::new(Connections::new(&config, LISTERS)),
             turn: Arc::default(),
+            config,
         };
-        let first = Connection::open(&this.config).await;
-        let first = first.map_err(|fault| OpenError::Open(fault.into_text()))?;
-        if let Some(slot) = this.readers.first() {
-            *slot.write().await = Some(Arc::new(first));
+        match this.listers.at(0).await {
+            Ok(_) => Ok(this),
+            Err(fault) => Err(OpenError::Open(fault.into_text())),
         }
-        Ok(this)
     }
 
     pub(super) async fn migrate(&self) -> Result<Vec<String>, OpenError> {
@@ -318,31 +366,20 @@ impl Postgres {
         Ok(report.applied_migrations().iter().map(ToString::to_string).collect())
     }
 
-    /// One of the shared reading connections, opened anew if it was lost.
-    pub(super) async fn reader(&self) -> Result<Arc<Connection>, Error> {
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % READERS;
-        let slot = self.readers.get(turn).ok_or_else(|| Error::internal("no such reader"))?;
-        if let Some(connection) = &*slot.read().await
-            && !connection.client.is_closed()
-        {
-            return Ok(Arc::clone(connection));
-        }
-        let mut slot = slot.write().await;
-        if let Some(connection) = &*slot
-            && !connection.client.is_closed()
-        {
-            return Ok(Arc::clone(connection));
-        }
-        let connection = Connection::open(&self.config).await.map_err(Fault::into_error)?;
-        let connection = Arc::new(connection);
-        *slot = Some(Arc::clone(&connection));
-        Ok(connection)
+    /// What a read lacks.
+    pub(super) async fn load(&self, needs: Vec<Need>) -> Result<Vec<(Need, Fact)>, Error> {
+        self.reader.load(needs).await
+    }
+
+    async fn lister(&self) -> Result<Arc<Connection>, Error> {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % LISTERS;
+        self.listers.at(turn).await.map_err(Fault::into_error)
     }
 
     /// Checks that a statement fits the tables.
     pub(super) async fn prepare(&self, text: &str) -> Result<(), Error> {
-        let reader = self.reader().await?;
-        reader.statement(text).await.map(|_| ()).map_err(Fault::into_error)
+        let lister = self.lister().await?;
+        lister.statement(text).await.map(|_| ()).map_err(Fault::into_error)
     }
 
     pub(super) async fn rows(
@@ -351,16 +388,16 @@ impl Postgres {
         parameters: &[Sql],
         width: usize,
     ) -> Result<Vec<Vec<Sql>>, Error> {
-        let reader = self.reader().await?;
+        let lister = self.lister().await?;
         let parameters: Parameters = parameters.iter().map(parameter).collect();
-        reader.query(text, &parameters, width).await.map_err(Fault::into_error)
+        lister.query(text, &parameters, width).await.map_err(Fault::into_error)
     }
 
     /// Runs a statement by itself, outside of the writer: for what is done before there is one.
     pub(super) async fn execute(&self, text: &str, parameters: &[Sql]) -> Result<(), Error> {
-        let reader = self.reader().await?;
+        let lister = self.lister().await?;
         let parameters: Parameters = parameters.iter().map(parameter).collect();
-        reader.execute(text, &parameters).await.map(|_| ()).map_err(Fault::into_error)
+        lister.execute(text, &parameters).await.map(|_| ()).map_err(Fault::into_error)
     }
 
     pub(super) fn start_writer(&self, writer: Writer) -> JoinHandle<()> {

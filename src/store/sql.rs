@@ -15,7 +15,7 @@ use crate::domain::record::{ColumnType, Document, Key, KeyType, Meta, Table};
 use crate::domain::time::Instant;
 
 /// A value on its way to or from the database.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Sql {
     /// SQL NULL.
     Null,
@@ -95,11 +95,25 @@ impl Statements {
     }
 }
 
+/// Where a column stands among [`columns`].
+pub(super) fn column_index(table: &Table, column: &str) -> Option<usize> {
+    columns(table).split(", ").position(|name| name == column)
+}
+
 /// The live rows of a kind with `column = $1`, oldest id first.
 pub(super) fn select(kind: Kind, column: &str) -> String {
+    select_where(kind, &format!("{column} = $1"))
+}
+
+/// The live rows of a kind whose `column` is among `$1`, oldest id first.
+pub(super) fn select_any(kind: Kind, column: &str) -> String {
+    select_where(kind, &format!("{column} = ANY($1)"))
+}
+
+fn select_where(kind: Kind, condition: &str) -> String {
     let table = kind.table();
     format!(
-        "SELECT {} FROM {} WHERE {column} = $1 AND deleted_at IS NULL ORDER BY id",
+        "SELECT {} FROM {} WHERE {condition} AND deleted_at IS NULL ORDER BY id",
         columns(table),
         table.name
     )

@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 use super::{Connection, Fault, Parameters, parameter};
 use crate::domain::command::Entropy;
 use crate::domain::error::Error;
-use crate::domain::facts::{Fact, Need, Sequence};
+use crate::domain::facts::{Fact, Need, Selector, Sequence};
 use crate::domain::kind::Kind;
 use crate::domain::record::{Key, KeyType};
 use crate::pipeline::{BATCH_MAX, Batch, Pending, Writes};
@@ -163,6 +163,7 @@ pub async fn load_round(
     is_first: bool,
 ) -> Result<Vec<(Need, Fact)>, Fault> {
     let mut records: BTreeMap<Kind, Vec<Key>> = BTreeMap::new();
+    let mut selections: BTreeMap<(Kind, &'static str), Vec<Key>> = BTreeMap::new();
     let mut ids: HashMap<Sequence, i64> = HashMap::new();
     let mut others = Vec::new();
     let mut locks = Vec::new();
@@ -172,6 +173,9 @@ pub async fn load_round(
         }
         match need {
             Need::Record(kind, key) => records.entry(kind).or_default().push(key),
+            Need::Select(Selector { kind, column, value }) => {
+                selections.entry((kind, column)).or_default().push(value);
+            }
             Need::Id(sequence) => *ids.entry(sequence).or_default() += 1,
             other => others.push(other),
         }
@@ -198,6 +202,9 @@ pub async fn load_round(
             connection.load_records(kind, &borrowed, is_first).await
         });
     }
+    let chosen = selections.iter().map(|((kind, column), values)| async move {
+        connection.load_selections(*kind, column, &values.iter().collect::<Vec<_>>()).await
+    });
     let sequences: Vec<(Sequence, i64)> = ids.into_iter().collect();
     let numbers = sequences.iter().map(|(sequence, count)| async move {
         let name = match sequence {
@@ -207,15 +214,26 @@ pub async fn load_round(
         let text = format!("SELECT nextval('{name}_id_seq') FROM generate_series(1, $1::bigint)");
         connection.query(&text, &vec![Box::new(*count)], 1).await
     });
-    let rest = others.iter().map(|need| connection.load_one(need, false));
+    let rest = others.iter().map(|need| connection.load_one(need));
     // The first poll of each future sends its statement, in this order.
-    let (begun, loaded, numbers, answers) =
-        tokio::join!(opening, join_all(kinds), join_all(numbers), join_all(rest));
+    let (begun, loaded, chosen, numbers, answers) = tokio::join!(
+        opening,
+        join_all(kinds),
+        join_all(chosen),
+        join_all(numbers),
+        join_all(rest)
+    );
     begun?;
     let mut found = Vec::new();
     for ((kind, keys), documents) in records.into_iter().zip(loaded) {
         for (key, document) in keys.into_iter().zip(documents?) {
             found.push((Need::Record(kind, key), Fact::Record(document.map(Arc::new))));
+        }
+    }
+    for (((kind, column), values), documents) in selections.into_iter().zip(chosen) {
+        for (value, documents) in values.into_iter().zip(documents?) {
+            let selector = Selector { kind, column, value };
+            found.push((Need::Select(selector), Fact::Select(documents)));
         }
     }
     for ((sequence, _), rows) in sequences.into_iter().zip(numbers) {
@@ -389,7 +407,11 @@ fn update(kind: Kind, rows: &[&Pending]) -> Result<Step, Fault> {
 pub fn statements() -> Vec<String> {
     let texts = |kind: &Kind| [insert(*kind, &[]), update(*kind, &[])];
     let steps = Kind::ALL.iter().flat_map(texts).flatten();
-    steps.map(|step| step.text).chain([change_insert(Vec::new()).text]).collect()
+    let selections = Kind::ALL.iter().flat_map(|kind| {
+        kind.table().columns.iter().map(|(column, _)| sql::select_any(*kind, column))
+    });
+    let steps = steps.chain([change_insert(Vec::new())]).map(|step| step.text);
+    steps.chain(selections).collect()
 }
 
 fn change_insert(rows: Vec<Vec<Sql>>) -> Step {

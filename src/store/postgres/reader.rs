@@ -1,0 +1,94 @@
+//! Reads in groups: what is asked for while the server works on one question is gathered into the
+//! next, one statement a kind, so that a busy node asks seldom and for much. An answer is never older
+//! than its question.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use tokio::sync::{Mutex, mpsc, oneshot};
+
+use super::writer::load_round;
+use super::{Connections, Fault};
+use crate::domain::error::Error;
+use crate::domain::facts::{Fact, Need};
+
+/// Questions that wait at the most; more are refused with [`Error::Unavailable`].
+const QUEUE_MAX: usize = 8192;
+/// Questions in one group at the most.
+const GROUP_MAX: usize = 256;
+
+type Facts = Vec<(Need, Fact)>;
+
+/// What a read lacks, and whom to tell.
+#[derive(Debug)]
+struct Question {
+    needs: Vec<Need>,
+    reply: oneshot::Sender<Result<Facts, Error>>,
+}
+
+/// The sending end.
+#[derive(Clone, Debug)]
+pub(super) struct Reader {
+    queue: mpsc::Sender<Question>,
+}
+
+impl Reader {
+    /// Starts one task for each of `connections`. They end when every sender is gone.
+    pub(super) fn start(connections: &Arc<Connections>) -> Self {
+        let (queue, questions) = mpsc::channel(QUEUE_MAX);
+        let questions = Arc::new(Mutex::new(questions));
+        for index in 0..connections.len() {
+            let (connections, questions) = (Arc::clone(connections), Arc::clone(&questions));
+            tokio::spawn(async move {
+                loop {
+                    let mut group = Vec::new();
+                    if questions.lock().await.recv_many(&mut group, GROUP_MAX).await == 0 {
+                        return;
+                    }
+                    answer(&connections, index, group).await;
+                }
+            });
+        }
+        Self { queue }
+    }
+
+    /// What a read lacks.
+    pub(super) async fn load(&self, needs: Vec<Need>) -> Result<Facts, Error> {
+        let (reply, answer) = oneshot::channel();
+        let full = |_| Error::Unavailable { retry_after_s: 1 };
+        self.queue.try_send(Question { needs, reply }).map_err(full)?;
+        answer.await.map_err(|_| Error::Unavailable { retry_after_s: 1 })?
+    }
+}
+
+async fn answer(connections: &Connections, index: usize, group: Vec<Question>) {
+    let needs: HashSet<&Need> = group.iter().flat_map(|question| &question.needs).collect();
+    match load(connections, index, needs.into_iter().cloned().collect()).await {
+        Ok(found) => {
+            let found: HashMap<Need, Fact> = found.into_iter().collect();
+            for Question { needs, reply } in group {
+                let fact = |need: Need| found.get(&need).cloned().map(|fact| (need, fact));
+                let facts: Option<Facts> = needs.into_iter().map(fact).collect();
+                let _ = reply.send(facts.ok_or_else(|| Error::internal("a need without a fact")));
+            }
+        }
+        // One question at fault must not cost the others their answers.
+        Err(Fault::Internal(_)) if group.len() > 1 => {
+            for Question { needs, reply } in group {
+                let found = load(connections, index, needs).await;
+                let _ = reply.send(found.map_err(Fault::into_error));
+            }
+        }
+        Err(fault) => {
+            let error = fault.into_error();
+            for Question { reply, .. } in group {
+                let _ = reply.send(Err(error.clone()));
+            }
+        }
+    }
+}
+
+async fn load(connections: &Connections, index: usize, needs: Vec<Need>) -> Result<Facts, Fault> {
+    let connection = connections.at(index).await?;
+    load_round(&connection, needs, false).await
+}
