@@ -30,10 +30,18 @@ pub async fn run(store: &Store) -> Result<Report, Error> {
     for kind in Kind::ALL.iter().copied() {
         let mut after: Option<Key> = None;
         loop {
-            let documents = store.documents_after(kind, after.as_ref(), PAGE).await?;
-            let Some(last) = documents.last() else { break };
-            after = Some(last.meta.key.clone());
-            report.records += documents.len();
+            let found = store.documents_after(kind, after.as_ref(), PAGE).await?;
+            let Some(last) = found.last() else { break };
+            let meta = last.as_ref().map_or_else(|unreadable| &unreadable.meta, |last| &last.meta);
+            after = Some(meta.key.clone());
+            report.records += found.len();
+            let mut documents = Vec::with_capacity(found.len());
+            for one in found {
+                match one {
+                    Ok(document) => documents.push(document),
+                    Err(unreadable) => report.faults.push(format!("unreadable: {unreadable}")),
+                }
+            }
             report.faults.extend(references(store, &documents).await?);
         }
     }
@@ -45,12 +53,10 @@ async fn references(store: &Store, documents: &[Document]) -> Result<Vec<String>
     let mut faults = Vec::new();
     let mut named = Vec::new();
     for document in documents {
-        match document.meta.kind.references(document) {
-            // What a deleted record named may go after it.
-            Ok(_) if document.meta.deleted_at.is_some() => {}
-            Ok(references) => named.extend(references.into_iter().map(|to| (document, to))),
-            Err(Error::Internal(cause)) => faults.push(format!("unreadable: {cause}")),
-            Err(error) => return Err(error),
+        // What a deleted record named may go after it.
+        if document.meta.deleted_at.is_none() {
+            let references = document.meta.kind.references(document)?;
+            named.extend(references.into_iter().map(|to| (document, to)));
         }
     }
     let all: HashSet<&(Kind, Key)> = named.iter().map(|(_, to)| to).collect();

@@ -513,7 +513,7 @@ fn record(
     for write in writes {
         let mut after = write.after;
         let before = write.before;
-        let (before_value, after_value) = change::diff(before.as_deref(), &after, write.action);
+        let (before_value, after_value) = change::diff(before.as_deref(), &after, write.action)?;
         let previous = before.as_ref().map(|document| document.meta.change_id);
         let stored_version = before.as_ref().map(|document| document.meta.version);
         after.meta.version = stored_version.unwrap_or(0) + 1;
@@ -537,16 +537,14 @@ fn record(
             after: after_value,
         }));
         debug_assert!(write.action != Action::Create || stored_version.is_none());
-        let is_body_only = before.as_ref().is_some_and(|before| {
-            before.meta.deleted_at == after.meta.deleted_at
-                && after
-                    .meta
-                    .kind
-                    .table()
-                    .columns
-                    .iter()
-                    .all(|(name, _)| before.field(name) == after.field(name))
-        });
+        let is_body_only = match &before {
+            Some(before) if before.meta.deleted_at == after.meta.deleted_at => {
+                let (old, new) = (before.fields()?, after.fields()?);
+                let columns = after.meta.kind.table().columns;
+                columns.iter().all(|(name, _)| old.get(name) == new.get(name))
+            }
+            _ => false,
+        };
         let after = Arc::new(after);
         let is_subject = subject.as_ref().is_none_or(|subject: &Arc<Document>| {
             subject.meta.kind == after.meta.kind && subject.meta.key == after.meta.key

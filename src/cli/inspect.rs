@@ -11,6 +11,7 @@ use crate::check::{self, Report};
 use crate::domain::actor::Actor;
 use crate::domain::command::{Expected, Undo};
 use crate::domain::error::Error;
+use crate::domain::fields::Fields;
 use crate::domain::kind::Kind;
 use crate::domain::record::Key;
 use crate::pipeline::Envelope;
@@ -89,10 +90,8 @@ pub(super) async fn history(options: HistoryOptions) -> anyhow::Result<ExitCode>
             change.dialect,
             change.request_id
         ))?;
-        let before = change.before.as_object();
-        let empty = serde_json::Map::new();
-        for (name, after) in change.after.as_object().unwrap_or(&empty) {
-            match before.and_then(|before| before.get(name)) {
+        for (name, after) in change.after.iter().flat_map(Fields::iter) {
+            match change.before.as_ref().map(|before| before.get(name)) {
                 Some(before) => say(format_args!("    {name}: {before} -> {after}"))?,
                 None => say(format_args!("    {name}: {after}"))?,
             }

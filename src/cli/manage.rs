@@ -417,6 +417,7 @@ async fn documents(store: &Store, kind: Kind) -> anyhow::Result<Vec<Document>> {
     loop {
         let after = all.last().map(|document| document.meta.key.clone());
         let page = store.documents_after(kind, after.as_ref(), PAGE).await?;
+        let page = page.into_iter().collect::<Result<Vec<_>, _>>()?;
         if page.is_empty() {
             return Ok(all);
         }

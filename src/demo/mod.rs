@@ -145,7 +145,7 @@ pub async fn stranger(store: &Store) -> Result<Option<String>, Error> {
     let own = [(ACCOUNT, sandbox()), (OTHER_ACCOUNT, another())];
     let mut is_demo = false;
     for document in store.documents_after(Kind::Account, None, 10).await? {
-        let stored = document.typed::<Account>()?;
+        let stored = document.map_err(Error::internal)?.typed::<Account>()?;
         // The name is the one field that can be edited.
         let ours = own.iter().find(|(id, _)| *id == stored.id());
         let is_ours =

@@ -2,8 +2,9 @@
 //! before and after.
 
 use jiff::Timestamp;
-use serde_json::{Map, Value};
 
+use super::error::Error;
+use super::fields::Fields;
 use super::kind::Kind;
 use super::record::{Changed, Document};
 
@@ -64,45 +65,46 @@ pub struct Change {
     pub request_id: String,
     /// What happened.
     pub action: Action,
-    /// The changed fields as they were; null for a new record.
-    pub before: Value,
-    /// The changed fields as they are; null for a removed record.
-    pub after: Value,
+    /// The changed fields as they were; none for a new record.
+    pub before: Option<Fields>,
+    /// The changed fields as they are; none for a removed record.
+    pub after: Option<Fields>,
 }
 
 /// Stands in history for a value that history must not show.
 pub const MASK: &str = "•••";
+const MASK_TEXT: &str = "\"•••\"";
 
 /// The changed fields before and after, secrets masked.
-pub fn diff(before: Option<&Document>, after: &Document, action: Action) -> (Value, Value) {
+///
+/// # Errors
+/// [`Error::Internal`] when fields have no JSON form.
+pub fn diff(
+    before: Option<&Document>,
+    after: &Document,
+    action: Action,
+) -> Result<(Option<Fields>, Option<Fields>), Error> {
     let secrets = after.meta.kind.table().secrets;
-    match (action, before) {
+    let after = after.fields()?;
+    Ok(match (action, before) {
         (Action::Edit, Some(before)) => {
-            let changed = Changed::between(&before.fields, &after.fields);
-            let pick = |document: &Document| {
-                changed
-                    .names()
-                    .map(|name| (name.to_owned(), shown(secrets, name, document.field(name))))
-                    .collect::<Map<_, _>>()
-                    .into()
+            let before = before.fields()?;
+            let changed = Changed::between(before, after);
+            let pick = |fields: &Fields| {
+                let pair = |name| (name, shown(secrets, name, fields.get(name)));
+                Some(Fields::collect(changed.names().map(pair)))
             };
             (pick(before), pick(after))
         }
-        (Action::Delete, _) => (whole(secrets, after), Value::Null),
-        _ => (Value::Null, whole(secrets, after)),
-    }
+        (Action::Delete, _) => (Some(whole(secrets, after)), None),
+        _ => (None, Some(whole(secrets, after))),
+    })
 }
 
-fn whole(secrets: &[&str], document: &Document) -> Value {
-    document
-        .fields
-        .as_object()
-        .map(|fields| {
-            fields.iter().map(|(name, value)| (name.clone(), shown(secrets, name, value))).collect()
-        })
-        .map_or(Value::Null, Value::Object)
+fn whole(secrets: &[&str], fields: &Fields) -> Fields {
+    Fields::collect(fields.iter().map(|(name, text)| (name, shown(secrets, name, text))))
 }
 
-fn shown(secrets: &[&str], name: &str, value: &Value) -> Value {
-    if secrets.contains(&name) && !value.is_null() { MASK.into() } else { value.clone() }
+fn shown<'a>(secrets: &[&str], name: &str, text: &'a str) -> &'a str {
+    if secrets.contains(&name) && text != "null" { MASK_TEXT } else { text }
 }

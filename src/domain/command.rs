@@ -6,13 +6,13 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde_json::Value;
 
 use super::access::{self, Right, Verdict};
 use super::actor::Actor;
 use super::change::{Action, Change, MASK};
 use super::error::Error;
 use super::facts::{Facts, Known, Need};
+use super::fields::Fields;
 use super::kind::Kind;
 use super::record::{Changed, ColumnType, Document, Key, Meta, Record, Stored};
 use crate::sabotage::Protection;
@@ -155,11 +155,12 @@ impl<R: Record> Command for Create<R> {
         };
         let place = record.place(&meta, facts)?;
         permit(context.actor, Right::Create, R::KIND, &place)?;
-        let fields = to_fields(&record)?;
-        let mut errors = unstorable::<R>(&fields);
-        errors.extend(record.validate(&meta, &Changed::all(&fields), facts)?);
+        let document = Document::of(meta, record);
+        let fields = document.fields()?;
+        let mut errors = unstorable::<R>(fields);
+        let record = document.typed::<R>()?.record;
+        errors.extend(record.validate(&document.meta, &Changed::all(fields), facts)?);
         refuse_invalid(errors)?;
-        let document = Document::new(meta, fields);
         refuse_dangling(&[], &document, facts)?;
         Ok(Decision::write(Action::Create, None, document))
     }
@@ -344,28 +345,30 @@ fn undo_edit(
     facts: &mut Facts,
 ) -> Known<Decision> {
     let touched = touched_since(change, document, facts)?;
-    let mut candidate = document.fields.clone();
+    let mut candidate = document.fields()?.values();
     let (mut conflicts, mut masked) = (Vec::new(), Vec::new());
-    for (name, old) in change.before.as_object().into_iter().flatten() {
-        let new = change.after.get(name).unwrap_or(&Value::Null);
-        if touched.contains(name) {
-            conflicts.push(name.clone());
-        } else if old == MASK || new == MASK {
-            masked.push(name.clone());
-        } else if let Some(fields) = candidate.as_object_mut() {
-            fields.insert(name.clone(), old.clone());
+    let before = change.before.as_ref().map(Fields::values);
+    let after = change.after.as_ref().map(Fields::values).unwrap_or_default();
+    for (name, old) in before.into_iter().flatten() {
+        if touched.contains(&name) {
+            conflicts.push(name);
+        } else if old == MASK || after.get(&name).is_some_and(|new| new == MASK) {
+            masked.push(name);
+        } else {
+            candidate.insert(name, old);
         }
     }
     if !conflicts.is_empty() {
         return Err(Error::Conflict(conflicts).into());
     }
-    let decision = change.kind.decide_fields(context, facts, document, &candidate)?;
+    let candidate = document.with(candidate)?;
+    let decision = change.kind.decide_change(context, facts, document, &candidate)?;
     // A masked value cannot be put back from history. That is well where the record has derived it
     // anew from the other fields.
-    let is_derived = |name: &String| {
-        decision.writes.iter().any(|write| write.after.field(name) != document.field(name))
-    };
-    masked.retain(|name| !is_derived(name));
+    for write in &decision.writes {
+        let (before, after) = (document.fields()?, write.after.fields()?);
+        masked.retain(|name| before.get(name) == after.get(name));
+    }
     if masked.is_empty() { Ok(decision) } else { Err(Error::Conflict(masked).into()) }
 }
 
@@ -376,7 +379,7 @@ fn touched_since(change: &Change, document: &Document, facts: &Facts) -> Known<H
     while id != change.id {
         let broken = || Error::internal("a record's history does not lead to its change");
         let later = facts.change_in_walk(id)?.ok_or_else(broken)?;
-        touched.extend(later.after.as_object().into_iter().flatten().map(|(name, _)| name.clone()));
+        touched.extend(later.after.iter().flat_map(Fields::iter).map(|(name, _)| name.to_owned()));
         id = later.previous_id.ok_or_else(broken)?;
     }
     Ok(touched)
@@ -410,7 +413,7 @@ pub(super) fn decide_restore<R: Record>(
 ) -> Known<Decision> {
     refuse_dangling(&[], document, facts)?;
     let current = document.typed::<R>()?;
-    let changed = Changed::all(&document.fields);
+    let changed = Changed::all(document.fields()?);
     refuse_invalid(current.record.validate(&current.meta, &changed, facts)?)?;
     let mut after = (**document).clone();
     after.meta.deleted_at = None;
@@ -427,15 +430,15 @@ fn permit_document(
     permit(context.actor, right, document.meta.kind, &place)
 }
 
-/// Decides a change of `current` to `candidate` fields.
-pub(super) fn decide_fields<R: Record>(
+/// Decides a change of `current` to the fields of `candidate`.
+pub(super) fn decide_change<R: Record>(
     context: &mut Context<'_>,
     facts: &mut Facts,
     current: &Document,
-    candidate: &Value,
+    candidate: &Document,
 ) -> Known<Decision> {
     let typed = current.typed::<R>()?;
-    let candidate = R::deserialize(candidate).map_err(Error::internal)?;
+    let candidate = R::clone(&candidate.typed::<R>()?.record);
     let document = Arc::new(current.clone());
     decide_candidate(context, facts, &document, &typed, candidate, &Expected::Any)
 }
@@ -466,17 +469,17 @@ fn decide_candidate<R: Record>(
         return Ok(Decision { subject: Some(Arc::clone(document)), writes: Vec::new() });
     }
     candidate.settle(Some(&current.record), context, facts)?;
-    let fields = to_fields(&candidate)?;
-    let changed = Changed::between(&document.fields, &fields);
+    let after = Document::of(current.meta.clone(), candidate);
+    let candidate = after.typed::<R>()?.record;
+    let changed = Changed::between(document.fields()?, after.fields()?);
     if changed.is_empty() {
         return Ok(Decision { subject: Some(Arc::clone(document)), writes: Vec::new() });
     }
     let place = candidate.place(&current.meta, facts)?;
     permit(context.actor, Right::Edit, R::KIND, &place)?;
-    let mut errors = unstorable::<R>(&fields);
+    let mut errors = unstorable::<R>(after.fields()?);
     errors.extend(candidate.validate(&current.meta, &changed, facts)?);
     refuse_invalid(errors)?;
-    let after = Document::of(current.meta.clone(), fields, candidate);
     if R::may_name_others(&changed) {
         refuse_dangling(&R::KIND.references(document)?, &after, facts)?;
     }
@@ -539,10 +542,12 @@ pub fn read_document(
 
 /// Columns whose text holds NUL, which PostgreSQL cannot keep; on both stores, so that moving from
 /// one to the other never fails.
-fn unstorable<R: Record>(fields: &Value) -> Vec<super::error::FieldError> {
+fn unstorable<R: Record>(fields: &Fields) -> Vec<super::error::FieldError> {
     let columns = R::TABLE.columns.iter().map(|(name, _)| *name);
     let has_nul = |name: &&str| {
-        fields.get(*name).and_then(Value::as_str).is_some_and(|text| text.contains('\0'))
+        // In JSON a NUL is an escape; most texts have none of any kind.
+        fields.get(name).contains('\\')
+            && fields.value(name).as_str().is_some_and(|text| text.contains('\0'))
     };
     columns
         .filter(has_nul)
@@ -552,12 +557,4 @@ fn unstorable<R: Record>(fields: &Value) -> Vec<super::error::FieldError> {
 
 fn refuse_invalid(errors: Vec<super::error::FieldError>) -> Known<()> {
     if errors.is_empty() { Ok(()) } else { Err(Error::Invalid(errors).into()) }
-}
-
-/// A record's fields as JSON.
-///
-/// # Errors
-/// [`Error::Internal`] when the record has no JSON form.
-pub fn to_fields<R: Record>(record: &R) -> Result<Value, Error> {
-    serde_json::to_value(record).map_err(Error::internal)
 }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::command::{self, Context, Decision};
 use super::error::Error;
 use super::facts::{Facts, Known};
-use super::record::{Document, Key, Record, Table};
+use super::fields;
+use super::record::{AnyRecord, Document, Key, Record, Table};
 
 macro_rules! kinds {
     ($($(#[$doc:meta])* $kind:ident => $record:path),+ $(,)?) => {
@@ -24,19 +25,30 @@ macro_rules! kinds {
                 match self { $(Self::$kind => &<$record as Record>::TABLE),+ }
             }
 
-            /// Decides a change of `current` to `candidate` fields under the kind's own rules.
-            pub(super) fn decide_fields(
+            /// Decides a change of `current` to the fields of `candidate` under the kind's own rules.
+            pub(super) fn decide_change(
                 self,
                 context: &mut Context<'_>,
                 facts: &mut Facts,
                 current: &Document,
-                candidate: &serde_json::Value,
+                candidate: &Document,
             ) -> Known<Decision> {
                 match self {
                     $(Self::$kind => {
-                        command::decide_fields::<$record>(context, facts, current, candidate)
+                        command::decide_change::<$record>(context, facts, current, candidate)
                     })+
                 }
+            }
+
+            /// Reads a record of the kind; see [`fields::read`].
+            pub(crate) fn read(
+                self,
+                columns: Vec<(&'static str, serde_json::Value)>,
+                body: &str,
+            ) -> Result<Arc<dyn AnyRecord>, serde_json::Error> {
+                Ok(match self {
+                    $(Self::$kind => Arc::new(fields::read::<$record>(columns, body)?)),+
+                })
             }
 
             /// Where a record is, for scopes.
@@ -74,7 +86,7 @@ macro_rules! kinds {
                 let mut named = match self {
                     $(Self::$kind => document.typed::<$record>()?.record.named_in_body()),+
                 };
-                named.extend(document.named_in_columns());
+                named.extend(document.named_in_columns()?);
                 Ok(named)
             }
         }

@@ -7,6 +7,7 @@ pub mod change;
 pub mod command;
 pub mod error;
 pub mod facts;
+pub mod fields;
 pub mod kind;
 pub mod patch;
 pub mod record;

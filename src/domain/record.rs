@@ -2,6 +2,7 @@
 //! serde struct with a [`Table`]; the pipeline, the stores and history treat all types alike.
 
 use std::any::Any;
+use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
@@ -12,6 +13,7 @@ use super::access::Place;
 use super::command::Context;
 use super::error::{Error, FieldError};
 use super::facts::{Facts, Known, Need, Sequence};
+use super::fields::Fields;
 use super::kind::Kind;
 
 /// A record's primary key: the id that its home dialect shows.
@@ -23,8 +25,8 @@ pub enum Key {
     Text(String),
 }
 
-impl std::fmt::Display for Key {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Int(id) => id.fmt(f),
             Self::Text(id) => id.fmt(f),
@@ -85,7 +87,7 @@ pub enum ColumnType {
     Int,
     /// A string.
     Text,
-    /// An RFC 3339 string in the record, microseconds since 1970 in the database.
+    /// A [`super::time::Instant`], in the database microseconds since 1970.
     Instant,
     /// The id of another record.
     Reference(Kind),
@@ -137,85 +139,103 @@ pub struct Meta {
     pub deleted_at: Option<Timestamp>,
 }
 
-/// A record of any type, with its fields as JSON.
-#[derive(Clone, Debug, PartialEq)]
+/// A record of any type.
+#[derive(Clone)]
 pub struct Document {
     /// Identity, owner, version and times.
     pub meta: Meta,
-    /// The record's fields, a JSON object.
-    pub fields: Value,
-    typed: Typed,
+    record: Arc<dyn AnyRecord>,
+    /// Written when they are first asked for.
+    fields: OnceLock<Fields>,
 }
 
-/// The fields read as their type, once. A copy of a document starts without: its fields may change.
-#[derive(Default)]
-struct Typed(OnceLock<Arc<dyn Any + Send + Sync>>);
-
-impl Clone for Typed {
-    fn clone(&self) -> Self {
-        Self::default()
-    }
-}
-
-impl PartialEq for Typed {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
-
-impl std::fmt::Debug for Typed {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("_")
+impl fmt::Debug for Document {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Document").field("meta", &self.meta).finish_non_exhaustive()
     }
 }
 
 impl Document {
-    /// A record of these fields.
-    pub fn new(meta: Meta, fields: Value) -> Self {
-        Self { meta, fields, typed: Typed::default() }
+    /// A record of a known type.
+    pub fn of<R: Record>(meta: Meta, record: R) -> Self {
+        Self::of_any(meta, Arc::new(record))
     }
 
-    /// A record of these fields, which were made from `record`.
-    pub fn of<R: Record>(meta: Meta, fields: Value, record: R) -> Self {
-        let typed = Typed::default();
-        let _ = typed.0.set(Arc::new(record) as Arc<dyn Any + Send + Sync>);
-        Self { meta, fields, typed }
+    /// A record whose type is that of its kind.
+    pub(crate) fn of_any(meta: Meta, record: Arc<dyn AnyRecord>) -> Self {
+        Self { meta, record, fields: OnceLock::new() }
     }
 
-    /// Reads the fields as their type.
+    /// The same record with other fields.
     ///
     /// # Errors
-    /// [`Error::Internal`] when the stored fields are not of the type.
+    /// [`Error::Internal`] when they are not those of its type.
+    pub fn with(&self, fields: Map<String, Value>) -> Result<Self, Error> {
+        let body = Value::Object(fields).to_string();
+        let record = self.meta.kind.read(Vec::new(), &body).map_err(Error::internal)?;
+        Ok(Self::of_any(self.meta.clone(), record))
+    }
+
+    /// The same without what can be written anew, to be kept.
+    #[must_use]
+    pub fn slim(&self) -> Self {
+        Self::of_any(self.meta.clone(), Arc::clone(&self.record))
+    }
+
+    /// The fields as their type.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when the record is of another type.
     pub fn typed<R: Record>(&self) -> Result<Stored<R>, Error> {
-        let known = self.typed.0.get().and_then(|typed| Arc::clone(typed).downcast().ok());
-        let record = if let Some(record) = known {
-            record
-        } else {
-            let record = Arc::new(R::deserialize(&self.fields).map_err(|cause| {
-                Error::internal(format!("{} {}: {cause}", R::TABLE.name, self.meta.key))
-            })?);
-            let _ = self.typed.0.set(Arc::clone(&record) as Arc<dyn Any + Send + Sync>);
-            record
-        };
+        let record: Arc<dyn Any + Send + Sync> = Arc::clone(&self.record) as _;
+        let record = record.downcast().map_err(|_| {
+            Error::internal(format!("a {} is no {}", self.meta.kind.name(), R::TABLE.name))
+        })?;
         Ok(Stored { meta: self.meta.clone(), record })
     }
 
+    /// The fields as JSON.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when they have no JSON form.
+    pub fn fields(&self) -> Result<&Fields, Error> {
+        if let Some(fields) = self.fields.get() {
+            return Ok(fields);
+        }
+        let fields = self.record.fields()?;
+        Ok(self.fields.get_or_init(|| fields))
+    }
+
     /// The records that it names in columns.
-    pub fn named_in_columns(&self) -> impl Iterator<Item = (Kind, Key)> {
-        self.meta.kind.table().columns.iter().filter_map(|(name, column)| {
+    ///
+    /// # Errors
+    /// As [`Document::fields`].
+    pub fn named_in_columns(&self) -> Result<impl Iterator<Item = (Kind, Key)>, Error> {
+        let fields = self.fields()?;
+        Ok(self.meta.kind.table().columns.iter().filter_map(|(name, column)| {
             let ColumnType::Reference(kind) = *column else { return None };
-            let key = match self.field(name) {
+            let key = match fields.value(name) {
                 Value::Number(id) => id.as_i64().map(Key::Int),
                 Value::String(id) => Some(Key::from(id.as_str())),
                 _ => None,
             };
             Some((kind, key?))
-        })
+        }))
     }
+}
 
-    /// The named field, null when there is none.
-    pub fn field(&self, name: &str) -> &Value {
-        self.fields.get(name).unwrap_or(&Value::Null)
+/// A record of whatever type.
+pub trait AnyRecord: Any + Send + Sync {
+    /// The fields as JSON.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when they have no JSON form.
+    fn fields(&self) -> Result<Fields, Error>;
+}
+
+impl<R: Record> AnyRecord for R {
+    fn fields(&self) -> Result<Fields, Error> {
+        Fields::of(self)
     }
 }
 
@@ -241,22 +261,25 @@ pub struct Changed(Vec<String>);
 
 impl Changed {
     /// Names every field of a new record.
-    pub fn all(fields: &Value) -> Self {
-        Self(fields.as_object().map(|map| map.keys().cloned().collect()).unwrap_or_default())
+    pub fn all(fields: &Fields) -> Self {
+        Self(fields.iter().map(|(name, _)| name.to_owned()).collect())
     }
 
     /// Names the fields in which two records differ.
-    pub fn between(before: &Value, after: &Value) -> Self {
-        let empty = Map::new();
-        let before = before.as_object().unwrap_or(&empty);
-        let after = after.as_object().unwrap_or(&empty);
-        Self(
-            after
-                .iter()
-                .filter(|(name, value)| before.get(*name).unwrap_or(&Value::Null) != *value)
-                .map(|(name, _)| name.clone())
-                .collect(),
-        )
+    pub fn between(before: &Fields, after: &Fields) -> Self {
+        let mut before_in_step = before.iter();
+        let mut changed = Vec::new();
+        for (name, value) in after.iter() {
+            // Records of one type name their fields in one order.
+            let old = match before_in_step.next() {
+                Some((same, old)) if same == name => old,
+                _ => before.get(name),
+            };
+            if old != value {
+                changed.push(name.to_owned());
+            }
+        }
+        Self(changed)
     }
 
     /// True when `field` changes.

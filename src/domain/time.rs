@@ -118,8 +118,30 @@ impl Serialize for Instant {
 
 impl<'de> Deserialize<'de> for Instant {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
-        text.parse().map_err(de::Error::custom)
+        struct Read;
+
+        impl de::Visitor<'_> for Read {
+            type Value = Instant;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an instant")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Instant, E> {
+                text.parse().map_err(E::custom)
+            }
+
+            /// As a column holds it.
+            fn visit_i64<E: de::Error>(self, micros: i64) -> Result<Instant, E> {
+                Instant::from_microsecond(micros).ok_or_else(|| E::custom(OutOfRange))
+            }
+
+            fn visit_u64<E: de::Error>(self, micros: u64) -> Result<Instant, E> {
+                self.visit_i64(i64::try_from(micros).map_err(E::custom)?)
+            }
+        }
+
+        deserializer.deserialize_any(Read)
     }
 }
 

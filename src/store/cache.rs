@@ -32,7 +32,8 @@ pub(super) struct Cache {
     /// answer would tell an id that is nobody's from one that is another account's. Made-up names
     /// fill only this.
     absences: quick_cache::sync::Cache<Need, u64>,
-    /// Counts commits of any kind: a row that was read before the newest commit is not taken in.
+    /// Counts commits, of records or of anything else: a row that was read before the newest commit is
+    /// not taken in, and a reader's view of before it is not read again.
     generation: AtomicU64,
     /// Counts, kind by kind, commits that wrote a record of it: they may have moved it into or out
     /// of a selection.
@@ -167,13 +168,13 @@ impl Cache {
 
     /// Takes in what the writer has committed.
     pub(super) fn commit(&self, writes: &Writes) {
+        let _held = self.door.lock().unwrap_or_else(PoisonError::into_inner);
+        self.generation.fetch_add(1, Ordering::SeqCst);
         let Some(newest) = writes.changes.iter().map(|change| change.id).max() else {
             return;
         };
-        let _held = self.door.lock().unwrap_or_else(PoisonError::into_inner);
-        self.generation.fetch_add(1, Ordering::SeqCst);
         for ((kind, key), pending) in &writes.documents {
-            self.records.insert((*kind, key.clone()), Arc::clone(&pending.document));
+            self.records.insert((*kind, key.clone()), Arc::new(pending.document.slim()));
             let counters = [
                 self.kinds.get(*kind as usize),
                 self.births.get(*kind as usize).filter(|_| pending.stored_version.is_none()),

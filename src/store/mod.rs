@@ -18,7 +18,7 @@ use crate::domain::command::Entropy;
 use crate::domain::error::Error;
 use crate::domain::facts::{Facts, Known, Stop};
 use crate::domain::kind::Kind;
-use crate::domain::record::{Document, Key};
+use crate::domain::record::{Document, Key, Meta};
 use crate::pipeline::Job;
 
 pub use postgres::Postgres;
@@ -135,6 +135,15 @@ pub struct CourseQuery {
     pub offset: i64,
     /// Rows at the most.
     pub limit: i64,
+}
+
+/// A record whose fields are not of its type.
+#[derive(Debug, thiserror::Error)]
+#[error("{} {}: {cause}", meta.kind.name(), meta.key)]
+pub struct Unreadable {
+    /// Which record.
+    pub meta: Meta,
+    cause: serde_json::Error,
 }
 
 impl Store {
@@ -363,16 +372,22 @@ impl Store {
     /// Every record of a kind, deleted ones included, in id order after `after`: for checks.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] when the database is away, [`Error::Internal`] for an unreadable row.
+    /// [`Error::Unavailable`] when the database is away, [`Error::Internal`] for a row that does not
+    /// even say whose it is.
     pub async fn documents_after(
         &self,
         kind: Kind,
         after: Option<&Key>,
         limit: i64,
-    ) -> Result<Vec<Document>, Error> {
+    ) -> Result<Vec<Result<Document, Unreadable>>, Error> {
         let (text, parameters) = sql::documents_after(kind, after, limit);
         let rows = self.rows(text, parameters, sql::column_count(kind.table())).await?;
-        rows.into_iter().map(|row| sql::decode(kind, row)).collect()
+        let decode = |row| match sql::try_decode(kind, row) {
+            Ok(document) => Ok(Ok(document)),
+            Err(sql::Undecodable::Row(error)) => Err(error),
+            Err(sql::Undecodable::Fields(meta, cause)) => Ok(Err(Unreadable { meta, cause })),
+        };
+        rows.into_iter().map(decode).collect()
     }
 
     /// Faults that the database itself finds: broken references, damaged pages, history that does

@@ -23,8 +23,8 @@ mod reader;
 mod writer;
 
 use reader::Reader;
-pub(super) use writer::statements;
 use writer::WriterTask;
+pub(super) use writer::statements;
 
 mod migrations {
     refinery::embed_migrations!("migrations/postgres");

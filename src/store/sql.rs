@@ -4,12 +4,12 @@
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
-use serde::ser::{Serialize, SerializeMap as _, Serializer};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::domain::change::{Action, Change};
 use crate::domain::error::Error;
 use crate::domain::facts::{StoredAnswer, Token};
+use crate::domain::fields::Fields;
 use crate::domain::kind::Kind;
 use crate::domain::record::{ColumnType, Document, Key, KeyType, Meta, Table};
 use crate::domain::time::Instant;
@@ -39,8 +39,8 @@ pub(super) struct Statements {
     pub insert: String,
     /// All columns of the row with id `$1`; the last parameter is the version it must still have.
     pub update: String,
-    /// The same, but of a record's own fields only the body. SQLite would rewrite the index entries
-    /// of every column that is named, changed or not.
+    /// The same, but of a record's own fields only the body, with the values of [`encode_body`].
+    /// SQLite would rewrite the index entries of every column that is named, changed or not.
     pub update_body: String,
 }
 
@@ -66,14 +66,11 @@ impl Statements {
         let all = columns(table);
         let names: Vec<&str> = all.split(", ").collect();
         let marks: Vec<String> = (1..=names.len()).map(|n| format!("${n}")).collect();
-        let update = |fixed: &[&str]| {
-            let sets: Vec<String> = names
-                .iter()
-                .zip(&marks)
-                .filter(|(name, _)| !fixed.contains(name))
-                .map(|(name, mark)| format!("{name} = {mark}"))
-                .collect();
-            // The owner stands in the WHERE: no write can move a row to another account.
+        // The owner stands in the WHERE: no write can move a row to another account.
+        let update = |names: &[&str]| {
+            let sets = names.iter().enumerate().skip(2).filter(|(_, name)| **name != "created_at");
+            let sets: Vec<String> =
+                sets.map(|(index, name)| format!("{name} = ${}", index + 1)).collect();
             format!(
                 "UPDATE {} SET {} WHERE id = $1 AND account_id = $2 AND version = ${}",
                 table.name,
@@ -81,16 +78,18 @@ impl Statements {
                 names.len() + 1
             )
         };
-        let mut fixed = vec!["id", "account_id", "created_at"];
-        let full = update(&fixed);
-        fixed.push("deleted_at");
-        fixed.extend(table.columns.iter().map(|(name, _)| *name));
-        let of_body = update(&fixed);
         Self {
             find: format!("SELECT {all} FROM {} WHERE id = $1", table.name),
             insert: format!("INSERT INTO {} ({all}) VALUES ({})", table.name, marks.join(", ")),
-            update: full,
-            update_body: of_body,
+            update: update(&names),
+            update_body: update(&[
+                "id",
+                "account_id",
+                "version",
+                "change_id",
+                "updated_at",
+                "body",
+            ]),
         }
     }
 }
@@ -212,19 +211,11 @@ pub(super) fn key(key: &Key) -> Sql {
     }
 }
 
-/// The fields without a column of their own.
-struct Body<'a>(&'a Map<String, Value>, &'a Table);
-
-impl Serialize for Body<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        for (name, value) in self.0 {
-            if !self.1.columns.iter().any(|(column, _)| column == name) {
-                map.serialize_entry(name, value)?;
-            }
-        }
-        map.end()
-    }
+/// The fields of a record without a column of their own, as JSON.
+fn body(document: &Document) -> Result<String, Error> {
+    let columns = document.meta.kind.table().columns;
+    let has_column = |name: &str| columns.iter().any(|(column, _)| *column == name);
+    Ok(document.fields()?.object(|name| !has_column(name)))
 }
 
 /// A record as the values of its columns.
@@ -232,10 +223,7 @@ pub(super) fn encode(document: &Document) -> Result<Vec<Sql>, Error> {
     let Meta { kind, key: id, account_id, version, change_id, created_at, updated_at, deleted_at } =
         &document.meta;
     let table = kind.table();
-    let fields = document
-        .fields
-        .as_object()
-        .ok_or_else(|| Error::internal("a record's fields are an object"))?;
+    let fields = document.fields()?;
     let mut values = Vec::with_capacity(column_count(table) + 1);
     values.extend([
         key(id),
@@ -247,15 +235,12 @@ pub(super) fn encode(document: &Document) -> Result<Vec<Sql>, Error> {
         deleted_at.map_or(Sql::Null, |at| Sql::Int(micros(at))),
     ]);
     for (name, column) in table.columns {
-        let value = fields.get(*name).unwrap_or(&Value::Null);
-        values.push(match (column, value) {
+        values.push(match (column, fields.value(name)) {
             (_, Value::Null) => Sql::Null,
             (ColumnType::Int | ColumnType::Reference(_), Value::Number(number)) => {
                 Sql::Int(number.as_i64().ok_or_else(|| wrong(table, name))?)
             }
-            (ColumnType::Text | ColumnType::Reference(_), Value::String(text)) => {
-                Sql::Text(text.clone())
-            }
+            (ColumnType::Text | ColumnType::Reference(_), Value::String(text)) => Sql::Text(text),
             (ColumnType::Instant, Value::String(text)) => {
                 let at: Instant = text.parse().map_err(|_| wrong(table, name))?;
                 Sql::Int(at.as_microsecond())
@@ -263,19 +248,56 @@ pub(super) fn encode(document: &Document) -> Result<Vec<Sql>, Error> {
             _ => return Err(wrong(table, name)),
         });
     }
-    values.push(Sql::Text(serde_json::to_string(&Body(fields, table)).map_err(Error::internal)?));
+    values.push(Sql::Text(body(document)?));
     Ok(values)
+}
+
+/// A record as the values that [`Statements::update_body`] takes.
+pub(super) fn encode_body(document: &Document) -> Result<Vec<Sql>, Error> {
+    let Meta { key: id, account_id, version, change_id, updated_at, .. } = &document.meta;
+    Ok(vec![
+        key(id),
+        Sql::Int(*account_id),
+        Sql::Int(*version),
+        Sql::Int(*change_id),
+        Sql::Int(micros(*updated_at)),
+        Sql::Text(body(document)?),
+    ])
+}
+
+/// Why a row is no record.
+pub(super) enum Undecodable {
+    /// Not even its identity can be read.
+    Row(Error),
+    /// The fields of this one are not of their type.
+    Fields(Meta, serde_json::Error),
+}
+
+impl From<Error> for Undecodable {
+    fn from(error: Error) -> Self {
+        Self::Row(error)
+    }
 }
 
 /// A record from the values of its columns.
 pub(super) fn decode(kind: Kind, values: Vec<Sql>) -> Result<Document, Error> {
+    try_decode(kind, values).map_err(|undecodable| match undecodable {
+        Undecodable::Row(error) => error,
+        Undecodable::Fields(meta, cause) => {
+            Error::internal(format!("{} {}: {cause}", kind.name(), meta.key))
+        }
+    })
+}
+
+/// The same, for checks.
+pub(super) fn try_decode(kind: Kind, values: Vec<Sql>) -> Result<Document, Undecodable> {
     let table = kind.table();
     let mut values = values.into_iter();
     let mut next = || values.next().unwrap_or(Sql::Null);
     let key = match (table.key, next()) {
         (KeyType::Int, Sql::Int(id)) => Key::Int(id),
         (KeyType::Text, Sql::Text(id)) => Key::Text(id),
-        _ => return Err(wrong(table, "id")),
+        _ => return Err(wrong(table, "id").into()),
     };
     let mut int = |name| match next() {
         Sql::Int(value) => Ok(value),
@@ -294,25 +316,23 @@ pub(super) fn decode(kind: Kind, values: Vec<Sql>) -> Result<Document, Error> {
     for (name, column) in table.columns {
         let value = match (column, next()) {
             (_, Sql::Null) => Value::Null,
-            (ColumnType::Int | ColumnType::Reference(_), Sql::Int(value)) => value.into(),
-            (ColumnType::Text | ColumnType::Reference(_), Sql::Text(text)) => text.into(),
-            (ColumnType::Instant, Sql::Int(at)) => {
-                Instant::from_microsecond(at).ok_or_else(|| wrong(table, name))?.to_string().into()
+            (ColumnType::Int | ColumnType::Instant | ColumnType::Reference(_), Sql::Int(value)) => {
+                value.into()
             }
-            _ => return Err(wrong(table, name)),
+            (ColumnType::Text | ColumnType::Reference(_), Sql::Text(text)) => text.into(),
+            _ => return Err(wrong(table, name).into()),
         };
         columns.push((*name, value));
     }
     let Sql::Text(body) = next() else {
-        return Err(wrong(table, "body"));
+        return Err(wrong(table, "body").into());
     };
-    let mut fields: Map<String, Value> = serde_json::from_str(&body).map_err(Error::internal)?;
-    for (name, value) in columns {
-        fields.insert(name.to_owned(), value);
-    }
     let meta =
         Meta { kind, key, account_id, version, change_id, created_at, updated_at, deleted_at };
-    Ok(Document::new(meta, Value::Object(fields)))
+    match kind.read(columns, &body) {
+        Ok(record) => Ok(Document::of_any(meta, record)),
+        Err(cause) => Err(Undecodable::Fields(meta, cause)),
+    }
 }
 
 fn wrong(table: &Table, column: &str) -> Error {
@@ -348,14 +368,19 @@ pub(super) fn encode_change(change: &Change) -> Vec<Sql> {
         Sql::Text(dialect.clone()),
         Sql::Text(request_id.clone()),
         Sql::Text(action.name().to_owned()),
-        Sql::Text(before.to_string()),
-        Sql::Text(after.to_string()),
+        fields(before.as_ref()),
+        fields(after.as_ref()),
     ]
+}
+
+fn fields(fields: Option<&Fields>) -> Sql {
+    Sql::Text(fields.map_or_else(|| "null".to_owned(), Fields::to_string))
 }
 
 /// A change from the values of its columns.
 pub(super) fn decode_change(values: Vec<Sql>) -> Result<Change, Error> {
     let bad = || Error::internal("a change is not of its type");
+    let parse = |text: &str| (text != "null").then(|| Fields::parse(text)).transpose();
     let [
         Sql::Int(id),
         Sql::Int(account_id),
@@ -389,8 +414,8 @@ pub(super) fn decode_change(values: Vec<Sql>) -> Result<Change, Error> {
         dialect,
         request_id,
         action: Action::parse(&action).ok_or_else(bad)?,
-        before: serde_json::from_str(&before).map_err(Error::internal)?,
-        after: serde_json::from_str(&after).map_err(Error::internal)?,
+        before: parse(&before)?,
+        after: parse(&after)?,
     })
 }
 

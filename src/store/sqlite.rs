@@ -217,8 +217,7 @@ impl Sqlite {
 }
 
 fn connect(path: &Path, is_writer: bool) -> Result<Connection, OpenError> {
-    let open =
-        |cause: rusqlite::Error| OpenError::Open(format!("{}: {cause}", path.display()));
+    let open = |cause: rusqlite::Error| OpenError::Open(format!("{}: {cause}", path.display()));
     let mut flags = OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_READ_WRITE;
     if is_writer {
         flags |= OpenFlags::SQLITE_OPEN_CREATE;
@@ -578,19 +577,15 @@ impl WriterThread {
                 .statements
                 .get(kind)
                 .ok_or_else(|| Error::internal("a kind without statements"))?;
-            let mut values = sql::encode(&pending.document)?;
-            let written = match pending.stored_version {
-                None => execute(&self.connection, &statements.insert, &values)?,
-                Some(version) => {
-                    values.push(Sql::Int(version));
-                    let update = if pending.is_body_only {
-                        &statements.update_body
-                    } else {
-                        &statements.update
-                    };
-                    execute(&self.connection, update, &values)?
+            let (text, mut values) = match pending.stored_version {
+                None => (&statements.insert, sql::encode(&pending.document)?),
+                Some(_) if pending.is_body_only => {
+                    (&statements.update_body, sql::encode_body(&pending.document)?)
                 }
+                Some(_) => (&statements.update, sql::encode(&pending.document)?),
             };
+            values.extend(pending.stored_version.map(Sql::Int));
+            let written = execute(&self.connection, text, &values)?;
             if written != 1 {
                 return Err(Error::internal(format!("{} row was not written", kind.name())).into());
             }

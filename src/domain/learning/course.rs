@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::enrollment::DueDateType;
 use crate::domain::access::Place;
 use crate::domain::change::Action;
-use crate::domain::command::{self, Command, Context, Decision, Delete, Expected, Write};
+use crate::domain::command::{Command, Context, Decision, Delete, Expected, Write};
 use crate::domain::error::{Error, FieldError};
 use crate::domain::facts::{Facts, Known, Need};
 use crate::domain::kind::Kind;
@@ -201,9 +201,10 @@ impl Command for DeleteCourse {
     fn decide(&self, context: &mut Context<'_>, facts: &mut Facts) -> Known<Decision> {
         let delete = Delete::<Course>::new(Key::Int(self.id), self.expected.clone());
         let mut decision = delete.decide_but(&[Kind::Class], context, facts)?;
-        let is_owed = |write: &Write| !write.after.field("content_item_id").is_null();
-        if decision.writes.iter().any(is_owed) {
-            return Err(Error::Conflict(vec!["content_item_id".to_owned()]).into());
+        for write in &decision.writes {
+            if write.after.typed::<Course>()?.record.content_item_id.is_some() {
+                return Err(Error::Conflict(vec!["content_item_id".to_owned()]).into());
+            }
         }
         for class in facts.select::<Class>(context.actor.account_id, "course_id", self.id)? {
             let Some(before) = facts.document(Kind::Class, &class.meta.key)? else {
@@ -211,8 +212,7 @@ impl Command for DeleteCourse {
             };
             let mut without = Class::clone(&class.record);
             without.apply(&ClassEdit { course_id: Patch::Null, ..ClassEdit::default() });
-            let fields = command::to_fields(&without)?;
-            let after = Document::of(before.meta.clone(), fields, without);
+            let after = Document::of(before.meta.clone(), without);
             decision.writes.push(Write { action: Action::Edit, before: Some(before), after });
         }
         Ok(decision)

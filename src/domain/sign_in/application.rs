@@ -426,6 +426,7 @@ pub(super) fn has_duplicates<T: PartialEq>(items: &[T]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::fields::Fields;
 
     #[test]
     fn a_rule_is_asked_when_an_edit_touches_one_of_its_fields() {
@@ -441,7 +442,7 @@ mod tests {
         let errors_after = |edit: &ApplicationEdit| {
             let mut edited = broken.clone();
             edited.apply(edit);
-            let fields = |record| serde_json::to_value(record).unwrap();
+            let fields = |record| Fields::of(record).unwrap();
             let changed = Changed::between(&fields(&broken), &fields(&edited));
             assert!(!changed.is_empty());
             let mut errors = Vec::new();
@@ -502,7 +503,7 @@ mod tests {
                 name: "portal".to_owned(),
                 ..Application::default()
             };
-            let fields = serde_json::to_value(&application).unwrap();
+            let fields = Fields::of(&application).unwrap();
             let mut errors = Vec::new();
             application.validate_texts(&Changed::all(&fields), &mut errors);
             let found: Vec<_> = errors.iter().map(|error| (error.field, error.code)).collect();

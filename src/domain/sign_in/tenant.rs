@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::domain::change::Action;
-use crate::domain::command::{Command, Context, Create, Decision, Write, to_fields};
+use crate::domain::command::{Command, Context, Create, Decision, Write};
 use crate::domain::error::{Error, FieldError};
 use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
@@ -112,16 +112,13 @@ impl Command for CreateWithTenant {
             mbr_login_allow: MainAccountRule::default(),
         };
         let meta = Meta { kind: Kind::Tenant, key, ..owner };
-        let fields = to_fields(&tenant)?;
-        let errors = tenant.validate(&meta, &Changed::all(&fields), facts)?;
+        let after = Document::of(meta, tenant);
+        let tenant = after.typed::<Tenant>()?.record;
+        let errors = tenant.validate(&after.meta, &Changed::all(after.fields()?), facts)?;
         if !errors.is_empty() {
             return Err(Error::Invalid(errors).into());
         }
-        decision.writes.push(Write {
-            action: Action::Create,
-            before: None,
-            after: Document::new(meta, fields),
-        });
+        decision.writes.push(Write { action: Action::Create, before: None, after });
         Ok(decision)
     }
 }

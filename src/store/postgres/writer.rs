@@ -216,13 +216,8 @@ pub async fn load_round(
     });
     let rest = others.iter().map(|need| connection.load_one(need));
     // The first poll of each future sends its statement, in this order.
-    let (begun, loaded, chosen, numbers, answers) = tokio::join!(
-        opening,
-        join_all(kinds),
-        join_all(chosen),
-        join_all(numbers),
-        join_all(rest)
-    );
+    let (begun, loaded, chosen, numbers, answers) =
+        tokio::join!(opening, join_all(kinds), join_all(chosen), join_all(numbers), join_all(rest));
     begun?;
     let mut found = Vec::new();
     for ((kind, keys), documents) in records.into_iter().zip(loaded) {

@@ -111,10 +111,9 @@ impl Command for Set {
     fn decide(&self, _context: &mut Context<'_>, facts: &mut Facts) -> Known<Decision> {
         let Self(kind, key, fields) = self;
         let before = facts.document(*kind, key)?.expect("the record is there");
-        let mut after = (*before).clone();
-        for (name, value) in fields.as_object().expect("fields") {
-            after.fields[name] = value.clone();
-        }
+        let mut all = before.fields()?.values();
+        all.extend(fields.as_object().expect("fields").clone());
+        let after = before.with(all)?;
         Ok(Decision::write(Action::Edit, Some(Arc::clone(&before)), after))
     }
 }

@@ -1,0 +1,289 @@
+//! A record's fields as JSON texts, one beside the other: what is compared, shown in history and kept
+//! in the database, without a tree of values in between.
+
+use std::fmt;
+use std::io::{self, Write};
+
+use serde::de::{self, Deserializer, IntoDeserializer, MapAccess, Visitor};
+use serde::ser::{Serialize, SerializeMap as _, Serializer};
+use serde_json::ser::Formatter;
+use serde_json::{Map, Value};
+
+use super::error::Error;
+
+/// Fields by name, in the order of their type. Two fields are equal when their texts are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fields(String);
+
+/// Stands before each field; no JSON text without layout holds one.
+const MARK: char = '\n';
+
+/// Writes a mark in the place of the commas between the outermost members.
+#[derive(Default)]
+struct Marking {
+    depth: usize,
+}
+
+impl Formatter for Marking {
+    fn begin_object<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.depth += 1;
+        writer.write_all(b"{")
+    }
+
+    fn end_object<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.depth -= 1;
+        writer.write_all(b"}")
+    }
+
+    fn begin_object_key<W: ?Sized + Write>(
+        &mut self,
+        writer: &mut W,
+        first: bool,
+    ) -> io::Result<()> {
+        match (self.depth, first) {
+            (1, _) => writer.write_all(b"\n"),
+            (_, false) => writer.write_all(b","),
+            (_, true) => Ok(()),
+        }
+    }
+}
+
+impl Fields {
+    /// The fields of `record`.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when it has no JSON form, or one that is no object.
+    pub fn of(record: &impl Serialize) -> Result<Self, Error> {
+        let mut text = Vec::with_capacity(1024);
+        let mut serializer = serde_json::Serializer::with_formatter(&mut text, Marking::default());
+        record.serialize(&mut serializer).map_err(Error::internal)?;
+        let text = String::from_utf8(text).map_err(Error::internal)?;
+        let inner = text.strip_prefix('{').and_then(|text| text.strip_suffix('}'));
+        let inner = inner.ok_or_else(|| Error::internal("a record's fields are an object"))?;
+        Ok(Self(inner.to_owned()))
+    }
+
+    /// The members of a JSON object.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when the text is of no object.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        Self::of(&serde_json::from_str::<Map<String, Value>>(text).map_err(Error::internal)?)
+    }
+
+    /// Those of these texts, each with its name.
+    pub fn collect<'a>(texts: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let mut all = String::new();
+        for (name, text) in texts {
+            all.extend([MARK, '"']);
+            all.push_str(name);
+            all.push_str("\":");
+            all.push_str(text);
+        }
+        Self(all)
+    }
+
+    /// Names and texts.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        // What is before the first mark is empty.
+        self.0.split(MARK).filter_map(|field| field.strip_prefix('"')?.split_once("\":"))
+    }
+
+    /// A field's text; that of null where there is no such field.
+    pub fn get(&self, name: &str) -> &str {
+        self.iter().find(|(found, _)| *found == name).map_or("null", |(_, text)| text)
+    }
+
+    /// A field's value; null where there is no such field.
+    pub fn value(&self, name: &str) -> Value {
+        value(self.get(name))
+    }
+
+    /// All values.
+    pub fn values(&self) -> Map<String, Value> {
+        self.iter().map(|(name, text)| (name.to_owned(), value(text))).collect()
+    }
+
+    /// The JSON object of the fields whose names `is_in` accepts.
+    pub fn object(&self, is_in: impl Fn(&str) -> bool) -> String {
+        let mut object = String::with_capacity(self.0.len() + 2);
+        object.push('{');
+        for (name, text) in self.iter().filter(|(name, _)| is_in(name)) {
+            if object.len() > 1 {
+                object.push(',');
+            }
+            object.push('"');
+            object.push_str(name);
+            object.push_str("\":");
+            object.push_str(text);
+        }
+        object.push('}');
+        object
+    }
+}
+
+/// The value of a field's text, which a serializer wrote.
+fn value(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_default()
+}
+
+impl fmt::Display for Fields {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.object(|_| true))
+    }
+}
+
+impl Serialize for Fields {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for (name, text) in self.iter() {
+            map.serialize_entry(name, &value(text))?;
+        }
+        map.end()
+    }
+}
+
+/// Reads a record from the fields that have a column of their own, and a JSON object of the others.
+///
+/// # Errors
+/// What is wrong with them.
+pub fn read<T: de::DeserializeOwned>(
+    columns: Vec<(&'static str, Value)>,
+    body: &str,
+) -> Result<T, serde_json::Error> {
+    let mut body = serde_json::Deserializer::from_str(body);
+    let record = T::deserialize(Row { columns, body: &mut body })?;
+    body.end()?;
+    Ok(record)
+}
+
+struct Row<D> {
+    columns: Vec<(&'static str, Value)>,
+    body: D,
+}
+
+impl<'de, D: Deserializer<'de>> Deserializer<'de> for Row<D> {
+    type Error = D::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.body.deserialize_map(Members { columns: self.columns, visitor })
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option
+        unit unit_struct newtype_struct seq tuple tuple_struct map struct enum identifier
+        ignored_any
+    }
+}
+
+struct Members<V> {
+    columns: Vec<(&'static str, Value)>,
+    visitor: V,
+}
+
+impl<'de, V: Visitor<'de>> Visitor<'de> for Members<V> {
+    type Value = V::Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.visitor.expecting(f)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, body: A) -> Result<V::Value, A::Error> {
+        let columns = self.columns.into_iter();
+        self.visitor.visit_map(ColumnsThenBody { columns, value: None, body })
+    }
+}
+
+struct ColumnsThenBody<A> {
+    columns: std::vec::IntoIter<(&'static str, Value)>,
+    /// That of the column whose name was read last, until it is read itself.
+    value: Option<Value>,
+    body: A,
+}
+
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for ColumnsThenBody<A> {
+    type Error = A::Error;
+
+    fn next_key_seed<K: de::DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, A::Error> {
+        match self.columns.next() {
+            Some((name, value)) => {
+                self.value = Some(value);
+                seed.deserialize(name.into_deserializer()).map(Some)
+            }
+            None => self.body.next_key_seed(seed),
+        }
+    }
+
+    fn next_value_seed<T: de::DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<T::Value, A::Error> {
+        match self.value.take() {
+            Some(value) => seed.deserialize(value).map_err(de::Error::custom),
+            None => self.body.next_value_seed(seed),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::{Deserialize, Serialize};
+
+    use super::*;
+
+    #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+    #[serde(default)]
+    struct Sample {
+        id: Option<i64>,
+        name: String,
+        tags: Vec<Value>,
+        more: Map<String, Value>,
+    }
+
+    fn sample() -> Sample {
+        let more = serde_json::json!({"a": {"b": [1, {}]}, "줄\n": "\n\",\"x\":"});
+        Sample {
+            id: Some(7),
+            name: "첫\n\"둘\":".to_owned(),
+            tags: vec![Value::Null, 1.5.into(), more.clone()],
+            more: more.as_object().cloned().unwrap_or_default(),
+        }
+    }
+
+    #[test]
+    fn fields_are_the_members_of_the_json_form() {
+        let sample = sample();
+        let fields = Fields::of(&sample).unwrap();
+        let whole = serde_json::to_string(&sample).unwrap();
+        assert_eq!(fields.to_string(), whole);
+        assert_eq!(Fields::parse(&whole).unwrap(), fields);
+        assert_eq!(Fields::collect(fields.iter()), fields);
+        assert_eq!(serde_json::to_string(&fields).unwrap(), whole);
+        assert_eq!(serde_json::to_value(&sample).unwrap(), Value::Object(fields.values()));
+        assert_eq!(
+            fields.iter().map(|(name, _)| name).collect::<Vec<_>>(),
+            ["id", "name", "tags", "more"]
+        );
+        assert_eq!(fields.value("name"), sample.name);
+        assert_eq!((fields.get("id"), fields.get("missing")), ("7", "null"));
+        assert_eq!(fields.object(|name| name == "id"), r#"{"id":7}"#);
+        assert_eq!(Fields::parse("{}").unwrap().to_string(), "{}");
+        assert!(Fields::parse("[]").is_err() && Fields::of(&1).is_err());
+    }
+
+    #[test]
+    fn a_record_is_read_from_columns_and_body() {
+        let fields = Fields::of(&sample()).unwrap();
+        let columns = || {
+            ["id", "name"].map(|name| (name, fields.value(name))).into_iter().collect::<Vec<_>>()
+        };
+        let body = fields.object(|name| !["id", "name"].contains(&name));
+        assert_eq!(read::<Sample>(columns(), &body).unwrap(), sample());
+        assert_eq!(read::<Sample>(Vec::new(), "{}").unwrap(), Sample::default());
+        assert!(read::<Sample>(columns(), "{} {}").is_err());
+        assert!(read::<Sample>(vec![("name", 1.into())], "{}").is_err());
+    }
+}
