@@ -1,5 +1,6 @@
 //! What a running server holds, and the one room where time and randomness come in.
 
+use std::cell::RefCell;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -59,19 +60,36 @@ impl Clock {
     }
 }
 
+/// How many bytes a thread asks the operating system for at once.
+const RANDOM_BYTES: usize = 4096;
+
+thread_local! {
+    /// Random bytes, each of which is used once: a system call for every few would be felt.
+    static RANDOM: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
 /// The operating system's randomness.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OsEntropy;
 
 impl Entropy for OsEntropy {
     fn fill(&mut self, bytes: &mut [u8]) {
-        // Without randomness no secret is safe: stopping is the only sound answer.
-        #[expect(
-            clippy::expect_used,
-            clippy::disallowed_methods,
-            reason = "this is the one room of randomness; the system call cannot fail"
-        )]
-        getrandom::fill(bytes).expect("the operating system gives random bytes");
+        RANDOM.with_borrow_mut(|random| {
+            if random.len() < bytes.len() {
+                random.resize(RANDOM_BYTES.max(bytes.len()), 0);
+                // Without randomness no secret is safe: stopping is the only sound answer.
+                #[expect(
+                    clippy::expect_used,
+                    clippy::disallowed_methods,
+                    reason = "this is the one room of randomness; the system call cannot fail"
+                )]
+                getrandom::fill(random).expect("the operating system gives random bytes");
+            }
+            let left = random.len() - bytes.len();
+            for (to, from) in bytes.iter_mut().zip(random.drain(left..)) {
+                *to = from;
+            }
+        });
     }
 }
 

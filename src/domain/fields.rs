@@ -83,6 +83,12 @@ impl Fields {
         Self(all)
     }
 
+    /// About the length of the object, bytes.
+    #[expect(clippy::len_without_is_empty, reason = "there is no record without fields")]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Names and texts.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         // What is before the first mark is empty.

@@ -145,6 +145,8 @@ pub struct Document {
     /// Identity, owner, version and times.
     pub meta: Meta,
     record: Arc<dyn AnyRecord>,
+    /// The length of the fields as JSON, bytes, as far as it is known.
+    length: usize,
     /// Written when they are first asked for.
     fields: OnceLock<Fields>,
 }
@@ -158,12 +160,12 @@ impl fmt::Debug for Document {
 impl Document {
     /// A record of a known type.
     pub fn of<R: Record>(meta: Meta, record: R) -> Self {
-        Self::of_any(meta, Arc::new(record))
+        Self::of_any(meta, Arc::new(record), 0)
     }
 
-    /// A record whose type is that of its kind.
-    pub(crate) fn of_any(meta: Meta, record: Arc<dyn AnyRecord>) -> Self {
-        Self { meta, record, fields: OnceLock::new() }
+    /// A record whose type is that of its kind, read from JSON of `length` bytes.
+    pub(crate) fn of_any(meta: Meta, record: Arc<dyn AnyRecord>, length: usize) -> Self {
+        Self { meta, record, length, fields: OnceLock::new() }
     }
 
     /// The same record with other fields.
@@ -173,13 +175,18 @@ impl Document {
     pub fn with(&self, fields: Map<String, Value>) -> Result<Self, Error> {
         let body = Value::Object(fields).to_string();
         let record = self.meta.kind.read(Vec::new(), &body).map_err(Error::internal)?;
-        Ok(Self::of_any(self.meta.clone(), record))
+        Ok(Self::of_any(self.meta.clone(), record, body.len()))
     }
 
     /// The same without what can be written anew, to be kept.
     #[must_use]
     pub fn slim(&self) -> Self {
-        Self::of_any(self.meta.clone(), Arc::clone(&self.record))
+        Self::of_any(self.meta.clone(), Arc::clone(&self.record), self.length())
+    }
+
+    /// The length of the fields as JSON, bytes: a measure of the memory that the record takes.
+    pub fn length(&self) -> usize {
+        self.fields.get().map_or(self.length, Fields::len)
     }
 
     /// The fields as their type.

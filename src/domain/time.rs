@@ -66,6 +66,32 @@ impl Instant {
         self.civil().checked_add(ahead).ok()
     }
 
+    /// RFC 3339, in UTC, with so many digits of a fraction, six at the most; the rest is cut.
+    pub fn to_rfc3339(self, digits: u32) -> String {
+        let civil = self.civil();
+        let mut text = String::with_capacity("2000-01-01T00:00:00.000000Z".len());
+        let mut put = |before: &str, number: i32, width: u32| {
+            text.push_str(before);
+            // The general way to write numbers costs more than all else that an answer takes.
+            for place in (0..width).rev() {
+                let digit = number.unsigned_abs() / 10_u32.pow(place) % 10;
+                text.push(char::from_digit(digit, 10).unwrap_or('0'));
+            }
+        };
+        put("", civil.year().into(), 4);
+        put("-", civil.month().into(), 2);
+        put("-", civil.day().into(), 2);
+        put("T", civil.hour().into(), 2);
+        put(":", civil.minute().into(), 2);
+        put(":", civil.second().into(), 2);
+        if digits > 0 {
+            let digits = digits.min(6);
+            put(".", civil.subsec_nanosecond() / 10_i32.pow(9 - digits), digits);
+        }
+        text.push('Z');
+        text
+    }
+
     /// So much later, where that is in the range.
     pub fn checked_add(self, duration: SignedDuration) -> Option<Self> {
         let micros = i64::try_from(duration.as_micros()).ok()?;
@@ -96,7 +122,11 @@ pub struct OutOfRange;
 /// RFC 3339, in UTC, with as many digits of a fraction as it takes.
 impl fmt::Display for Instant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}Z", self.civil())
+        let text = self.to_rfc3339(6);
+        // Zeros of a whole second stand before the point.
+        let exact = text.trim_end_matches('Z').trim_end_matches('0').trim_end_matches('.');
+        f.write_str(exact)?;
+        f.write_str("Z")
     }
 }
 
@@ -112,7 +142,7 @@ impl FromStr for Instant {
 
 impl Serialize for Instant {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(&self.to_string())
     }
 }
 

@@ -5,14 +5,20 @@
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use quick_cache::Weighter;
+
 use crate::domain::facts::{Fact, Need, Selector};
 use crate::domain::kind::Kind;
 use crate::domain::record::{Document, Key};
 use crate::pipeline::Writes;
 use crate::sabotage::Protection;
 
-/// Records held at the most; a record takes 1 to 4 KiB.
-const RECORDS_MAX: usize = 8192;
+/// Memory for records, bytes.
+const RECORD_BYTES: u64 = 48 * 1024 * 1024;
+/// About how many records that are, to begin with.
+const RECORDS: usize = 32 * 1024;
+/// What a record takes beside its fields, bytes.
+const RECORD_OVERHEAD: u64 = 512;
 /// Selections held at the most.
 const SELECTIONS_MAX: usize = 2048;
 /// Things known to be absent, held at the most.
@@ -23,10 +29,21 @@ const ABSENT_KEY_MAX: usize = 64;
 /// The keys of a selection, and the generation of its kind when they were found.
 type Selection = (u64, Arc<[Key]>);
 
+/// Counts the memory that a record takes: fields as their type take about twice the room of their
+/// JSON.
+#[derive(Clone, Copy, Debug)]
+struct Bytes;
+
+impl Weighter<(Kind, Key), Arc<Document>> for Bytes {
+    fn weight(&self, _: &(Kind, Key), document: &Arc<Document>) -> u64 {
+        RECORD_OVERHEAD + 2 * document.length() as u64
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Cache {
-    records: quick_cache::sync::Cache<(Kind, Key), Arc<Document>>,
+    records: quick_cache::sync::Cache<(Kind, Key), Arc<Document>, Bytes>,
     selections: quick_cache::sync::Cache<Selector, Selection>,
     /// What was looked for and is not there, with the generation of its kind: or the time of an
     /// answer would tell an id that is nobody's from one that is another account's. Made-up names
@@ -51,7 +68,7 @@ pub(super) struct Cache {
 impl Cache {
     pub(super) fn new() -> Self {
         Self {
-            records: quick_cache::sync::Cache::new(RECORDS_MAX),
+            records: quick_cache::sync::Cache::with_weighter(RECORDS, RECORD_BYTES, Bytes),
             selections: quick_cache::sync::Cache::new(SELECTIONS_MAX),
             absences: quick_cache::sync::Cache::new(ABSENCES_MAX),
             generation: AtomicU64::new(0),

@@ -330,7 +330,7 @@ pub(super) fn try_decode(kind: Kind, values: Vec<Sql>) -> Result<Document, Undec
     let meta =
         Meta { kind, key, account_id, version, change_id, created_at, updated_at, deleted_at };
     match kind.read(columns, &body) {
-        Ok(record) => Ok(Document::of_any(meta, record)),
+        Ok(record) => Ok(Document::of_any(meta, record, body.len())),
         Err(cause) => Err(Undecodable::Fields(meta, cause)),
     }
 }
