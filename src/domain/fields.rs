@@ -12,10 +12,15 @@ use serde_json::{Map, Value};
 use super::error::Error;
 
 /// Fields by name, in the order of their type. Two fields are equal when their texts are.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fields(String);
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fields {
+    /// The members of the JSON object, without what is around and between them.
+    text: String,
+    /// Where in it each one ends: its name's quotation, and itself.
+    ends: Vec<(usize, usize)>,
+}
 
-/// Stands before each field; no JSON text without layout holds one.
+/// Stands before each member; no JSON text without layout holds one.
 const MARK: char = '\n';
 
 /// Writes a mark in the place of the commas between the outermost members.
@@ -60,7 +65,24 @@ impl Fields {
         let text = String::from_utf8(text).map_err(Error::internal)?;
         let inner = text.strip_prefix('{').and_then(|text| text.strip_suffix('}'));
         let inner = inner.ok_or_else(|| Error::internal("a record's fields are an object"))?;
-        Ok(Self(inner.to_owned()))
+        let mut fields = Self::with_capacity(inner.len());
+        // What is before the first mark is empty.
+        for member in inner.split(MARK).skip(1) {
+            let quotation = member.bytes().skip(1).position(|byte| byte == b'"').unwrap_or(0) + 2;
+            fields.push(member, quotation);
+        }
+        Ok(fields)
+    }
+
+    fn with_capacity(length: usize) -> Self {
+        Self { text: String::with_capacity(length), ends: Vec::with_capacity(24) }
+    }
+
+    /// Adds a member whose name with its quotation marks takes so many bytes.
+    fn push(&mut self, member: &str, quotation: usize) {
+        let begin = self.text.len();
+        self.text.push_str(member);
+        self.ends.push((begin + quotation, self.text.len()));
     }
 
     /// The members of a JSON object.
@@ -73,26 +95,31 @@ impl Fields {
 
     /// Those of these texts, each with its name.
     pub fn collect<'a>(texts: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
-        let mut all = String::new();
+        let mut all = Self::default();
         for (name, text) in texts {
-            all.extend([MARK, '"']);
-            all.push_str(name);
-            all.push_str("\":");
-            all.push_str(text);
+            all.push(&format!("\"{name}\":{text}"), name.len() + 2);
         }
-        Self(all)
+        all
     }
 
     /// About the length of the object, bytes.
     #[expect(clippy::len_without_is_empty, reason = "there is no record without fields")]
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.text.len()
     }
 
     /// Names and texts.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        // What is before the first mark is empty.
-        self.0.split(MARK).filter_map(|field| field.strip_prefix('"')?.split_once("\":"))
+        self.members().map(|(name, text, _)| (name, text))
+    }
+
+    /// Names, texts, and both as they stand in an object.
+    fn members(&self) -> impl Iterator<Item = (&str, &str, &str)> {
+        let begins = std::iter::once(0).chain(self.ends.iter().map(|(_, end)| *end));
+        begins.zip(&self.ends).filter_map(|(begin, (quotation, end))| {
+            let name = self.text.get(begin + 1..quotation - 1)?;
+            Some((name, self.text.get(quotation + 1..*end)?, self.text.get(begin..*end)?))
+        })
     }
 
     /// A field's text; that of null where there is no such field.
@@ -112,16 +139,13 @@ impl Fields {
 
     /// The JSON object of the fields whose names `is_in` accepts.
     pub fn object(&self, is_in: impl Fn(&str) -> bool) -> String {
-        let mut object = String::with_capacity(self.0.len() + 2);
+        let mut object = String::with_capacity(self.text.len() + self.ends.len() + 2);
         object.push('{');
-        for (name, text) in self.iter().filter(|(name, _)| is_in(name)) {
+        for (_, _, member) in self.members().filter(|(name, _, _)| is_in(name)) {
             if object.len() > 1 {
                 object.push(',');
             }
-            object.push('"');
-            object.push_str(name);
-            object.push_str("\":");
-            object.push_str(text);
+            object.push_str(member);
         }
         object.push('}');
         object
