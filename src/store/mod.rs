@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::domain::change::Change;
 use crate::domain::command::Entropy;
 use crate::domain::error::Error;
-use crate::domain::facts::{Facts, Known, Stop};
+use crate::domain::facts::{Facts, Known, Need, Stop};
 use crate::domain::kind::Kind;
 use crate::domain::record::{Document, Key, Meta};
 use crate::pipeline::Job;
@@ -265,6 +265,16 @@ impl Store {
         match self {
             Self::Sqlite(sqlite) => sqlite.start_writer(writer).map(WriterHandle::Thread),
             Self::Postgres(postgres) => Ok(WriterHandle::Task(postgres.start_writer(writer))),
+        }
+    }
+
+    /// Has what a command is going to ask for in memory when its turn comes, where one process keeps
+    /// memory true. Nobody relies on it: what is not found is loaded by the writer.
+    pub fn read_ahead(&self, needs: &[Need]) {
+        if let Self::Sqlite(sqlite) = self {
+            for need in needs.iter().filter(|need| matches!(need, Need::Record(..))) {
+                let _ = sqlite.load(need);
+            }
         }
     }
 
