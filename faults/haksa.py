@@ -29,7 +29,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 # The program under test has the switch that turns protections off; see src/sabotage.rs.
-PROGRAM = Path(os.environ.get("HAKSA_FAULTS_BIN", ROOT / "target/faults/debug/haksa"))
+PROGRAM = Path(os.environ.get("HAKSA_FAULTS_BIN", ROOT / "target/faults/haksa"))
 
 
 class Cluster:

@@ -181,12 +181,14 @@ impl Document {
     /// The same without what can be written anew, to be kept.
     #[must_use]
     pub fn slim(&self) -> Self {
-        Self::of_any(self.meta.clone(), Arc::clone(&self.record), self.length())
+        let length = self.fields.get().map_or(self.length, Fields::len);
+        Self::of_any(self.meta.clone(), Arc::clone(&self.record), length)
     }
 
-    /// The length of the fields as JSON, bytes: a measure of the memory that the record takes.
-    pub fn length(&self) -> usize {
-        self.fields.get().map_or(self.length, Fields::len)
+    /// About the length of the fields as JSON, bytes, where the record was read or is kept: a measure
+    /// of the memory that it takes, the same for as long as it lives.
+    pub const fn length(&self) -> usize {
+        self.length
     }
 
     /// The fields as their type.

@@ -222,3 +222,44 @@ impl Cache {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::credential::design::Design;
+    use crate::domain::record::Meta;
+
+    fn document(id: i64) -> Document {
+        let meta = Meta {
+            kind: Kind::Design,
+            key: Key::Int(id),
+            account_id: 1,
+            version: 1,
+            change_id: id,
+            created_at: jiff::Timestamp::UNIX_EPOCH,
+            updated_at: jiff::Timestamp::UNIX_EPOCH,
+            deleted_at: None,
+        };
+        Document::of(meta, Design::default())
+    }
+
+    #[test]
+    fn what_is_asked_of_a_kept_record_does_not_change_its_weight() {
+        let kept = Arc::new(document(1).slim());
+        let before = Bytes.weight(&(Kind::Design, Key::Int(1)), &kept);
+        assert!(kept.fields().is_ok());
+        assert_eq!(Bytes.weight(&(Kind::Design, Key::Int(1)), &kept), before);
+        let written = document(1);
+        assert!(written.fields().is_ok());
+        assert!(Bytes.weight(&(Kind::Design, Key::Int(1)), &Arc::new(written.slim())) > before);
+    }
+
+    #[test]
+    fn records_are_forgotten_before_they_take_more_than_their_share() {
+        let records = quick_cache::sync::Cache::with_weighter(10, 10 * RECORD_OVERHEAD, Bytes);
+        for id in 1..=100 {
+            records.insert((Kind::Design, Key::Int(id)), Arc::new(document(id)));
+        }
+        assert!(records.len() <= 10 && !records.is_empty(), "{}", records.len());
+    }
+}
