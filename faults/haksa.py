@@ -33,13 +33,18 @@ PROGRAM = Path(os.environ.get("HAKSA_FAULTS_BIN", ROOT / "target/faults/haksa"))
 
 
 class Cluster:
-    """A throw-away PostgreSQL cluster with full durability."""
+    """A throw-away PostgreSQL cluster with full durability: one that `faults/run` lends to all, or its own."""
 
     script = ROOT / "tests/support/postgres"
 
     def __init__(self):
-        self.folder = Path(tempfile.mkdtemp(prefix="haksa-faults-postgres-"))
-        self.url = self._run("start").strip()
+        self.lent = os.environ.get("HAKSA_FAULTS_CLUSTER")
+        self.folder = Path(self.lent or tempfile.mkdtemp(prefix="haksa-faults-postgres-"))
+        self.url = os.environ["HAKSA_FAULTS_CLUSTER_URL"] if self.lent else self._run("start").strip()
+
+    def lend(self):
+        """The environment in which an experiment takes this one."""
+        return {"HAKSA_FAULTS_CLUSTER": str(self.folder), "HAKSA_FAULTS_CLUSTER_URL": self.url}
 
     def _run(self, verb):
         done = subprocess.run([self.script, verb, self.folder], capture_output=True, text=True)
@@ -72,7 +77,8 @@ class Cluster:
         self._run("resume")
 
     def stop(self):
-        self._run("stop")
+        if not self.lent:
+            self._run("stop")
 
 
 class Server:
