@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use crate::config::Config;
 use crate::domain::command::Entropy;
+use crate::domain::delivery::outbox::Outbox;
 use crate::pipeline::Pipeline;
 use crate::store::{OpenError, Store, Writer, WriterHandle};
 use crate::vault::Vault;
@@ -107,6 +108,8 @@ pub struct Parts {
     pub vault: Vault,
     /// The time.
     pub clock: Clock,
+    /// The words for messages to people, and the ways that are open to them.
+    pub outbox: Outbox,
     /// The operator's choices.
     pub config: Config,
 }
@@ -149,7 +152,8 @@ impl App {
             entropy: Box::new(OsEntropy),
             fatal,
         })?;
-        let app = Self(Arc::new(Parts { store, pipeline, vault, clock, config }));
+        let outbox = Outbox::new(None, None, Vec::new());
+        let app = Self(Arc::new(Parts { store, pipeline, vault, clock, outbox, config }));
         Ok((app, Running { writer, fatal: fatal_received }))
     }
 }

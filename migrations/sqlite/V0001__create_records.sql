@@ -127,6 +127,28 @@ CREATE INDEX achievement_by_account_id_issued_at_id ON achievement (account_id, 
 CREATE INDEX achievement_by_person_id ON achievement (person_id);
 CREATE INDEX achievement_by_form_id ON achievement (form_id);
 
+CREATE TABLE message (
+    id INTEGER PRIMARY KEY,
+    account_id BIGINT NOT NULL REFERENCES account (id),
+    version BIGINT NOT NULL CHECK (version > 0),
+    change_id BIGINT NOT NULL,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL,
+    deleted_at BIGINT,
+    achievement_id BIGINT NOT NULL REFERENCES achievement (id),
+    channel TEXT NOT NULL,
+    status TEXT NOT NULL,
+    due_at BIGINT,
+    body TEXT NOT NULL,
+    CHECK (channel IN ('email', 'phone')),
+    CHECK (status IN ('waiting', 'held', 'sending', 'sent', 'failed', 'uncertain')),
+    -- Deleted ones count: nobody is told of a certificate twice.
+    UNIQUE (achievement_id, channel)
+);
+CREATE INDEX message_by_account_id ON message (account_id, id);
+CREATE INDEX message_by_account_id_status ON message (account_id, status, id);
+CREATE INDEX message_due ON message (status, channel, due_at) WHERE due_at IS NOT NULL AND deleted_at IS NULL;
+
 CREATE TABLE partner (
     id INTEGER PRIMARY KEY,
     account_id BIGINT NOT NULL REFERENCES account (id),

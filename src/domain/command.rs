@@ -51,7 +51,7 @@ pub enum Expected {
 }
 
 impl Expected {
-    fn check(&self, meta: &Meta) -> Result<(), Error> {
+    pub(super) fn check(&self, meta: &Meta) -> Result<(), Error> {
         match self {
             _ if !Protection::ExpectedVersion.is_on() => Ok(()),
             Self::Any => Ok(()),
@@ -247,6 +247,7 @@ fn decide_delete(
     facts: &Facts,
     document: Arc<Document>,
 ) -> Known<Decision> {
+    document.meta.kind.refuse_deletion(&document)?;
     let naming = kinds_naming(&document, spared, facts)?;
     if !naming.is_empty() {
         return Err(Error::Conflict(naming).into());

@@ -60,6 +60,13 @@ macro_rules! kinds {
                 match self { $(Self::$kind => command::place_of::<$record>(document, facts)),+ }
             }
 
+            /// Refuses the deletion of a record whose kind does not allow it.
+            pub(super) fn refuse_deletion(self, document: &Document) -> Result<(), Error> {
+                match self {
+                    $(Self::$kind => document.typed::<$record>()?.record.refuse_deletion()),+
+                }
+            }
+
             /// Decides the return of a deleted record.
             pub(super) fn decide_restore(
                 self,
@@ -110,6 +117,8 @@ kinds! {
     Form => super::credential::form::Form,
     /// An issued certificate.
     Achievement => super::credential::achievement::Achievement,
+    /// The news of a certificate, on its way to the holder.
+    Message => super::delivery::message::Message,
     /// An instructor.
     Partner => super::teaching::partner::Partner,
     /// An AI model that classes may allow.

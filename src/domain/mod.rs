@@ -13,6 +13,7 @@ pub mod patch;
 pub mod record;
 
 pub mod credential;
+pub mod delivery;
 pub mod learning;
 pub mod people;
 pub mod relation;

@@ -368,6 +368,14 @@ pub trait Record: Serialize + DeserializeOwned + Clone + PartialEq + Send + Sync
         Ok(Vec::new())
     }
 
+    /// Why it cannot be deleted (nor its making undone), where that is so by itself.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] with the fields that stand in the way.
+    fn refuse_deletion(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// The records that it names elsewhere than in columns of type [`ColumnType::Reference`]; each
     /// has to be there, live, in the same account.
     fn named_in_body(&self) -> Vec<(Kind, Key)> {

@@ -1,0 +1,236 @@
+//! One outgoing message: the news to its holder that a certificate was issued. It is made in the
+//! commit that makes the certificate, once per certificate and channel, and never again.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::change::Action;
+use crate::domain::command::{Context, Write};
+use crate::domain::error::{Error, FieldError};
+use crate::domain::facts::{Facts, Known};
+use crate::domain::kind::Kind;
+use crate::domain::record::{
+    Changed, ColumnType, Document, Key, KeyType, Meta, Record, Stored, Table,
+};
+use crate::domain::time::Instant;
+
+/// The way to a person.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Channel {
+    /// E-mail, by SMTP.
+    #[default]
+    Email,
+    /// A text message, by an HTTP gateway.
+    Phone,
+}
+
+impl Channel {
+    /// Every channel.
+    pub const ALL: [Self; 2] = [Self::Email, Self::Phone];
+
+    /// The name in SQL, JSON and logs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Email => "email",
+            Self::Phone => "phone",
+        }
+    }
+
+    /// The channel of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|channel| channel.name() == name)
+    }
+}
+
+/// How far a message has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MessageStatus {
+    /// To be sent when it is due.
+    #[default]
+    Waiting,
+    /// To be sent as soon as somebody configures its channel.
+    Held,
+    /// In somebody's hands, until it is due: then whoever had it is gone.
+    Sending,
+    /// Taken over by the next server or the gateway.
+    Sent,
+    /// Refused for good, or too often.
+    Failed,
+    /// Perhaps sent: whoever sent it was cut off before it heard the answer. Not sent again unless
+    /// a person says so.
+    Uncertain,
+}
+
+impl MessageStatus {
+    /// Every status.
+    pub const ALL: [Self; 6] =
+        [Self::Waiting, Self::Held, Self::Sending, Self::Sent, Self::Failed, Self::Uncertain];
+
+    /// The name in SQL, JSON and logs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Held => "held",
+            Self::Sending => "sending",
+            Self::Sent => "sent",
+            Self::Failed => "failed",
+            Self::Uncertain => "uncertain",
+        }
+    }
+
+    /// The status of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.name() == name)
+    }
+}
+
+/// A message.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Message {
+    /// The certificate that it tells of.
+    pub achievement_id: i64,
+    /// Which way it goes.
+    pub channel: Channel,
+    /// How far it has come.
+    pub status: MessageStatus,
+    /// When somebody has to look at it next: to send it, or to find that whoever sends it is gone.
+    /// Never, if absent.
+    pub due_at: Option<Instant>,
+    /// A random name, the same at every attempt, by which receivers can tell a repetition.
+    pub reference: String,
+    /// Who gets it.
+    pub recipient_name: String,
+    /// E-mail address or phone number, as the channel wants it.
+    pub recipient: String,
+    /// Subject; a text message has none.
+    pub subject: Option<String>,
+    /// The text.
+    pub body: String,
+    /// Attempts so far.
+    pub attempt_count: i64,
+    /// Attempts that failed since it was made, or since a person asked for another.
+    pub failure_count: i64,
+    /// What the last attempt met. Holds no secret.
+    pub last_error: Option<String>,
+    /// When it was taken over.
+    pub sent_at: Option<Instant>,
+    /// What the next server or the gateway calls it.
+    pub provider_message_id: Option<String>,
+}
+
+impl Message {
+    /// A new row with this message, for the decision that makes its certificate. The right to issue
+    /// includes this, so no other right is asked.
+    ///
+    /// # Errors
+    /// [`super::super::facts::Stop::Missing`] when the sequence has to be asked;
+    /// [`Error::Invalid`] for a message without a recipient.
+    pub fn enqueue(self, context: &mut Context<'_>, facts: &mut Facts) -> Known<Write> {
+        let meta = Meta {
+            kind: Kind::Message,
+            key: Self::new_key(context, facts)?,
+            account_id: context.actor.account_id,
+            version: 0,
+            change_id: 0,
+            created_at: context.at,
+            updated_at: context.at,
+            deleted_at: None,
+        };
+        let after = Document::of(meta, self);
+        let Stored { meta, record } = after.typed::<Self>()?;
+        let errors = record.validate(&meta, &Changed::all(after.fields()?), facts)?;
+        if !errors.is_empty() {
+            return Err(Error::Invalid(errors).into());
+        }
+        Ok(Write { action: Action::Create, before: None, after })
+    }
+
+    /// Removes the messages of a certificate, for the decision that removes the certificate: what
+    /// was not sent yet never is. (They name it, so [`crate::domain::command::Delete::decide_but`]
+    /// has to spare [`Kind::Message`].)
+    ///
+    /// # Errors
+    /// [`super::super::facts::Stop::Missing`] until they are loaded.
+    pub fn withdraw(achievement: &Meta, context: &Context<'_>, facts: &Facts) -> Known<Vec<Write>> {
+        let key = achievement.key.clone();
+        let mut found = facts.select_documents(Kind::Message, "achievement_id", key)?;
+        found.retain(|message| message.meta.account_id == achievement.account_id);
+        let writes = found.into_iter().map(|before| {
+            let mut after = (*before).clone();
+            after.meta.deleted_at = Some(context.at);
+            Write { action: Action::Delete, before: Some(before), after }
+        });
+        Ok(writes.collect())
+    }
+
+    /// A message as it stands, deleted ones included.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when the account has none of that id.
+    pub(super) fn document(account_id: i64, id: i64, facts: &Facts) -> Known<Arc<Document>> {
+        let found = facts.document(Kind::Message, &Key::Int(id))?;
+        let found = found.filter(|document| document.meta.account_id == account_id);
+        found.ok_or_else(|| Error::NotFound(Kind::Message).into())
+    }
+}
+
+impl Record for Message {
+    const KIND: Kind = Kind::Message;
+    const TABLE: Table = Table {
+        name: "message",
+        key: KeyType::Int,
+        columns: &[
+            ("achievement_id", ColumnType::Reference(Kind::Achievement)),
+            ("channel", ColumnType::Text),
+            ("status", ColumnType::Text),
+            ("due_at", ColumnType::Instant),
+        ],
+        secrets: &[],
+    };
+    /// Nothing of a message can be edited: what it says was said, and how far it came is not for
+    /// anybody to decide. See [`super::attempt`] for what can happen to it.
+    type Edit = ();
+
+    fn apply(&mut self, (): &()) {}
+
+    fn settle(
+        &mut self,
+        before: Option<&Self>,
+        _context: &mut Context<'_>,
+        _facts: &mut Facts,
+    ) -> Known<()> {
+        match before {
+            None => Ok(()),
+            // An attempt was made or not; taking its change back would not change the world.
+            Some(_) => Err(Error::Conflict(vec!["status".to_owned()]).into()),
+        }
+    }
+
+    fn refuse_deletion(&self) -> Result<(), Error> {
+        match self.status {
+            MessageStatus::Waiting | MessageStatus::Held => Ok(()),
+            _ => Err(Error::Conflict(vec!["status".to_owned()])),
+        }
+    }
+
+    fn validate(
+        &self,
+        _meta: &Meta,
+        changed: &Changed,
+        _facts: &mut Facts,
+    ) -> Known<Vec<FieldError>> {
+        let mut errors = Vec::new();
+        if changed.has("recipient")
+            && (self.recipient.is_empty()
+                || self.recipient.contains(|c: char| c.is_whitespace() || c.is_control()))
+        {
+            let detail = "must be an address without blanks";
+            errors.push(FieldError::new("recipient", "not_an_address", detail));
+        }
+        Ok(errors)
+    }
+}
