@@ -8,6 +8,7 @@ pub mod config;
 pub mod demo;
 pub mod dialect;
 pub mod domain;
+pub mod hmac_header;
 pub mod http;
 pub mod pipeline;
 pub mod sabotage;
