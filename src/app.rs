@@ -141,6 +141,7 @@ impl App {
         store: Store,
         vault: Vault,
         clock: Clock,
+        outbox: Outbox,
         config: Config,
     ) -> Result<(Self, Running), OpenError> {
         let (pipeline, jobs) = Pipeline::new();
@@ -152,7 +153,6 @@ impl App {
             entropy: Box::new(OsEntropy),
             fatal,
         })?;
-        let outbox = Outbox::new(None, None, Vec::new());
         let app = Self(Arc::new(Parts { store, pipeline, vault, clock, outbox, config }));
         Ok((app, Running { writer, fatal: fatal_received }))
     }

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::vault::Secret;
+
 /// Everything that can be chosen.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
@@ -20,6 +22,10 @@ pub struct Config {
     pub partner: PartnerConfig,
     /// SOLAPI's choices.
     pub solapi: SolapiConfig,
+    /// How e-mail is sent.
+    pub mail: MailConfig,
+    /// How text messages are sent.
+    pub sms: SmsConfig,
 }
 
 /// Kolleges' choices.
@@ -68,6 +74,35 @@ pub struct SolapiConfig {
     pub hmac_md5: bool,
 }
 
+/// How e-mail is sent.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct MailConfig {
+    /// The mail server, `smtp://[USER:PASSWORD@]HOST[:PORT]` or `smtps://…`; without one, e-mail
+    /// waits.
+    pub url: Option<Secret<String>>,
+    /// Who sends, `ADDRESS` or `NAME <ADDRESS>`.
+    pub from: Option<String>,
+    /// The file with the words of an e-mail.
+    pub template: Option<PathBuf>,
+}
+
+/// How text messages are sent.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct SmsConfig {
+    /// The gateway, like `https://api.solapi.com`; without one, text messages wait.
+    pub url: Option<String>,
+    /// The gateway's API key.
+    pub api_key: Option<String>,
+    /// The key's secret.
+    pub api_secret: Option<Secret<String>>,
+    /// The number that sends, as registered with the gateway.
+    pub from: Option<String>,
+    /// The file with the words of a text message.
+    pub template: Option<PathBuf>,
+}
+
 /// Every key, with dots.
 pub const KEYS: &[&str] = &[
     "listen",
@@ -76,6 +111,14 @@ pub const KEYS: &[&str] = &[
     "kolleges.unknown_fields",
     "partner.rules",
     "solapi.hmac_md5",
+    "mail.url",
+    "mail.from",
+    "mail.template",
+    "sms.url",
+    "sms.api_key",
+    "sms.api_secret",
+    "sms.from",
+    "sms.template",
 ];
 
 /// Every section.
@@ -199,13 +242,19 @@ mod tests {
         let config = parse(
             "listen = '0.0.0.0:80'\ndatabase = 'sqlite:a.db'\nmaster_key_file = 'k'\n\
              [kolleges]\nunknown_fields = 'ignore'\n[partner]\nrules = 'vendor'\n\
-             [solapi]\nhmac_md5 = true\n",
+             [solapi]\nhmac_md5 = true\n[mail]\nurl = 'smtp://u:demo-password@h'\nfrom = 'a@b.example'\n\
+             template = 'm.txt'\n[sms]\nurl = 'https://h'\napi_key = 'K'\napi_secret = 'demo-secret'\n\
+             from = '021234567'\ntemplate = 's.txt'\n",
         )
         .unwrap();
         assert_eq!(config.listen.as_deref(), Some("0.0.0.0:80"));
         assert_eq!(config.kolleges.unknown_fields, UnknownFields::Ignore);
         assert_eq!(config.partner.rules, PartnerRules::Vendor);
         assert!(config.solapi.hmac_md5);
+        assert_eq!(config.mail.url.as_ref().unwrap().expose(), "smtp://u:demo-password@h");
+        assert_eq!(config.sms.from.as_deref(), Some("021234567"));
+        let shown = format!("{config:?}");
+        assert!(!shown.contains("demo-password") && !shown.contains("demo-secret"), "{shown}");
     }
 
     #[test]

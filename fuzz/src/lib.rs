@@ -15,6 +15,7 @@ use base64::engine::general_purpose::STANDARD;
 use haksa::app::{App, Clock};
 use haksa::config::Config;
 use haksa::dialect::Arrival;
+use haksa::domain::delivery::outbox::Outbox;
 use haksa::store::Store;
 use haksa::vault::{MasterKey, Vault};
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -65,7 +66,8 @@ impl Server {
             store.migrate().await.unwrap();
             let vault = Vault::new(&MasterKey::from_bytes([7; 32]));
             let (app, _running) =
-                App::start(store, vault, clock.clone(), Config::default()).unwrap();
+                App::start(store, vault, clock.clone(), Outbox::default(), Config::default())
+                    .unwrap();
             haksa::demo::load(&app).await.unwrap();
             haksa::http::router(app)
         });

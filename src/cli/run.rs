@@ -12,9 +12,13 @@ use super::key::KeyPlace;
 use super::{DatabaseOptions, address, say};
 use crate::app::{App, Clock, Running};
 use crate::config::{Config, PartnerRules, UnknownFields};
+use crate::delivery::worker::{Pace, Worker};
+use crate::delivery::{self, Sender};
 use crate::demo;
+use crate::domain::delivery::outbox::Outbox;
 use crate::http::Patience;
 use crate::store::{Schema, Store};
+use crate::vault::Secret;
 
 const LISTEN: &str = "127.0.0.1:8080";
 
@@ -60,6 +64,59 @@ pub struct ServeOptions {
         value_parser = clap::builder::BoolishValueParser::new()
     )]
     solapi_hmac_md5: Option<bool>,
+    /// The mail server that certificates are announced through,
+    /// `smtp://[USER:PASSWORD@]HOST[:PORT][?tls=required]` or `smtps://…`. Without one, e-mail waits.
+    #[arg(long, env = "HAKSA_MAIL_URL", hide_env_values = true, value_name = "URL")]
+    mail_url: Option<String>,
+    /// Who sends e-mail, `ADDRESS` or `NAME <ADDRESS>`.
+    #[arg(long, env = "HAKSA_MAIL_FROM", value_name = "MAILBOX")]
+    mail_from: Option<String>,
+    /// A file with the words of an e-mail.
+    #[arg(long, env = "HAKSA_MAIL_TEMPLATE", value_name = "FILE")]
+    mail_template: Option<PathBuf>,
+    /// The gateway that text messages go through, in SOLAPI's language, e.g.
+    /// `https://api.solapi.com`. Without one, text messages wait.
+    #[arg(long, env = "HAKSA_SMS_URL", value_name = "URL")]
+    sms_url: Option<String>,
+    /// The gateway's API key.
+    #[arg(long, env = "HAKSA_SMS_API_KEY", hide_env_values = true, value_name = "KEY")]
+    sms_api_key: Option<String>,
+    /// The key's secret; better in the file or the variable than here, where others can see it.
+    #[arg(long, env = "HAKSA_SMS_API_SECRET", hide_env_values = true, value_name = "SECRET")]
+    sms_api_secret: Option<String>,
+    /// The phone number that sends, as registered with the gateway.
+    #[arg(long, env = "HAKSA_SMS_FROM", value_name = "NUMBER")]
+    sms_from: Option<String>,
+    /// A file with the words of a text message.
+    #[arg(long, env = "HAKSA_SMS_TEMPLATE", value_name = "FILE")]
+    sms_template: Option<PathBuf>,
+}
+
+impl ServeOptions {
+    /// The configuration, with these options on top.
+    fn config(self) -> anyhow::Result<Config> {
+        let mut config = self.database.config()?;
+        config.listen = self.listen.or(config.listen);
+        if let Some(unknown_fields) = self.kolleges_unknown_fields {
+            config.kolleges.unknown_fields = unknown_fields;
+        }
+        if let Some(rules) = self.partner_rules {
+            config.partner.rules = rules;
+        }
+        if let Some(hmac_md5) = self.solapi_hmac_md5 {
+            config.solapi.hmac_md5 = hmac_md5;
+        }
+        let Config { mail, sms, .. } = &mut config;
+        mail.url = self.mail_url.map(Secret::new).or(mail.url.take());
+        mail.from = self.mail_from.or(mail.from.take());
+        mail.template = self.mail_template.or(mail.template.take());
+        sms.url = self.sms_url.or(sms.url.take());
+        sms.api_key = self.sms_api_key.or(sms.api_key.take());
+        sms.api_secret = self.sms_api_secret.map(Secret::new).or(sms.api_secret.take());
+        sms.from = self.sms_from.or(sms.from.take());
+        sms.template = self.sms_template.or(sms.template.take());
+        Ok(config)
+    }
 }
 
 pub(super) async fn demo(options: DemoOptions) -> anyhow::Result<ExitCode> {
@@ -79,7 +136,7 @@ pub(super) async fn demo(options: DemoOptions) -> anyhow::Result<ExitCode> {
     }
     store.migrate().await?;
     let vault = KeyPlace::File(place.key_file.clone()).open(&store).await?;
-    let (app, running) = App::start(store, vault, clock, Config::default())?;
+    let (app, running) = App::start(store, vault, clock, Outbox::default(), Config::default())?;
     demo::load(&app).await.context("cannot load the demo account")?;
     let listener = listen(&options.listen).await?;
     let base_url = format!("http://{}", listener.local_addr()?);
@@ -93,7 +150,7 @@ pub(super) async fn demo(options: DemoOptions) -> anyhow::Result<ExitCode> {
         }
         say(format_args!("API documentation: {base_url}/docs/\nStop with Ctrl-C."))?;
     }
-    run(app, running, listener, signals).await
+    run(app, running, Vec::new(), listener, signals).await
 }
 
 /// Where a demonstration keeps its database and its master key.
@@ -134,25 +191,10 @@ impl Place {
 }
 
 pub(super) async fn serve(options: ServeOptions) -> anyhow::Result<ExitCode> {
-    let ServeOptions {
-        database,
-        listen: listen_at,
-        kolleges_unknown_fields,
-        partner_rules,
-        solapi_hmac_md5,
-    } = options;
     check_clock()?;
-    let mut config = database.config()?;
-    config.listen = listen_at.or(config.listen);
-    if let Some(unknown_fields) = kolleges_unknown_fields {
-        config.kolleges.unknown_fields = unknown_fields;
-    }
-    if let Some(rules) = partner_rules {
-        config.partner.rules = rules;
-    }
-    if let Some(hmac_md5) = solapi_hmac_md5 {
-        config.solapi.hmac_md5 = hmac_md5;
-    }
+    let config = options.config()?;
+    let senders = delivery::senders(&config)?;
+    let outbox = delivery::outbox(&config)?;
     let store = Store::open(address(&config)?).await?;
     let _claim = store.claim()?;
     for name in store.migrate().await? {
@@ -163,8 +205,8 @@ pub(super) async fn serve(options: ServeOptions) -> anyhow::Result<ExitCode> {
     let listener = listen(config.listen.as_deref().unwrap_or(LISTEN)).await?;
     let signals = signals()?;
     tracing::info!(address = %listener.local_addr()?, "serving");
-    let (app, running) = App::start(store, vault, Clock::System, config)?;
-    run(app, running, listener, signals).await
+    let (app, running) = App::start(store, vault, Clock::System, outbox, config)?;
+    run(app, running, senders, listener, signals).await
 }
 
 /// HTTP's dates begin in 1970: hyper panics at an earlier one, on each connection.
@@ -185,10 +227,12 @@ async fn listen(address: &str) -> anyhow::Result<TcpListener> {
 async fn run(
     app: App,
     running: Running,
+    senders: Vec<Sender>,
     listener: TcpListener,
     signals: impl Future<Output = ()>,
 ) -> anyhow::Result<ExitCode> {
     let Running { writer, mut fatal } = running;
+    let worker = Worker::start(&app, senders, Pace::default());
     let mut fault = None;
     let stop = async {
         tokio::select! {
@@ -199,7 +243,9 @@ async fn run(
             }
         }
     };
-    crate::http::serve(listener, app, Patience::default(), stop).await?;
+    let served = crate::http::serve(listener, app, Patience::default(), stop).await;
+    worker.stop().await;
+    served?;
     writer.join().await;
     match fault {
         None => Ok(ExitCode::SUCCESS),

@@ -43,12 +43,17 @@ impl Dialect {
     }
 }
 
+/// Stands for a credential's id where the operator acts at the command line.
+const OPERATOR: i64 = 0;
+/// Stands for a credential's id where the server acts by itself.
+const WORKER: i64 = -1;
+
 /// An authenticated caller. Everything it may touch lies inside `account_id`.
 #[derive(Clone, Debug)]
 pub struct Actor {
     /// The account that the credential belongs to.
     pub account_id: i64,
-    /// The credential that proved it; 0 for the command line.
+    /// The credential that proved it; [`OPERATOR`] and [`WORKER`] need none.
     pub credential_id: i64,
     /// The person it acts as, where it acts as one.
     pub person_id: Option<i64>,
@@ -61,20 +66,30 @@ pub struct Actor {
 impl Actor {
     /// The operator at the command line: everything in one account.
     pub fn operator(account_id: i64) -> Self {
+        Self::of_the_house(account_id, OPERATOR)
+    }
+
+    /// The server itself, at what nobody asks for just then: everything in one account.
+    pub fn worker(account_id: i64) -> Self {
+        Self::of_the_house(account_id, WORKER)
+    }
+
+    fn of_the_house(account_id: i64, credential_id: i64) -> Self {
         Self {
             account_id,
-            credential_id: 0,
+            credential_id,
             person_id: None,
             dialect: Dialect::Native,
             grants: vec![Grant::everything()],
         }
     }
 
-    /// How history names this caller: `credential:ID`, `person:ID` or `operator`.
+    /// How history names this caller: `credential:ID`, `person:ID`, `operator` or `worker`.
     pub fn label(&self) -> String {
         match (self.person_id, self.credential_id) {
             (Some(person), _) => format!("person:{person}"),
-            (None, 0) => "operator".to_owned(),
+            (None, OPERATOR) => "operator".to_owned(),
+            (None, WORKER) => "worker".to_owned(),
             (None, credential) => format!("credential:{credential}"),
         }
     }

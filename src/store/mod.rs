@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::domain::change::Change;
 use crate::domain::command::Entropy;
+use crate::domain::delivery::message::{Channel, MessageStatus};
 use crate::domain::error::Error;
 use crate::domain::facts::{Facts, Known, Need, Stop};
 use crate::domain::kind::Kind;
@@ -144,6 +145,30 @@ pub struct Unreadable {
     /// Which record.
     pub meta: Meta,
     cause: serde_json::Error,
+}
+
+/// A page of an account's messages.
+#[derive(Clone, Debug, Default)]
+pub struct MessageQuery {
+    /// The status that they must have.
+    pub status: Option<MessageStatus>,
+    /// Which way they go.
+    pub channel: Option<Channel>,
+    /// The certificate that they tell of.
+    pub achievement_id: Option<i64>,
+    /// Only those made before this one.
+    pub before: Option<i64>,
+    /// Rows at the most.
+    pub limit: i64,
+}
+
+/// A message that somebody has to look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DueMessage {
+    /// Which.
+    pub id: i64,
+    /// Whose.
+    pub account_id: i64,
 }
 
 impl Store {
@@ -362,6 +387,39 @@ impl Store {
             return Ok((Vec::new(), 0));
         }
         self.page(sql::courses(account_id, query), query.limit, query.offset).await
+    }
+
+    /// Ids of the account's messages that match, newest first.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when the database is away.
+    pub async fn messages(&self, account_id: i64, query: &MessageQuery) -> Result<Vec<i64>, Error> {
+        let (text, parameters) = sql::messages(account_id, query);
+        let rows = self.rows(text, parameters, 1).await?;
+        Ok(rows.iter().filter_map(|row| sql::first_int(row)).collect())
+    }
+
+    /// Messages of all accounts that go this way, have one of these statuses and are due, the
+    /// longest due first.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when the database is away.
+    pub async fn due_messages(
+        &self,
+        channel: Channel,
+        statuses: &[MessageStatus],
+        at: Timestamp,
+        limit: i64,
+    ) -> Result<Vec<DueMessage>, Error> {
+        let mut found = Vec::new();
+        for status in statuses {
+            let parameters = sql::due_parameters(channel, *status, at, limit);
+            let rows = self.rows(sql::MESSAGES_DUE.to_owned(), parameters, 3).await?;
+            found.extend(rows.into_iter().map(sql::decode_due).collect::<Result<Vec<_>, _>>()?);
+        }
+        found.sort_by_key(|(due_at, message)| (*due_at, message.id));
+        found.truncate(usize::try_from(limit).unwrap_or_default());
+        Ok(found.into_iter().map(|(_, message)| message).collect())
     }
 
     async fn page(

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::domain::change::{Action, Change};
+use crate::domain::delivery::message::{Channel, MessageStatus};
 use crate::domain::error::Error;
 use crate::domain::facts::{StoredAnswer, Token};
 use crate::domain::fields::Fields;
@@ -481,6 +482,60 @@ pub(super) fn courses(account_id: i64, query: &super::CourseQuery) -> (String, S
     (count, page, parameters)
 }
 
+/// The ids of an account's messages that match, with their parameters.
+pub(super) fn messages(account_id: i64, query: &super::MessageQuery) -> (String, Vec<Sql>) {
+    let mut parameters = vec![Sql::Int(account_id)];
+    let mut filter = "account_id = $1 AND deleted_at IS NULL".to_owned();
+    let filters = [
+        ("status =", query.status.map(|status| Sql::Text(status.name().to_owned()))),
+        ("channel =", query.channel.map(|channel| Sql::Text(channel.name().to_owned()))),
+        ("achievement_id =", query.achievement_id.map(Sql::Int)),
+        ("id <", query.before.map(Sql::Int)),
+    ];
+    for (condition, value) in filters {
+        if let Some(value) = value {
+            parameters.push(value);
+            let _ = write!(filter, " AND {condition} ${}", parameters.len());
+        }
+    }
+    parameters.push(Sql::Int(query.limit));
+    let text = format!(
+        "SELECT id FROM message WHERE {filter} ORDER BY id DESC LIMIT ${}",
+        parameters.len()
+    );
+    (text, parameters)
+}
+
+/// Messages of a status and a channel that are due, the longest due first.
+pub(super) const MESSAGES_DUE: &str = "SELECT due_at, id, account_id FROM message \
+     WHERE status = $1 AND channel = $2 AND due_at <= $3 AND deleted_at IS NULL \
+     ORDER BY due_at, id LIMIT $4";
+
+/// The parameters of [`MESSAGES_DUE`].
+pub(super) fn due_parameters(
+    channel: Channel,
+    status: MessageStatus,
+    at: Timestamp,
+    limit: i64,
+) -> Vec<Sql> {
+    vec![
+        Sql::Text(status.name().to_owned()),
+        Sql::Text(channel.name().to_owned()),
+        Sql::Int(micros(at)),
+        Sql::Int(limit),
+    ]
+}
+
+/// A row of [`MESSAGES_DUE`], with the time since when it is due.
+pub(super) fn decode_due(row: Vec<Sql>) -> Result<(i64, super::DueMessage), Error> {
+    match <[Sql; 3]>::try_from(row) {
+        Ok([Sql::Int(due_at), Sql::Int(id), Sql::Int(account_id)]) => {
+            Ok((due_at, super::DueMessage { id, account_id }))
+        }
+        _ => Err(Error::internal("a message is not of its type")),
+    }
+}
+
 /// A pattern that finds `text` anywhere, with its own wildcards taken literally.
 fn like(text: &str) -> String {
     let mut pattern = "%".to_owned();
@@ -551,6 +606,7 @@ pub(super) fn all() -> Vec<String> {
         MASTER_KEY_FIND,
         MASTER_KEY_PUT,
         SCHEMA_VERSION,
+        MESSAGES_DUE,
     ]
     .map(str::to_owned)
     .to_vec();
@@ -569,6 +625,14 @@ pub(super) fn all() -> Vec<String> {
     };
     let (count, page, _) = achievements(1, &query);
     all.extend([count, page]);
+    let query = super::MessageQuery {
+        status: Some(MessageStatus::Waiting),
+        channel: Some(Channel::Email),
+        achievement_id: Some(1),
+        before: Some(1),
+        limit: 1,
+    };
+    all.push(messages(1, &query).0);
     all
 }
 

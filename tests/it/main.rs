@@ -11,6 +11,7 @@ mod support;
 
 mod cli;
 mod crash;
+mod delivery;
 mod fuzz;
 mod http;
 mod ispring;

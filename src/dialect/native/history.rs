@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::auth::authenticate;
 use super::error::not_found;
+use super::page;
 use crate::dialect::{Answer, Call, Refusal};
 use crate::domain::access::Right;
 use crate::domain::actor::Actor;
@@ -16,24 +17,12 @@ use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
 use crate::domain::record::{Key, parse_id};
 
-const LIMIT: i64 = 50;
-const LIMIT_MAX: i64 = 100;
-
 /// `GET /haksa/v1/records/{kind}/{id}/history`: newest first; `limit`, `cursor`.
 pub async fn list(call: &Call) -> Result<Answer, Refusal> {
     let actor = authenticate(call).await?;
     let kind = Kind::parse(call.parameter("kind")).ok_or_else(not_found)?;
     let key = Key::parse(kind.table().key, call.parameter("id")).ok_or(Error::NotFound(kind))?;
-    let limit = match call.query_parameter("limit") {
-        None => LIMIT,
-        Some(text) => parse_id(&text)
-            .filter(|limit| (1..=LIMIT_MAX).contains(limit))
-            .ok_or_else(|| Error::invalid("limit", "out_of_range", "must be 1 to 100"))?,
-    };
-    let cursor = match call.query_parameter("cursor") {
-        None => None,
-        Some(text) => Some(parse_id(&text).ok_or_else(invalid_cursor)?),
-    };
+    let (limit, cursor) = (page::limit(call)?, page::cursor(call)?);
     let from = call
         .read(|facts| {
             let document = command::read_document(&actor, Right::Read, kind, &key, facts)?;
@@ -49,7 +38,7 @@ pub async fn list(call: &Call) -> Result<Answer, Refusal> {
                 {
                     Ok(cursor)
                 }
-                _ => Err(invalid_cursor().into()),
+                _ => Err(page::invalid_cursor().into()),
             }
         })
         .await?;
@@ -62,10 +51,6 @@ pub async fn list(call: &Call) -> Result<Answer, Refusal> {
             "next": next.map(|id| id.to_string()),
         }),
     ))
-}
-
-fn invalid_cursor() -> Error {
-    Error::invalid("cursor", "invalid", "not a cursor of this list")
 }
 
 /// `GET /haksa/v1/changes/{id}`.

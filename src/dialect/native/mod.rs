@@ -4,6 +4,8 @@
 mod auth;
 mod error;
 mod history;
+mod message;
+mod page;
 
 use super::{Dialect, Route, Wire, routes};
 
@@ -21,6 +23,9 @@ const ROUTES: &[Route] = routes![error::reject;
     GET "/haksa/v1/records/{kind}/{id}/history" => history::list,
     GET "/haksa/v1/changes/{id}" => history::change,
     POST "/haksa/v1/changes/{id}/undo" => history::undo,
+    GET "/haksa/v1/messages" => message::list,
+    GET "/haksa/v1/messages/{id}" => message::read,
+    POST "/haksa/v1/messages/{id}/retry" => message::retry,
 ];
 
 /// True when `name` names a right of this dialect.

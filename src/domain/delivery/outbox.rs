@@ -39,6 +39,13 @@ pub struct Occasion<'a> {
     pub recipient: &'a str,
 }
 
+impl Default for Outbox {
+    /// The built-in words, and no channel.
+    fn default() -> Self {
+        Self::new(None, None, Vec::new())
+    }
+}
+
 impl Outbox {
     /// An outbox with the operator's words, or the built-in ones, and the channels that are
     /// configured.

@@ -5,6 +5,7 @@ use haksa::config::Config;
 use haksa::dialect::Dialect;
 use haksa::domain::actor::Actor;
 use haksa::domain::command::Create;
+use haksa::domain::delivery::outbox::Outbox;
 use haksa::domain::people::account::Account;
 use haksa::domain::people::credential::Credential;
 use haksa::domain::sign_in::tenant::{MainAccountRule, Tenant};
@@ -159,7 +160,8 @@ async fn credentials_are_listed_as_they_are(backend: Backend) {
     let clock = Clock::frozen("2020-01-01T00:00:00Z".parse().unwrap());
     let vault = Vault::new(&MasterKey::from_bytes([7; 32]));
     let (app, running) =
-        App::start(place.store().await, vault, clock, Config::default()).expect("a writer");
+        App::start(place.store().await, vault, clock, Outbox::default(), Config::default())
+            .expect("a writer");
     let mut outlived = Credential::new(Dialect::Kolleges, "");
     outlived.expires_at = Some("2020-02-01T00:00:00Z".parse().unwrap());
     let envelope = Envelope::new(Actor::operator(1), "test");

@@ -95,10 +95,11 @@ impl Server {
         keep_logs();
         let store = Store::open(url).await.expect("the database opens");
         store.migrate().await.expect("the migrations apply");
+        let outbox = haksa::delivery::outbox(&config).expect("the templates hold");
         let clock = Clock::frozen(NOW.parse().expect("an instant"));
         let vault = Vault::new(&MasterKey::from_bytes([7; 32]));
         let (app, _running) =
-            App::start(store, vault, clock.clone(), config).expect("the writer starts");
+            App::start(store, vault, clock.clone(), outbox, config).expect("the writer starts");
         demo::load(&app).await.expect("the demo account loads");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");

@@ -1,0 +1,221 @@
+//! Takes messages that are due, hands them over, and records what became of each. The record of an
+//! attempt is on disk before the attempt is made (see ADR 23): so of two workers only one makes it,
+//! and after a crash nobody makes it again without knowing.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use super::{Report, Sender};
+use crate::app::App;
+use crate::domain::actor::Actor;
+use crate::domain::command::Command;
+use crate::domain::delivery::attempt::{Claim, Hold, Outcome, Settle};
+use crate::domain::delivery::message::{Channel, Message, MessageStatus};
+use crate::domain::error::Error;
+use crate::pipeline::{Envelope, Reply};
+use crate::store::DueMessage;
+
+/// Messages that are looked up at a time.
+const PAGE: i64 = 100;
+/// Messages of one channel on their way at the same time.
+const LANES: usize = 4;
+/// How long what is on its way may take after the worker was told to stop.
+const STOP_WITHIN: Duration = Duration::from_secs(10);
+/// How history names what the worker does.
+const REQUEST: &str = "worker";
+
+/// How often to look.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// Between looks when there is nothing to do.
+    pub look_every: Duration,
+    /// After a channel was found down; twice as long each time, up to [`Pace::rest_longest`].
+    pub rest_first: Duration,
+    /// The longest rest of a channel that stays down.
+    pub rest_longest: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            look_every: Duration::from_secs(1),
+            rest_first: Duration::from_secs(5),
+            rest_longest: Duration::from_mins(5),
+        }
+    }
+}
+
+/// A running worker.
+#[derive(Debug)]
+pub struct Worker {
+    stop: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+}
+
+impl Worker {
+    /// Starts one, with the ways that are configured.
+    pub fn start(app: &App, senders: Vec<Sender>, pace: Pace) -> Self {
+        let (stop, stopped) = watch::channel(false);
+        let mut tasks = JoinSet::new();
+        for channel in Channel::ALL {
+            if !senders.iter().any(|sender| sender.channel() == channel) {
+                tasks.spawn(hold(app.clone(), channel, pace, stopped.clone()));
+            }
+        }
+        for sender in senders {
+            tasks.spawn(deliver(app.clone(), sender, pace, stopped.clone()));
+        }
+        Self { stop, tasks }
+    }
+
+    /// Starts no further attempt, and waits for those on their way.
+    pub async fn stop(self) {
+        let Self { stop, mut tasks } = self;
+        let _ = stop.send(true);
+        let ended = async { while tasks.join_next().await.is_some() {} };
+        if timeout(STOP_WITHIN, ended).await.is_err() {
+            tracing::warn!("attempts were cut off; what became of them is not known");
+            tasks.shutdown().await;
+        }
+    }
+
+    /// Ends at once, as a crash would: attempts are cut off, and nothing is recorded.
+    pub async fn abort(mut self) {
+        self.tasks.shutdown().await;
+    }
+}
+
+/// Delivers the messages of one channel.
+async fn deliver(app: App, sender: Sender, pace: Pace, mut stopped: watch::Receiver<bool>) {
+    let channel = sender.channel();
+    let statuses = [MessageStatus::Waiting, MessageStatus::Held, MessageStatus::Sending];
+    let mut rest = pace.rest_first;
+    while !*stopped.borrow() {
+        let due = due(&app, channel, &statuses).await;
+        let is_full = i64::try_from(due.len()).is_ok_and(|found| found >= PAGE);
+        let is_down = AtomicBool::new(false);
+        futures_util::stream::iter(due)
+            .for_each_concurrent(LANES, async |found| {
+                if !*stopped.borrow()
+                    && !is_down.load(Ordering::Relaxed)
+                    && attempt(&app, &sender, found).await
+                {
+                    is_down.store(true, Ordering::Relaxed);
+                }
+            })
+            .await;
+        let pause = if is_down.into_inner() {
+            tracing::warn!(channel = channel.name(), pause_s = rest.as_secs(), "cannot deliver");
+            let pause = rest;
+            rest = (rest * 2).min(pace.rest_longest);
+            pause
+        } else {
+            rest = pace.rest_first;
+            if is_full { Duration::ZERO } else { pace.look_every }
+        };
+        if !pause.is_zero() {
+            sender.rest().await;
+            wait(pause, &mut stopped).await;
+        }
+    }
+    sender.rest().await;
+}
+
+/// Marks the messages of a channel that is not configured.
+async fn hold(app: App, channel: Channel, pace: Pace, mut stopped: watch::Receiver<bool>) {
+    let statuses = [MessageStatus::Waiting, MessageStatus::Sending];
+    while !*stopped.borrow() {
+        for found in due(&app, channel, &statuses).await {
+            let _ = run(&app, found.account_id, Hold { message_id: found.id }).await;
+        }
+        wait(pace.look_every, &mut stopped).await;
+    }
+}
+
+async fn wait(pause: Duration, stopped: &mut watch::Receiver<bool>) {
+    let _ = timeout(pause, stopped.wait_for(|stopped| *stopped)).await;
+}
+
+async fn due(app: &App, channel: Channel, statuses: &[MessageStatus]) -> Vec<DueMessage> {
+    match app.store.due_messages(channel, statuses, app.clock.now(), PAGE).await {
+        Ok(due) => due,
+        Err(error) => {
+            log("cannot look for messages that are due", &error);
+            Vec::new()
+        }
+    }
+}
+
+/// Makes one attempt. True when the channel is down.
+async fn attempt(app: &App, sender: &Sender, found: DueMessage) -> bool {
+    let DueMessage { id, account_id } = found;
+    let message = match run(app, account_id, Claim { message_id: id }).await {
+        Ok(message) => message,
+        // Another worker was first, or the message was deleted.
+        Err(Error::Conflict(_) | Error::NotFound(_)) => return false,
+        Err(error) => {
+            log("cannot take a message", &error);
+            return true;
+        }
+    };
+    if message.status != MessageStatus::Sending {
+        tracing::warn!(message_id = id, "found an attempt without an outcome");
+        return false;
+    }
+    let Report { outcome, is_channel_down } = sender.send(&message, app.clock.now()).await;
+    metrics::counter!(
+        "haksa_delivery_attempts_total",
+        "channel" => message.channel.name(),
+        "outcome" => name(&outcome)
+    )
+    .increment(1);
+    if !matches!(outcome, Outcome::Sent { .. }) {
+        // What the other side said may hold the recipient's address, so it stays in the record.
+        tracing::info!(message_id = id, outcome = name(&outcome), "not delivered");
+    }
+    settle(app, account_id, id, message.attempt_count, outcome).await;
+    is_channel_down
+}
+
+/// Records an outcome, however long the database is away: without this record nobody would know.
+async fn settle(app: &App, account_id: i64, id: i64, attempt: i64, outcome: Outcome) {
+    loop {
+        let command = Settle { message_id: id, attempt, outcome: outcome.clone() };
+        match run(app, account_id, command).await {
+            Err(Error::Unavailable { retry_after_s }) if !app.pipeline.is_closed() => {
+                sleep(Duration::from_secs(retry_after_s.into())).await;
+            }
+            Err(error) => return log("cannot record an attempt", &error),
+            Ok(_) => return,
+        }
+    }
+}
+
+async fn run(app: &App, account_id: i64, command: impl Command) -> Result<Message, Error> {
+    let envelope = Envelope::new(Actor::worker(account_id), REQUEST);
+    match app.pipeline.run(command, envelope).await? {
+        Reply::Done(outcome, _) => Ok(Message::clone(&outcome.subject.typed::<Message>()?.record)),
+        Reply::Repeated(_) | Reply::Noted => Err(Error::internal("the command was not run")),
+    }
+}
+
+const fn name(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Sent { .. } => "sent",
+        Outcome::Postponed(_) => "postponed",
+        Outcome::Refused(_) => "refused",
+        Outcome::Unknown(_) => "unknown",
+    }
+}
+
+fn log(what: &str, error: &Error) {
+    match error {
+        Error::Internal(cause) => tracing::error!(error.cause = %cause, "{what}"),
+        error => tracing::warn!(error.cause = %error, "{what}"),
+    }
+}

@@ -1,0 +1,117 @@
+//! Outgoing messages: what is on its way to whom, what became of it, and another attempt.
+
+use serde_json::{Value, json};
+
+use super::auth::authenticate;
+use super::page;
+use crate::dialect::{Answer, Call, Refusal};
+use crate::domain::access::{Place, Right};
+use crate::domain::command;
+use crate::domain::delivery::attempt::Retry;
+use crate::domain::delivery::message::{Channel, Message, MessageStatus};
+use crate::domain::error::{Error, FieldError};
+use crate::domain::kind::Kind;
+use crate::domain::record::{Key, Stored, parse_id};
+use crate::store::MessageQuery;
+
+/// `GET /haksa/v1/messages`: newest first; `status`, `channel`, `achievement_id`, `limit`, `cursor`.
+pub async fn list(call: &Call) -> Result<Answer, Refusal> {
+    let actor = authenticate(call).await?;
+    let mut query = decode(call)?;
+    let limit = page::limit(call)?;
+    // One more tells whether there is another page.
+    query.limit = limit + 1;
+    query.before = page::cursor(call)?;
+    call.read(|_| command::permit(&actor, Right::Read, Kind::Message, &Place::Account)).await?;
+    let mut ids = call.app.store.messages(actor.account_id, &query).await?;
+    let length = usize::try_from(limit).unwrap_or_default();
+    let has_more = ids.len() > length;
+    ids.truncate(length);
+    let items = call
+        .read(|facts| {
+            facts.want(ids.iter().map(|id| (Kind::Message, Key::Int(*id))))?;
+            let mut items = Vec::with_capacity(ids.len());
+            for id in &ids {
+                let found = facts.find::<Message>(actor.account_id, *id)?;
+                items.extend(found.map(|message| encode(&message)));
+            }
+            Ok(items)
+        })
+        .await?;
+    let next = ids.last().filter(|_| has_more).map(ToString::to_string);
+    Ok(Answer::json(200, &json!({"items": items, "next": next})))
+}
+
+/// `GET /haksa/v1/messages/{id}`.
+pub async fn read(call: &Call) -> Result<Answer, Refusal> {
+    let actor = authenticate(call).await?;
+    let id = id(call)?;
+    let message = call.read(|facts| command::read::<Message>(&actor, id, facts)).await?;
+    Ok(Answer::json(200, &encode(&message)).etag(message.meta.version))
+}
+
+/// `POST /haksa/v1/messages/{id}/retry`: another attempt, at once. Refused for what was sent, is on
+/// its way, or has no way.
+pub async fn retry(call: &Call) -> Result<Answer, Refusal> {
+    let actor = authenticate(call).await?;
+    // There is nothing to say in it; but one that is too long is no request.
+    call.body()?;
+    let command = Retry { message_id: id(call)?, expected: call.expected() };
+    let answered = call.submit(actor, command, |outcome, _| {
+        Ok(Answer::json(200, &encode(&outcome.subject.typed()?)))
+    });
+    Ok(answered.await?)
+}
+
+fn id(call: &Call) -> Result<i64, Error> {
+    parse_id(call.parameter("id")).ok_or(Error::NotFound(Kind::Message))
+}
+
+fn decode(call: &Call) -> Result<MessageQuery, Error> {
+    let mut errors = Vec::new();
+    let mut query = MessageQuery::default();
+    if let Some(text) = call.query_parameter("status") {
+        query.status = MessageStatus::parse(&text);
+        if query.status.is_none() {
+            let known = MessageStatus::ALL.map(MessageStatus::name).join(", ");
+            errors.push(FieldError::new("status", "unknown", format!("must be one of {known}")));
+        }
+    }
+    if let Some(text) = call.query_parameter("channel") {
+        query.channel = Channel::parse(&text);
+        if query.channel.is_none() {
+            let known = Channel::ALL.map(Channel::name).join(", ");
+            errors.push(FieldError::new("channel", "unknown", format!("must be one of {known}")));
+        }
+    }
+    if let Some(text) = call.query_parameter("achievement_id") {
+        query.achievement_id = parse_id(&text);
+        if query.achievement_id.is_none() {
+            errors.push(FieldError::new("achievement_id", "invalid", "must be an id"));
+        }
+    }
+    if errors.is_empty() { Ok(query) } else { Err(Error::Invalid(errors)) }
+}
+
+fn encode(message: &Stored<Message>) -> Value {
+    let Stored { meta, record } = message;
+    json!({
+        "id": message.id(),
+        "achievement_id": record.achievement_id,
+        "channel": record.channel,
+        "status": record.status,
+        "due_at": record.due_at,
+        "recipient_name": record.recipient_name,
+        "recipient": record.recipient,
+        "subject": record.subject,
+        "body": record.body,
+        "reference": record.reference,
+        "attempt_count": record.attempt_count,
+        "last_error": record.last_error,
+        "sent_at": record.sent_at,
+        "provider_message_id": record.provider_message_id,
+        "version": meta.version,
+        "created_at": meta.created_at,
+        "updated_at": meta.updated_at,
+    })
+}

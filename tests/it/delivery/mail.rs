@@ -1,0 +1,327 @@
+//! E-mail.
+
+use std::collections::BTreeMap;
+
+use haksa::config::Config;
+use haksa::domain::delivery::message::Channel;
+use haksa::vault::Secret;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+use super::mail_server::MailServer;
+use super::{NAME, QUICK, a_while, announce, history, once, once_status, read, work};
+use crate::support::{Backend, Server, new_postgres_database, on_both_stores};
+
+on_both_stores!(
+    a_certificate_is_announced,
+    a_transient_refusal_is_tried_again,
+    a_permanent_refusal_is_final,
+    a_server_that_is_away_delays,
+    an_attempt_that_is_cut_off_is_not_repeated,
+    without_a_mail_server_mail_is_held,
+    a_password_is_used_and_never_shown,
+    a_stop_waits_for_the_answer,
+);
+
+/// A server that knows of the mail server when it issues, beside the one that the macro starts.
+async fn knowing(server: &Server, config: Config) -> Server {
+    let backend = match &server.app.store {
+        haksa::store::Store::Sqlite(_) => Backend::Sqlite,
+        haksa::store::Store::Postgres(_) => Backend::Postgres,
+    };
+    Server::start_with(backend, config).await
+}
+
+async fn a_certificate_is_announced(server: Server) {
+    let mut mails = MailServer::start().await;
+    let server = knowing(&server, mails.config()).await;
+    let id = announce(&server, Channel::Email, &["hong@example.com"]).await[0];
+    let waiting = read(&server, id).await;
+    assert_eq!(waiting["status"], "waiting");
+    let worker = work(&server, &mails.config());
+    let mail = mails.next().await;
+    let message = once_status(&server, id, "sent").await;
+
+    let number = format!("SAND-202604-{:0>6}", message["achievement_id"].as_i64().unwrap());
+    assert_eq!(mail["from"], "cert@hanbit.example");
+    assert_eq!(mail["to"], json!(["hong@example.com"]));
+    let headers = &mail["headers"];
+    assert_eq!(headers["from"], "한빛학원 <cert@hanbit.example>");
+    assert_eq!(headers["to"], "홍길동 <hong@example.com>");
+    let subject = headers["subject"].as_str().unwrap();
+    assert!(subject.contains("프로그래밍 기초 과정 수료증 인증서가 발급되었습니다"), "{subject}");
+    assert_eq!(headers["subject"], message["subject"]);
+    assert_eq!(headers["auto-submitted"], "auto-generated");
+    assert_eq!(headers["date"], "Thu, 23 Apr 2026 09:15:30 +0000");
+    let reference = message["reference"].as_str().unwrap();
+    assert_eq!(headers["message-id"], format!("<{reference}@hanbit.example>"));
+    let text = mail["text"].as_str().unwrap().replace("\r\n", "\n");
+    assert_eq!(text.trim_end(), message["body"].as_str().unwrap());
+    assert!(text.starts_with("홍길동님, 안녕하세요.\n"), "{text}");
+    assert!(text.contains(&format!("인증서 번호: {number}\n")), "{text}");
+    assert!(text.contains("발급일: 2026-04-23\n"), "{text}");
+    // Old servers pass on seven bits only.
+    assert!(mail["raw"].as_str().unwrap().is_ascii());
+
+    assert_eq!(message["attempt_count"], 1);
+    assert_eq!(message["due_at"], Value::Null);
+    assert_eq!(message["sent_at"], "2026-04-23T09:15:30Z");
+    assert_eq!(message["provider_message_id"], "2.0.0 queued as 4ABC123");
+    let steps = [("operator", "waiting"), ("worker", "sending"), ("worker", "sent")];
+    let steps = steps.map(|(who, status)| (who.to_owned(), status.to_owned()));
+    assert_eq!(history(&server, id).await, steps);
+    a_while().await;
+    assert_eq!(mails.rest(), [Value::Null; 0]);
+    worker.stop().await;
+    server.assert_sound().await;
+}
+
+async fn a_transient_refusal_is_tried_again(server: Server) {
+    let mut mails = MailServer::start().await;
+    let recipients = ["later@example.com", "busy@example.com"];
+    let ids = announce(&server, Channel::Email, &recipients).await;
+    let worker = work(&server, &mails.config());
+    for (id, code) in ids.iter().zip(["451", "452"]) {
+        let is_back = |m: &Value| m["status"] == "waiting" && m["attempt_count"] == 1;
+        let message = once(&server, *id, is_back).await;
+        let error = message["last_error"].as_str().unwrap();
+        assert!(error.contains(code), "{error}");
+        let due: Timestamp = message["due_at"].as_str().unwrap().parse().unwrap();
+        let pause = due.duration_since(server.clock.now()).as_millis();
+        assert!((15_000..=30_000).contains(&pause), "{due}");
+    }
+    a_while().await;
+    assert_eq!(mails.rest(), [Value::Null; 0], "not before it is due");
+    server.clock.advance(SignedDuration::from_secs(31));
+    for id in &ids {
+        let message = once_status(&server, *id, "sent").await;
+        assert_eq!((&message["attempt_count"], &message["last_error"]), (&json!(2), &Value::Null));
+    }
+    a_while().await;
+    assert_eq!(mails.rest().len(), 2);
+    worker.stop().await;
+    server.assert_sound().await;
+}
+
+async fn a_permanent_refusal_is_final(server: Server) {
+    let mut mails = MailServer::start().await;
+    let recipients = ["never@example.com", "spam@example.com", "no-address"];
+    let ids = announce(&server, Channel::Email, &recipients).await;
+    let worker = work(&server, &mails.config());
+    for (id, words) in ids.iter().zip(["5.1.1 no such user", "5.7.1 not wanted", "not an e-mail"]) {
+        let message = once_status(&server, *id, "failed").await;
+        let error = message["last_error"].as_str().unwrap();
+        assert!(error.contains(words), "{error}");
+        assert_eq!(message["due_at"], Value::Null);
+    }
+    server.clock.advance(SignedDuration::from_hours(24 * 7));
+    a_while().await;
+    assert_eq!(read(&server, ids[0]).await["attempt_count"], 1);
+    // Asked for, it is tried once more.
+    let target = format!("/haksa/v1/messages/{}/retry", ids[0]);
+    let reply = server.request("POST", &target).bearer(super::ADMIN).send().await;
+    assert_eq!((reply.status, &reply.json()["status"]), (200, &json!("waiting")));
+    let is_tried = |m: &Value| m["status"] == "failed" && m["attempt_count"] == 2;
+    once(&server, ids[0], is_tried).await;
+    assert_eq!(mails.rest(), [Value::Null; 0]);
+    worker.stop().await;
+}
+
+async fn a_server_that_is_away_delays(server: Server) {
+    let mails = MailServer::start().await;
+    let (port, config) = (mails.port, mails.config());
+    drop(mails);
+    let recipients: Vec<String> = (0..20).map(|n| format!("hong{n}@example.com")).collect();
+    let recipients: Vec<&str> = recipients.iter().map(String::as_str).collect();
+    let ids = announce(&server, Channel::Email, &recipients).await;
+    let worker = work(&server, &config);
+    let message = once(&server, ids[0], |m| m["last_error"].is_string()).await;
+    assert_eq!(message["status"], "waiting");
+    a_while().await;
+    let mut mails = MailServer::start_with(port, &[]).await;
+    server.clock.advance(SignedDuration::from_mins(5));
+    for id in &ids {
+        once_status(&server, *id, "sent").await;
+    }
+    a_while().await;
+    assert_eq!(mails.rest().len(), ids.len());
+    worker.stop().await;
+    server.assert_sound().await;
+}
+
+async fn an_attempt_that_is_cut_off_is_not_repeated(server: Server) {
+    let mut mails = MailServer::start().await;
+    let recipients = ["slow@example.com", "cut@example.com"];
+    let ids = announce(&server, Channel::Email, &recipients).await;
+    let worker = work(&server, &mails.config());
+    let (one, other) = (mails.next().await, mails.next().await);
+    let message_id = |mail: &Value| mail["headers"]["message-id"].as_str().unwrap().to_owned();
+    let slow =
+        if one["to"][0] == "slow@example.com" { message_id(&one) } else { message_id(&other) };
+    // A connection that breaks where the answer should come: who knows.
+    once_status(&server, ids[1], "uncertain").await;
+    // A worker that is killed there leaves its attempt behind.
+    worker.abort().await;
+    assert_eq!(read(&server, ids[0]).await["status"], "sending");
+
+    let worker = work(&server, &mails.config());
+    a_while().await;
+    assert_eq!(read(&server, ids[0]).await["status"], "sending");
+    server.clock.advance(SignedDuration::from_mins(6));
+    let message = once_status(&server, ids[0], "uncertain").await;
+    assert!(message["last_error"].as_str().unwrap().contains("cut off"), "{message}");
+    server.clock.advance(SignedDuration::from_hours(24));
+    a_while().await;
+    assert_eq!(mails.rest(), [Value::Null; 0], "nobody was told twice");
+
+    // Who wants it again gets it again, under the same name.
+    let target = format!("/haksa/v1/messages/{}/retry", ids[0]);
+    let reply = server.request("POST", &target).bearer(super::ADMIN).send().await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    assert_eq!(message_id(&mails.next().await), slow);
+    once_status(&server, ids[0], "sent").await;
+    worker.stop().await;
+    server.assert_sound().await;
+}
+
+async fn without_a_mail_server_mail_is_held(server: Server) {
+    // Issued where nothing is configured.
+    let held = announce(&server, Channel::Email, &["hong@example.com"]).await[0];
+    assert_eq!(read(&server, held).await["status"], "held");
+    let mut mails = MailServer::start().await;
+    let knowing = knowing(&server, mails.config()).await;
+    // Issued where it was configured, and then it was taken away.
+    let waiting = announce(&knowing, Channel::Email, &["hong@example.com"]).await[0];
+    assert_eq!(read(&knowing, waiting).await["status"], "waiting");
+    let worker = work(&knowing, &Config::default());
+    once_status(&knowing, waiting, "held").await;
+    worker.stop().await;
+    for (server, id) in [(&server, held), (&knowing, waiting)] {
+        let worker = work(server, &mails.config());
+        assert_eq!(mails.next().await["to"], json!(["hong@example.com"]));
+        once_status(server, id, "sent").await;
+        worker.stop().await;
+    }
+}
+
+async fn a_password_is_used_and_never_shown(server: Server) {
+    let account = ["haksa", "demo-password"];
+    let mut mails = MailServer::start_with(0, &account).await;
+    let id = announce(&server, Channel::Email, &["hong@example.com"]).await[0];
+    // A server that does not take mail from us at all is no reason to give a message up.
+    let worker = work(&server, &mails.config());
+    let message = once(&server, id, |m| m["last_error"].is_string()).await;
+    worker.stop().await;
+    assert_eq!(message["status"], "waiting");
+    assert!(message["last_error"].as_str().unwrap().contains("530"), "{message}");
+    server.clock.advance(SignedDuration::from_mins(1));
+    let wrong = mails.config_with("haksa:demo-other-password@");
+    let worker = work(&server, &wrong);
+    let is_tried = |m: &Value| m["status"] == "waiting" && m["attempt_count"] == 2;
+    let message = once(&server, id, is_tried).await;
+    worker.stop().await;
+    let error = message["last_error"].as_str().unwrap();
+    assert!(error.contains("535") && !error.contains("demo-other-password"), "{error}");
+    server.clock.advance(SignedDuration::from_mins(2));
+    let worker = work(&server, &mails.config_with("haksa:demo-password@"));
+    assert_eq!(mails.next().await["is_signed_in"], true);
+    once_status(&server, id, "sent").await;
+    worker.stop().await;
+}
+
+async fn a_stop_waits_for_the_answer(server: Server) {
+    let mut mails = MailServer::start().await;
+    let recipients: Vec<String> = (0..50).map(|n| format!("hong{n}@example.com")).collect();
+    let recipients: Vec<&str> = recipients.iter().map(String::as_str).collect();
+    let ids = announce(&server, Channel::Email, &recipients).await;
+    let worker = work(&server, &mails.config());
+    mails.next().await;
+    worker.stop().await;
+    let mut sent = 0;
+    for id in &ids {
+        let status = read(&server, *id).await["status"].as_str().unwrap().to_owned();
+        assert!(status == "sent" || status == "held", "{status}");
+        sent += usize::from(status == "sent");
+    }
+    assert_eq!(mails.rest().len() + 1, sent);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_nodes_tell_nobody_twice() {
+    let mut mails = MailServer::start().await;
+    let url = new_postgres_database().await;
+    let nodes = [Server::start_on(&url).await, Server::start_on(&url).await];
+    let recipients: Vec<String> = (0..150).map(|n| format!("hong{n}@example.com")).collect();
+    let recipients: Vec<&str> = recipients.iter().map(String::as_str).collect();
+    let ids = announce(&nodes[0], Channel::Email, &recipients).await;
+    let workers = nodes.each_ref().map(|node| work(node, &mails.config()));
+    for id in &ids {
+        once_status(&nodes[1], *id, "sent").await;
+    }
+    tokio::time::sleep(QUICK.look_every * 10).await;
+    let mut told: BTreeMap<String, usize> = BTreeMap::new();
+    for mail in mails.rest() {
+        *told.entry(mail["to"][0].as_str().unwrap().to_owned()).or_default() += 1;
+    }
+    assert_eq!(told.len(), recipients.len());
+    assert!(told.values().all(|times| *times == 1), "{told:?}");
+    for worker in workers {
+        worker.stop().await;
+    }
+    nodes[0].assert_sound().await;
+}
+
+/// An operator's words, with everything that a mail server or a program in between could break.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operators_words_arrive_as_they_are() {
+    let mut mails = MailServer::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("mail.txt");
+    let long = "가나다라 ".repeat(400);
+    let text = format!(".\n..\n.점\nFrom 여기\n{long}\n=3D = ? <b>&amp;</b>\n\n끝 🎓");
+    let template =
+        format!("Subject: {{{{ holder_name }}}} – {}\n\n{text}\n", "긴 제목 ".repeat(20));
+    std::fs::write(&file, template).unwrap();
+    let mut config = mails.config();
+    config.mail.template = Some(file);
+    let server = Server::start_with(Backend::Sqlite, config.clone()).await;
+    let command = super::Announce {
+        outbox: server.app.outbox.clone(),
+        channel: Channel::Email,
+        holder_name: format!("{NAME}\r\nBcc: other@example.com"),
+        recipients: vec!["hong@example.com".to_owned()],
+    };
+    super::announce_through(&server.app.pipeline, command).await;
+    let worker = work(&server, &config);
+    let mail = mails.next().await;
+    let arrived = mail["text"].as_str().unwrap().replace("\r\n", "\n");
+    assert_eq!(arrived.trim_end_matches('\n'), text);
+    let headers = &mail["headers"];
+    assert_eq!(mail["to"], json!(["hong@example.com"]));
+    assert_eq!(headers["bcc"], Value::Null);
+    assert_eq!(headers["to"], "\"홍길동 Bcc: other@example.com\" <hong@example.com>");
+    let subject = headers["subject"].as_str().unwrap();
+    assert!(subject.starts_with("홍길동 Bcc: other@example.com – 긴 제목 긴"), "{subject}");
+    worker.stop().await;
+}
+
+#[test]
+fn a_configuration_that_leads_nowhere_is_refused() {
+    let faulty = |change: fn(&mut Config)| {
+        let mut config = Config::default();
+        config.mail.url = Some(Secret::new("smtp://u:demo-password@mail.example".to_owned()));
+        config.mail.from = Some("cert@hanbit.example".to_owned());
+        change(&mut config);
+        let senders = haksa::delivery::senders(&config).map(|_| ());
+        let error = senders.and(haksa::delivery::outbox(&config).map(|_| ())).unwrap_err();
+        let error = error.to_string();
+        assert!(!error.contains("demo-password"), "{error}");
+        error
+    };
+    assert!(faulty(|c| c.mail.from = None).starts_with("mail.from: "));
+    assert!(faulty(|c| c.mail.from = Some("nobody".to_owned())).starts_with("mail.from: "));
+    let gone = faulty(|c| c.mail.template = Some("/nowhere/mail.txt".into()));
+    assert!(gone.starts_with("mail.template: /nowhere/mail.txt: "), "{gone}");
+    assert!(faulty(|c| c.sms.url = Some("ftp://h".to_owned())).starts_with("sms.url: "));
+    assert!(faulty(|c| c.sms.url = Some("http://h".to_owned())).starts_with("sms.api_key: "));
+}

@@ -1,0 +1,84 @@
+//! A real SMTP server, `tests/support/mail_server.py`, as a child process.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use haksa::config::Config;
+use haksa::vault::Secret;
+use serde_json::Value;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+/// A running server; dropping it kills it.
+pub(super) struct MailServer {
+    child: Child,
+    /// Where it listens.
+    pub port: u64,
+    mails: mpsc::UnboundedReceiver<Value>,
+}
+
+impl Drop for MailServer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl MailServer {
+    /// Starts one on a free port.
+    pub async fn start() -> Self {
+        Self::start_with(0, &[]).await
+    }
+
+    /// Starts one on a port, that wants to know who sends.
+    pub async fn start_with(port: u64, account: &[&str]) -> Self {
+        let support = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support");
+        let mut child = Command::new(support.join("python"))
+            .arg(support.join("mail_server.py"))
+            .arg(port.to_string())
+            .args(account)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("python starts");
+        let output = BufReader::new(child.stdout.take().expect("standard output"));
+        let (say, mut mails) = mpsc::unbounded_channel();
+        std::thread::spawn(move || {
+            for line in output.lines().map_while(Result::ok) {
+                let line: Value = serde_json::from_str(&line).expect("a line of JSON");
+                if say.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        let ready = timeout(Duration::from_secs(20), mails.recv()).await;
+        let ready = ready.expect("in time").expect("it is ready; scripts/install brings it");
+        Self { child, port: ready["port"].as_u64().expect("a port"), mails }
+    }
+
+    /// A configuration that leads to it.
+    pub fn config(&self) -> Config {
+        self.config_with("")
+    }
+
+    /// The same, with `user:password@`.
+    pub fn config_with(&self, account: &str) -> Config {
+        let mut config = Config::default();
+        config.mail.url = Some(Secret::new(format!("smtp://{account}127.0.0.1:{}", self.port)));
+        config.mail.from = Some("한빛학원 <cert@hanbit.example>".to_owned());
+        config
+    }
+
+    /// The next mail that it was given.
+    pub async fn next(&mut self) -> Value {
+        let mail = timeout(Duration::from_secs(15), self.mails.recv()).await;
+        mail.expect("a mail in time").expect("the server runs")
+    }
+
+    /// The mails that it was given and that nobody has asked for.
+    pub fn rest(&mut self) -> Vec<Value> {
+        std::iter::from_fn(|| self.mails.try_recv().ok()).collect()
+    }
+}

@@ -1,0 +1,134 @@
+//! The program itself: `haksa serve` sends, is killed, stops, and refuses what would lead nowhere.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use haksa::app::{App, Clock};
+use haksa::config::Config;
+use haksa::demo;
+use haksa::domain::delivery::message::{Channel, Message};
+use haksa::domain::delivery::outbox::Outbox;
+use haksa::store::Store;
+use haksa::vault::{MasterKey, Vault};
+
+use super::mail_server::MailServer;
+use super::{ACCOUNT, Announce, NAME, announce_through};
+use crate::cli::Running;
+
+const HAKSA: &str = env!("CARGO_BIN_EXE_haksa");
+const MASTER_KEY: &str = "0707070707070707070707070707070707070707070707070707070707070707";
+/// What the program allows for a stop, and something for a busy machine.
+const STOP_WITHIN: Duration = Duration::from_secs(14);
+
+fn database(folder: &Path) -> String {
+    format!("sqlite:{}", folder.join("haksa.db").display())
+}
+
+/// A database with a certificate and its message, and no server.
+async fn issued(folder: &Path, recipient: &str) -> i64 {
+    let store = Store::open(&database(folder)).await.unwrap();
+    store.migrate().await.unwrap();
+    let vault = Vault::new(&MasterKey::from_bytes([7; 32]));
+    let (app, running) =
+        App::start(store, vault, Clock::System, Outbox::default(), Config::default()).unwrap();
+    demo::load(&app).await.unwrap();
+    let command = Announce {
+        outbox: app.outbox.clone(),
+        channel: Channel::Email,
+        holder_name: NAME.to_owned(),
+        recipients: vec![recipient.to_owned()],
+    };
+    let id = announce_through(&app.pipeline, command).await[0];
+    drop(app);
+    running.writer.join().await;
+    id
+}
+
+async fn status(folder: &Path, id: i64) -> String {
+    let store = Store::open(&database(folder)).await.unwrap();
+    let message = store.read(|facts| facts.get::<Message>(ACCOUNT, id)).await.unwrap();
+    message.record.status.name().to_owned()
+}
+
+fn command(folder: &Path) -> Command {
+    let mut command = Command::new(HAKSA);
+    command
+        .args(["serve", "--listen", "127.0.0.1:0", "--database", &database(folder)])
+        .env("HAKSA_MASTER_KEY", MASTER_KEY)
+        .stderr(Stdio::null());
+    command
+}
+
+fn serve(folder: &Path, mails: &MailServer) -> Running {
+    let child = command(folder)
+        .env("HAKSA_MAIL_URL", format!("smtp://127.0.0.1:{}", mails.port))
+        .args(["--mail-from", "cert@hanbit.example"])
+        .spawn();
+    Running(child.expect("haksa starts"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_sends_what_was_held_and_stops() {
+    let folder = tempfile::tempdir().unwrap();
+    let id = issued(folder.path(), "hong@example.com").await;
+    assert_eq!(status(folder.path(), id).await, "held");
+    let mut mails = MailServer::start().await;
+    let mut running = serve(folder.path(), &mails);
+    let mail = mails.next().await;
+    assert_eq!(mail["headers"]["to"], "홍길동 <hong@example.com>");
+    running.signal("TERM");
+    let told = Instant::now();
+    let exit = loop {
+        if let Some(exit) = running.0.try_wait().unwrap() {
+            break exit;
+        }
+        assert!(told.elapsed() < STOP_WITHIN, "it still runs");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert_eq!(exit.code(), Some(0));
+    assert_eq!(status(folder.path(), id).await, "sent", "the answer was waited for");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_killed_while_it_sends_tells_nobody_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let id = issued(folder.path(), "slow@example.com").await;
+    let mut mails = MailServer::start().await;
+    let running = serve(folder.path(), &mails);
+    mails.next().await;
+    running.signal("KILL");
+    drop(running);
+    assert_eq!(status(folder.path(), id).await, "sending");
+    let running = serve(folder.path(), &mails);
+    // A few looks of the worker's.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(mails.rest().len(), 0);
+    drop(running);
+    assert_eq!(status(folder.path(), id).await, "sending");
+}
+
+#[test]
+fn a_start_that_would_lead_nowhere_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let template = folder.path().join("mail.txt");
+    std::fs::write(&template, "Subject: {{ form_name }}\n\n{{ holder }}님\n").unwrap();
+    let template = template.display().to_string();
+    let url = "smtp://haksa:demo-password@mail.example";
+    for (arguments, words) in [
+        (vec!["--mail-url", url], "mail.from: mail.url needs it"),
+        (vec!["--mail-template", &template], "mail.txt: unknown name `holder`; there are holder_"),
+        (vec!["--mail-url", "mail.example"], "mail.url: must be smtp://"),
+        (vec!["--sms-url", "https://h"], "sms.api_key: sms.url needs it"),
+    ] {
+        let output = command(folder.path())
+            .args(&arguments)
+            .stderr(Stdio::piped())
+            .output()
+            .expect("haksa starts");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains(words), "{said}");
+        assert!(!said.contains("demo-password"), "{said}");
+    }
+}
