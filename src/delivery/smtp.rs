@@ -211,9 +211,9 @@ impl Smtp {
             Tls::Required => true,
             Tls::Offered => connection.can_starttls(),
         };
-        if is_upgraded && let Err(error) = connection.starttls(self.tls()?, &hello).await {
-            close(connection).await;
-            return Err(error);
+        if is_upgraded {
+            // What TLS leaves of a connection that it refuses cannot even be closed politely.
+            connection.starttls(self.tls()?, &hello).await?;
         }
         if let Some((name, password)) = user {
             let credentials = Credentials::new(name.clone(), password.expose().clone());

@@ -2,10 +2,11 @@
 //! attempt is on disk before the attempt is made (see ADR 23): so of two workers only one makes it,
 //! and after a crash nobody makes it again without knowing.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
+use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -167,7 +168,11 @@ async fn attempt(app: &App, sender: &Sender, found: DueMessage) -> bool {
         tracing::warn!(message_id = id, "found an attempt without an outcome");
         return false;
     }
-    let Report { outcome, is_channel_down } = sender.send(&message, app.clock.now()).await;
+    // A fault in there must not end the worker, which all messages share.
+    let sending = AssertUnwindSafe(sender.send(&message, app.clock.now())).catch_unwind();
+    let Report { outcome, is_channel_down } = sending.await.unwrap_or_else(|_| {
+        Report::of(Outcome::Unknown("a fault of ours cut the attempt off".to_owned()))
+    });
     metrics::counter!(
         "haksa_delivery_attempts_total",
         "channel" => message.channel.name(),

@@ -1,6 +1,7 @@
 """A real SMTP server (aiosmtpd) for the tests, on loopback.
 
-    tests/support/python tests/support/mail_server.py PORT [USER PASSWORD]
+    tests/support/python tests/support/mail_server.py PORT [--account USER PASSWORD]
+        [--tls implicit|starttls CERTIFICATE_AND_KEY]
 
 Prints one line of JSON when it is ready, {"port": N}, and one for each mail that it was given, as
 it arrived and decoded. What it answers is up to the recipient's name:
@@ -15,10 +16,12 @@ it arrived and decoded. What it answers is up to the recipient's name:
 Ends when its standard input does.
 """
 
+import argparse
 import asyncio
 import email
 import email.policy
 import json
+import ssl
 import sys
 from collections import Counter
 
@@ -54,7 +57,8 @@ class Handler:
         say({
             "from": envelope.mail_from,
             "to": envelope.rcpt_tos,
-            "is_signed_in": session.authenticated,
+            "is_signed_in": bool(session.authenticated),
+            "is_encrypted": server.transport.get_extra_info("sslcontext") is not None,
             "headers": {name.lower(): str(value) for name, value in mail.items()},
             "text": mail.get_content(),
             "raw": envelope.content.decode("latin-1"),
@@ -66,12 +70,19 @@ class Handler:
         return "250 2.0.0 queued as 4ABC123"
 
 
-async def main(port, *account):
+async def main(port, account, tls):
     handler = Handler()
 
     def authenticate(server, session, envelope, mechanism, data):
-        given = isinstance(data, LoginPassword) and (data.login.decode(), data.password.decode())
+        given = isinstance(data, LoginPassword) and [data.login.decode(), data.password.decode()]
         return AuthResult(success=given == account, handled=False)
+
+    mode, certificate = tls or (None, None)
+    context = None
+    if certificate:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(certificate)
+    starttls = context if mode == "starttls" else None
 
     def session():
         return SMTP(
@@ -79,14 +90,22 @@ async def main(port, *account):
             hostname="mail.example",
             authenticator=authenticate if account else None,
             auth_required=bool(account),
-            auth_require_tls=False,
+            auth_require_tls=starttls is not None,
+            tls_context=starttls,
+            require_starttls=starttls is not None,
         )
 
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(session, "127.0.0.1", int(port))
+    implicit = context if mode == "implicit" else None
+    server = await loop.create_server(session, "127.0.0.1", port, ssl=implicit)
     say({"port": server.sockets[0].getsockname()[1]})
     await loop.run_in_executor(None, sys.stdin.read)
     server.close()
 
 
-asyncio.run(main(*sys.argv[1:]))
+parser = argparse.ArgumentParser()
+parser.add_argument("port", type=int)
+parser.add_argument("--account", nargs=2)
+parser.add_argument("--tls", nargs=2)
+arguments = parser.parse_args()
+asyncio.run(main(arguments.port, arguments.account, arguments.tls))

@@ -205,7 +205,7 @@ async fn without_a_mail_server_mail_is_held(server: Server) {
 }
 
 async fn a_password_is_used_and_never_shown(server: Server) {
-    let account = ["haksa", "demo-password"];
+    let account = ["--account", "haksa", "demo-password"];
     let mut mails = MailServer::start_with(0, &account).await;
     let id = announce(&server, Channel::Email, &["hong@example.com"]).await[0];
     // A server that does not take mail from us at all is no reason to give a message up.

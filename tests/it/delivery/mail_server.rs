@@ -32,13 +32,22 @@ impl MailServer {
         Self::start_with(0, &[]).await
     }
 
-    /// Starts one on a port, that wants to know who sends.
-    pub async fn start_with(port: u64, account: &[&str]) -> Self {
+    /// Starts one on a port, with more arguments.
+    pub async fn start_with(port: u64, arguments: &[&str]) -> Self {
+        let port = port.to_string();
+        Self::run("mail_server.py", &[&[port.as_str()], arguments].concat()).await
+    }
+
+    /// Starts a gateway for text messages behind TLS, which tells of them in the same way.
+    pub async fn gateway(certificate: &str) -> Self {
+        Self::run("gateway.py", &[certificate]).await
+    }
+
+    async fn run(program: &str, arguments: &[&str]) -> Self {
         let support = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support");
         let mut child = Command::new(support.join("python"))
-            .arg(support.join("mail_server.py"))
-            .arg(port.to_string())
-            .args(account)
+            .arg(support.join(program))
+            .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -53,7 +53,7 @@ impl Command for Announce {
     fn decide(&self, context: &mut Context<'_>, facts: &mut Facts) -> Known<Decision> {
         let form = facts.get::<Form>(ACCOUNT, FORM)?;
         let club = facts.get::<Account>(ACCOUNT, ACCOUNT)?;
-        let mut writes = Vec::new();
+        let mut decided: Option<Decision> = None;
         for recipient in &self.recipients {
             let key = Achievement::new_key(context, facts)?;
             let achievement = Achievement {
@@ -76,10 +76,14 @@ impl Command for Announce {
             };
             let message = self.outbox.message(&occasion, context)?;
             let create = Create { key: Some(key), created_at: None, record: achievement.clone() };
-            writes.extend(create.decide(context, facts)?.writes);
-            writes.push(message.enqueue(context, facts)?);
+            let mut one = create.decide(context, facts)?;
+            one.writes.push(message.enqueue(context, facts)?);
+            match &mut decided {
+                None => decided = Some(one),
+                Some(decided) => decided.writes.extend(one.writes),
+            }
         }
-        Ok(Decision { subject: None, writes })
+        Ok(decided.expect("somebody gets one"))
     }
 }
 
@@ -89,12 +93,12 @@ struct Remove(i64);
 impl Command for Remove {
     fn decide(&self, context: &mut Context<'_>, facts: &mut Facts) -> Known<Decision> {
         let before = facts.document(Kind::Achievement, &self.0.into())?.expect("it is there");
-        let mut writes = Message::withdraw(&before.meta, context, facts)?;
+        let messages = Message::withdraw(&before.meta, context, facts)?;
         let mut after = (*before).clone();
         after.meta.deleted_at = Some(context.at);
-        let delete = Decision::write(Action::Delete, Some(before), after);
-        writes.extend(delete.writes);
-        Ok(Decision { subject: None, writes })
+        let mut decision = Decision::write(Action::Delete, Some(before), after);
+        decision.writes.extend(messages);
+        Ok(decision)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The program itself: `haksa serve` sends, is killed, stops, and refuses what would lead nowhere.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -26,7 +26,7 @@ fn database(folder: &Path) -> String {
 }
 
 /// A database with a certificate and its message, and no server.
-async fn issued(folder: &Path, recipient: &str) -> i64 {
+async fn issued(folder: &Path, channel: Channel, recipient: &str) -> i64 {
     let store = Store::open(&database(folder)).await.unwrap();
     store.migrate().await.unwrap();
     let vault = Vault::new(&MasterKey::from_bytes([7; 32]));
@@ -35,7 +35,7 @@ async fn issued(folder: &Path, recipient: &str) -> i64 {
     demo::load(&app).await.unwrap();
     let command = Announce {
         outbox: app.outbox.clone(),
-        channel: Channel::Email,
+        channel,
         holder_name: NAME.to_owned(),
         recipients: vec![recipient.to_owned()],
     };
@@ -61,8 +61,17 @@ fn command(folder: &Path) -> Command {
 }
 
 fn serve(folder: &Path, mails: &MailServer) -> Running {
-    let child = command(folder)
-        .env("HAKSA_MAIL_URL", format!("smtp://127.0.0.1:{}", mails.port))
+    serve_with(folder, &format!("smtp://127.0.0.1:{}", mails.port), Path::new(""))
+}
+
+/// Serves with a mail server, trusting the certificates in a file.
+fn serve_with(folder: &Path, mail_url: &str, trusted: &Path) -> Running {
+    let mut command = command(folder);
+    if trusted.is_file() {
+        command.env("SSL_CERT_FILE", trusted);
+    }
+    let child = command
+        .env("HAKSA_MAIL_URL", mail_url)
         .args(["--mail-from", "cert@hanbit.example"])
         .spawn();
     Running(child.expect("haksa starts"))
@@ -71,7 +80,7 @@ fn serve(folder: &Path, mails: &MailServer) -> Running {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_sends_what_was_held_and_stops() {
     let folder = tempfile::tempdir().unwrap();
-    let id = issued(folder.path(), "hong@example.com").await;
+    let id = issued(folder.path(), Channel::Email, "hong@example.com").await;
     assert_eq!(status(folder.path(), id).await, "held");
     let mut mails = MailServer::start().await;
     let mut running = serve(folder.path(), &mails);
@@ -93,7 +102,7 @@ async fn a_server_sends_what_was_held_and_stops() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_killed_while_it_sends_tells_nobody_twice() {
     let folder = tempfile::tempdir().unwrap();
-    let id = issued(folder.path(), "slow@example.com").await;
+    let id = issued(folder.path(), Channel::Email, "slow@example.com").await;
     let mut mails = MailServer::start().await;
     let running = serve(folder.path(), &mails);
     mails.next().await;
@@ -130,5 +139,112 @@ fn a_start_that_would_lead_nowhere_is_refused() {
         assert_eq!(output.status.code(), Some(2), "{said}");
         assert!(said.contains(words), "{said}");
         assert!(!said.contains("demo-password"), "{said}");
+    }
+}
+
+/// Makes an authority, and a certificate of it for `localhost`. Gives the files of the authority, and
+/// of the certificate with its key.
+fn certificate(folder: &Path) -> (PathBuf, PathBuf) {
+    let openssl = |arguments: &str| {
+        let mut command = Command::new("openssl");
+        let status = command.args(arguments.split(' ')).current_dir(folder).stderr(Stdio::null());
+        assert!(status.status().expect("openssl runs").success(), "openssl {arguments}");
+    };
+    let key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2";
+    openssl(&format!("req -x509 {key} -keyout ca.key -out ca.pem -subj /CN=test"));
+    openssl(&format!(
+        "req -x509 {key} -keyout key.pem -out cert.pem -subj /CN=localhost -CA ca.pem -CAkey ca.key \
+         -addext subjectAltName=DNS:localhost -addext basicConstraints=critical,CA:FALSE"
+    ));
+    let both = ["cert.pem", "key.pem"].map(|name| std::fs::read(folder.join(name)).unwrap());
+    let file = folder.join("both.pem");
+    std::fs::write(&file, both.concat()).unwrap();
+    (folder.join("ca.pem"), file)
+}
+
+/// What the first attempt meets.
+async fn first_error(folder: &Path, id: i64) -> String {
+    let store = Store::open(&database(folder)).await.unwrap();
+    let begun = Instant::now();
+    while begun.elapsed() < STOP_WITHIN {
+        let message = store.read(|facts| facts.get::<Message>(ACCOUNT, id)).await.unwrap();
+        if let Some(error) = message.record.last_error.clone() {
+            return error;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("no attempt was made");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn text_messages_are_encrypted() {
+    let files = tempfile::tempdir().unwrap();
+    let (authority, certificate) = certificate(files.path());
+    let mut gateway = MailServer::gateway(certificate.to_str().unwrap()).await;
+    let url = format!("https://localhost:{}", gateway.port);
+    let serve = |folder: &Path| {
+        let mut command = command(folder);
+        command.env("HAKSA_SMS_API_SECRET", "demo-sms-secret").args([
+            "--sms-url",
+            &url,
+            "--sms-api-key",
+            "EXAMPLESMSKEY001",
+            "--sms-from",
+            "02-1234-5678",
+        ]);
+        command
+    };
+    let folder = tempfile::tempdir().unwrap();
+    issued(folder.path(), Channel::Phone, "01012345678").await;
+    let child = serve(folder.path()).env("SSL_CERT_FILE", &authority).spawn();
+    let running = Running(child.expect("haksa starts"));
+    let taken = gateway.next().await;
+    assert_eq!(taken["path"], "/messages/v4/send-many/detail");
+    assert_eq!(taken["body"]["messages"][0]["to"], "01012345678");
+    drop(running);
+
+    let folder = tempfile::tempdir().unwrap();
+    let id = issued(folder.path(), Channel::Phone, "01012345678").await;
+    let running = Running(serve(folder.path()).spawn().expect("haksa starts"));
+    let error = first_error(folder.path(), id).await;
+    assert!(error.contains("certificate"), "{error}");
+    drop(running);
+    assert_eq!(status(folder.path(), id).await, "waiting");
+    assert_eq!(gateway.rest().len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mail_is_encrypted_where_it_should_be() {
+    let files = tempfile::tempdir().unwrap();
+    let (authority, certificate) = certificate(files.path());
+    let certificate = certificate.to_str().unwrap();
+    let account = ["--account", "haksa", "demo-password"];
+    for (url, arguments) in [
+        ("smtps://localhost", vec!["--tls", "implicit", certificate]),
+        (
+            "smtp://haksa:demo-password@localhost",
+            [&account[..], &["--tls", "starttls", certificate]].concat(),
+        ),
+    ] {
+        let mut mails = MailServer::start_with(0, &arguments).await;
+        let query = if url.starts_with("smtps") { "" } else { "?tls=required" };
+        let url = format!("{url}:{}{query}", mails.port);
+        let folder = tempfile::tempdir().unwrap();
+        issued(folder.path(), Channel::Email, "hong@example.com").await;
+        let running = serve_with(folder.path(), &url, &authority);
+        let mail = mails.next().await;
+        assert_eq!(mail["is_encrypted"], true, "{url}");
+        assert_eq!(mail["is_signed_in"], !query.is_empty(), "{url}");
+        drop(running);
+
+        // A certificate that nobody here vouches for is as good as no server.
+        let folder = tempfile::tempdir().unwrap();
+        let id = issued(folder.path(), Channel::Email, "hong@example.com").await;
+        let running = serve_with(folder.path(), &url, Path::new(""));
+        let error = first_error(folder.path(), id).await;
+        assert!(error.contains("certificate") || error.contains("tls"), "{error}");
+        drop(running);
+        assert_eq!(status(folder.path(), id).await, "waiting");
+        assert_eq!(mails.rest().len(), 0, "{url}");
     }
 }
