@@ -8,7 +8,6 @@ use super::template::{EMAIL, PHONE, Template, Values};
 use crate::domain::command::Context;
 use crate::domain::credential::achievement::Achievement;
 use crate::domain::credential::form::Form;
-use crate::domain::error::Error;
 use crate::domain::people::account::Account;
 use crate::domain::time::Instant;
 
@@ -59,25 +58,15 @@ impl Outbox {
 
     /// The message that tells of a certificate, due at once. Make it a row with
     /// [`Message::enqueue`], in the decision that makes the certificate.
-    ///
-    /// # Errors
-    /// [`Error::Internal`] when the operator's template fails on this certificate.
-    pub fn message(
-        &self,
-        occasion: &Occasion<'_>,
-        context: &mut Context<'_>,
-    ) -> Result<Message, Error> {
+    pub fn message(&self, occasion: &Occasion<'_>, context: &mut Context<'_>) -> Message {
         let Occasion { achievement_id, holder_name, channel, recipient, .. } = *occasion;
         let template = match channel {
             Channel::Email => &self.email,
             Channel::Phone => &self.phone,
         };
-        let worded = template.render(&occasion.values());
-        let (subject, body) = worded.map_err(|cause| {
-            Error::internal(format!("the {} template: {cause}", channel.name()))
-        })?;
+        let (subject, body) = template.render(&occasion.values());
         let is_open = self.open.contains(&channel);
-        Ok(Message {
+        Message {
             achievement_id,
             channel,
             status: if is_open { MessageStatus::Waiting } else { MessageStatus::Held },
@@ -88,7 +77,7 @@ impl Outbox {
             subject,
             body,
             ..Message::default()
-        })
+        }
     }
 }
 

@@ -74,7 +74,7 @@ impl Command for Announce {
                 channel: self.channel,
                 recipient,
             };
-            let message = self.outbox.message(&occasion, context)?;
+            let message = self.outbox.message(&occasion, context);
             let create = Create { key: Some(key), created_at: None, record: achievement.clone() };
             let mut one = create.decide(context, facts)?;
             one.writes.push(message.enqueue(context, facts)?);

@@ -126,7 +126,10 @@ fn a_start_that_would_lead_nowhere_is_refused() {
     let url = "smtp://haksa:demo-password@mail.example";
     for (arguments, words) in [
         (vec!["--mail-url", url], "mail.from: mail.url needs it"),
-        (vec!["--mail-template", &template], "mail.txt: unknown name `holder`; there are holder_"),
+        (
+            vec!["--mail-template", &template],
+            "mail.txt: line 3: unknown name `holder`; there are holder_",
+        ),
         (vec!["--mail-url", "mail.example"], "mail.url: must be smtp://"),
         (vec!["--sms-url", "https://h"], "sms.api_key: sms.url needs it"),
     ] {
