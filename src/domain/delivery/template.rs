@@ -138,7 +138,7 @@ impl Template {
     pub fn render(&self, values: &Values) -> (Option<String>, String) {
         let subject = self.subject.as_ref().map(|line| {
             let mut subject = String::new();
-            line.iter().for_each(|part| subject.push_str(part.of(values)));
+            write_line(&mut subject, line, values);
             one_line(&subject)
         });
         let mut body = String::new();
@@ -148,12 +148,18 @@ impl Template {
                 Part::Value(name) => !name(values).is_empty(),
             });
             if is_whole {
-                line.iter().for_each(|part| body.push_str(part.of(values)));
+                write_line(&mut body, line, values);
                 body.push('\n');
             }
         }
         body.truncate(body.trim_end().len());
         (subject, body)
+    }
+}
+
+fn write_line(text: &mut String, line: &Line, values: &Values) {
+    for part in line {
+        text.push_str(part.of(values));
     }
 }
 
