@@ -161,7 +161,8 @@ async fn attempt(app: &App, sender: &Sender, found: DueMessage) -> bool {
         Err(Error::Conflict(_) | Error::NotFound(_)) => return false,
         Err(error) => {
             log("cannot take a message", &error);
-            return true;
+            // Without a database there is nothing to be done for the next one either.
+            return matches!(error, Error::Unavailable { .. });
         }
     };
     if message.status != MessageStatus::Sending {

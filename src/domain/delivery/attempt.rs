@@ -71,7 +71,7 @@ impl Command for Claim {
                 return Err(in_the_way());
             }
         }
-        edit(document, message)
+        Ok(edit(document, message))
     }
 }
 
@@ -130,7 +130,7 @@ impl Command for Settle {
                 message.status = MessageStatus::Uncertain;
             }
         }
-        edit(document, message)
+        Ok(edit(document, message))
     }
 }
 
@@ -157,7 +157,7 @@ impl Command for Hold {
             MessageStatus::Sending => give_up_on_sender(&mut message),
             _ => return Err(in_the_way()),
         }
-        edit(document, message)
+        Ok(edit(document, message))
     }
 }
 
@@ -192,7 +192,7 @@ impl Command for Retry {
                 return Err(in_the_way());
             }
         }
-        edit(document, message)
+        Ok(edit(document, message))
     }
 }
 
@@ -218,9 +218,9 @@ fn give_up_on_sender(message: &mut Message) {
     message.last_error = Some("the attempt was cut off before its outcome was recorded".to_owned());
 }
 
-fn edit(document: Arc<Document>, message: Message) -> Known<Decision> {
+fn edit(document: Arc<Document>, message: Message) -> Decision {
     let after = Document::of(document.meta.clone(), message);
-    Ok(Decision::write(Action::Edit, Some(document), after))
+    Decision::write(Action::Edit, Some(document), after)
 }
 
 fn after(at: Timestamp, pause: SignedDuration) -> Timestamp {

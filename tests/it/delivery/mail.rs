@@ -135,9 +135,10 @@ async fn a_server_that_is_away_delays(server: Server) {
     let recipients: Vec<&str> = recipients.iter().map(String::as_str).collect();
     let ids = announce(&server, Channel::Email, &recipients).await;
     let worker = work(&server, &config);
-    let message = once(&server, ids[0], |m| m["last_error"].is_string()).await;
-    assert_eq!(message["status"], "waiting");
-    a_while().await;
+    for id in &ids {
+        let is_back = |m: &Value| m["last_error"].is_string() && m["status"] == "waiting";
+        assert_eq!(once(&server, *id, is_back).await["attempt_count"], 1);
+    }
     let mut mails = MailServer::start_with(port, &[]).await;
     server.clock.advance(SignedDuration::from_mins(5));
     for id in &ids {
