@@ -144,13 +144,13 @@ impl App {
         outbox: Outbox,
         config: Config,
     ) -> Result<(Self, Running), OpenError> {
-        let (pipeline, jobs) = Pipeline::new();
+        let (pipeline, queues) = Pipeline::new();
         let (fatal, fatal_received) = oneshot::channel();
         let now = clock.clone();
         let writer = store.start_writer(Writer {
-            jobs,
-            now: Box::new(move || now.now()),
-            entropy: Box::new(OsEntropy),
+            queues,
+            now: Arc::new(move || now.now()),
+            entropy: || Box::new(OsEntropy),
             fatal,
         })?;
         let app = Self(Arc::new(Parts { store, pipeline, vault, clock, outbox, config }));

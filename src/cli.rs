@@ -7,6 +7,7 @@ mod run;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::builder::Resettable;
@@ -17,7 +18,7 @@ use tracing_subscriber::filter::ParseError;
 use crate::app::{Clock, OsEntropy};
 use crate::config::Config;
 use crate::dialect::Dialect;
-use crate::domain::command;
+use crate::domain::command::{self, Entropy};
 use crate::domain::error::Error;
 use crate::pipeline::{Envelope, Outcome, Pipeline, Reply};
 use crate::store::{Store, Writer, WriterHandle};
@@ -51,7 +52,7 @@ enum Command {
         Every option is also an environment variable and, but for --config, a key of the\n\
         configuration file. The database is made and brought up to date at the start."
     )]
-    Serve(run::ServeOptions),
+    Serve(Box<run::ServeOptions>),
     /// Bring a database's tables up to date.
     Migrate(DatabaseOptions),
     /// Check a database: history agrees with every record, references hold, rows can be read.
@@ -137,11 +138,12 @@ struct Desk {
 
 impl Desk {
     fn start(store: Store) -> anyhow::Result<Self> {
-        let (pipeline, jobs) = Pipeline::new();
+        let (pipeline, queues) = Pipeline::new();
         // What the writer says there, it also answers to the one command.
         let (fatal, _) = tokio::sync::oneshot::channel();
-        let (now, entropy) = (Box::new(|| Clock::System.now()), Box::new(OsEntropy));
-        let writer = store.start_writer(Writer { jobs, now, entropy, fatal })?;
+        let now = Arc::new(|| Clock::System.now());
+        let entropy = || Box::new(OsEntropy) as Box<dyn Entropy + Send>;
+        let writer = store.start_writer(Writer { queues, now, entropy, fatal })?;
         Ok(Self { store, pipeline, writer })
     }
 
@@ -228,7 +230,7 @@ fn without_empty_variables(command: clap::Command) -> clap::Command {
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Demo(options) => run::demo(options).await,
-        Command::Serve(options) => run::serve(options).await,
+        Command::Serve(options) => run::serve(*options).await,
         Command::Migrate(options) => inspect::migrate(&options).await,
         Command::Check(options) => inspect::check(&options).await,
         Command::Account(command) => manage::account(command).await,

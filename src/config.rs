@@ -16,6 +16,9 @@ pub struct Config {
     pub database: Option<String>,
     /// The file with the master key that seals signing secrets.
     pub master_key_file: Option<PathBuf>,
+    /// Where clients reach the server, `https://HOST`, without a slash at the end: what addresses in
+    /// answers begin with.
+    pub public_url: Option<String>,
     /// Kolleges' choices.
     pub kolleges: KollegesConfig,
     /// The partner API's choices.
@@ -108,6 +111,7 @@ pub const KEYS: &[&str] = &[
     "listen",
     "database",
     "master_key_file",
+    "public_url",
     "kolleges.unknown_fields",
     "partner.rules",
     "solapi.hmac_md5",
@@ -241,6 +245,7 @@ mod tests {
     fn reads_every_key() {
         let config = parse(
             "listen = '0.0.0.0:80'\ndatabase = 'sqlite:a.db'\nmaster_key_file = 'k'\n\
+             public_url = 'https://haksa.example'\n\
              [kolleges]\nunknown_fields = 'ignore'\n[partner]\nrules = 'vendor'\n\
              [solapi]\nhmac_md5 = true\n[mail]\nurl = 'smtp://u:demo-password@h'\nfrom = 'a@b.example'\n\
              template = 'm.txt'\n[sms]\nurl = 'https://h'\napi_key = 'K'\napi_secret = 'demo-secret'\n\

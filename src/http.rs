@@ -38,6 +38,8 @@ const DISCARD_WITHIN: Duration = Duration::from_secs(5);
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 /// Connections at the same time; more wait in the listener's queue.
 const CONNECTIONS_MAX: usize = 4096;
+/// Bodies longer than [`BODY_MAX`] in memory at the same time; more wait to be read.
+static LONG_BODIES: Semaphore = Semaphore::const_new(8);
 /// A request id's length at the most.
 const REQUEST_ID_MAX: usize = 128;
 
@@ -67,7 +69,7 @@ static METRICS: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
 /// Everything that the server serves.
 pub fn router(app: App) -> Router {
     let mut router = Router::new();
-    for route in WIRES.iter().flat_map(|wire| wire.routes) {
+    for route in WIRES.iter().flat_map(|wire| wire.routes.iter().chain(wire.strays)) {
         let handler = route.handler;
         let filter = MethodFilter::try_from(route.method.clone()).unwrap_or(MethodFilter::GET);
         router = router.route(route.path, on(filter, move |call: Call| handler(call)));
@@ -212,7 +214,8 @@ async fn answer(
     };
     let wire = Wire::of(request.uri().path());
     let method = request.method().clone();
-    let served = AssertUnwindSafe(serve_one(router, &arrival, patience, request)).catch_unwind();
+    let serving = serve_one(app, wire, router, &arrival, patience, request);
+    let served = AssertUnwindSafe(serving).catch_unwind();
     let mut response = served.await.unwrap_or_else(|_| {
         tracing::error!(request_id = %arrival.request_id, "a request panicked");
         (wire.malformed)(Malformed::Failed, &HeaderMap::new()).into_response()
@@ -225,6 +228,8 @@ async fn answer(
 }
 
 async fn serve_one(
+    app: &App,
+    wire: &Wire,
     router: Router,
     arrival: &Arrival,
     patience: Patience,
@@ -232,7 +237,10 @@ async fn serve_one(
 ) -> Response {
     let (mut parts, body) = request.into_parts();
     let mut arrival = arrival.clone();
-    let body = match collect(&parts.headers, body, patience.body_within).await {
+    let body_max = wire.body_max(app, parts.uri.path(), &parts.headers, &arrival).await;
+    // Held until the answer is there: so long is the body in memory.
+    let _seat = if body_max > BODY_MAX { LONG_BODIES.acquire().await.ok() } else { None };
+    let body = match collect(&parts.headers, body, body_max, patience.body_within).await {
         Ok(body) => Body::from(body),
         Err(fault) => {
             arrival.body_fault = Some(fault);
@@ -255,13 +263,14 @@ async fn serve_one(
 async fn collect(
     headers: &HeaderMap,
     mut body: Incoming,
+    body_max: usize,
     within: Duration,
 ) -> Result<Bytes, Malformed> {
     let declared = headers
         .get("content-length")
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.parse::<u64>().ok());
-    let body_max = if Protection::BodyLimit.is_on() { BODY_MAX } else { usize::MAX };
+    let body_max = if Protection::BodyLimit.is_on() { body_max } else { usize::MAX };
     if declared.is_some_and(|length| length > body_max as u64) {
         // A client that waits to be told to go on is told not to.
         if !headers.contains_key("expect") {

@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::domain::actor::Actor;
 use crate::domain::change::{self, Action, Change};
-use crate::domain::command::{Command, Context, Decision, Entropy};
+use crate::domain::command::{Command, Content, Context, Decision, Entropy};
 use crate::domain::error::Error;
 use crate::domain::facts::{Fact, Facts, Known, Need, Sequence, Stop, StoredAnswer, Token};
 use crate::domain::kind::Kind;
@@ -26,6 +26,8 @@ use crate::sabotage::Protection;
 pub const BATCH_MAX: usize = 512;
 /// Commands that may wait; more are refused with [`Error::Unavailable`].
 pub const QUEUE_MAX: usize = 8192;
+/// Large commands that may wait; more are refused in the same way.
+pub const LARGE_QUEUE_MAX: usize = 16;
 /// How long an idempotency key is remembered.
 const KEY_LIFE: jiff::SignedDuration = jiff::SignedDuration::from_hours(24);
 
@@ -119,13 +121,24 @@ pub struct Job {
 #[derive(Clone, Debug)]
 pub struct Pipeline {
     queue: mpsc::Sender<Job>,
+    large: mpsc::Sender<Job>,
+}
+
+/// The ends that a store's writers take from.
+#[derive(Debug)]
+pub struct Queues {
+    /// What is gathered into batches.
+    pub jobs: mpsc::Receiver<Job>,
+    /// Large commands, each a batch of its own; see [`Command::is_large`].
+    pub large: mpsc::Receiver<Job>,
 }
 
 impl Pipeline {
-    /// A queue, and the end that a store's writer takes from.
-    pub fn new() -> (Self, mpsc::Receiver<Job>) {
+    /// The queues, and the ends that a store's writers take from.
+    pub fn new() -> (Self, Queues) {
         let (queue, jobs) = mpsc::channel(QUEUE_MAX);
-        (Self { queue }, jobs)
+        let (large, large_jobs) = mpsc::channel(LARGE_QUEUE_MAX);
+        (Self { queue, large }, Queues { jobs, large: large_jobs })
     }
 
     /// Runs a command and waits until it is durable.
@@ -134,7 +147,9 @@ impl Pipeline {
     /// The command's refusal, or [`Error::Unavailable`] when the queue is full or the database is
     /// away.
     pub async fn run(&self, command: impl Command, envelope: Envelope) -> Result<Reply, Error> {
-        self.ask(Ask::Command { command: Box::new(command), envelope: Box::new(envelope) }).await
+        let queue = if command.is_large() { &self.large } else { &self.queue };
+        let ask = Ask::Command { command: Box::new(command), envelope: Box::new(envelope) };
+        Self::ask(queue, ask).await
     }
 
     /// Marks a signature as used.
@@ -147,7 +162,8 @@ impl Pipeline {
         digest: String,
         expires_at: Timestamp,
     ) -> Result<(), Error> {
-        self.ask(Ask::Signature { credential_id, digest, expires_at }).await.map(|_| ())
+        let ask = Ask::Signature { credential_id, digest, expires_at };
+        Self::ask(&self.queue, ask).await.map(|_| ())
     }
 
     /// Keeps an access token.
@@ -155,7 +171,7 @@ impl Pipeline {
     /// # Errors
     /// [`Error::Unavailable`] when it could not be kept.
     pub async fn keep_token(&self, token: Token) -> Result<(), Error> {
-        self.ask(Ask::Token(token)).await.map(|_| ())
+        Self::ask(&self.queue, Ask::Token(token)).await.map(|_| ())
     }
 
     /// True when the writer is gone: nothing can be written any more.
@@ -163,11 +179,9 @@ impl Pipeline {
         self.queue.is_closed()
     }
 
-    async fn ask(&self, ask: Ask) -> Result<Reply, Error> {
+    async fn ask(queue: &mpsc::Sender<Job>, ask: Ask) -> Result<Reply, Error> {
         let (reply, answer) = oneshot::channel();
-        self.queue
-            .try_send(Job { ask, reply })
-            .map_err(|_| Error::Unavailable { retry_after_s: 1 })?;
+        queue.try_send(Job { ask, reply }).map_err(|_| Error::Unavailable { retry_after_s: 1 })?;
         answer.await.map_err(|_| Error::Unavailable { retry_after_s: 1 })?
     }
 }
@@ -191,6 +205,8 @@ pub struct Writes {
     pub documents: BTreeMap<(Kind, Key), Pending>,
     /// Changes by id.
     pub changes: Vec<Arc<Change>>,
+    /// Content that rows name by its hash.
+    pub contents: Vec<Content>,
     /// Answers to idempotency keys.
     pub answers: Vec<(i64, String, StoredAnswer)>,
     /// Access tokens.
@@ -399,6 +415,7 @@ impl Batch {
                 }
             }
         }
+        writes.contents.extend(recorded.contents);
         for change in recorded.changes {
             facts.remember(Need::Change(change.id), Fact::Change(Some(Arc::clone(&change))));
             writes.changes.push(change);
@@ -422,6 +439,22 @@ impl Batch {
     /// Everything to write in this commit.
     pub fn writes(&self) -> &Writes {
         &self.writes
+    }
+
+    /// The records that new ones name and that are not written here: whoever decided without
+    /// holding them has to see that they are still there.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when a record cannot be read.
+    pub fn relied_on(&self) -> Result<HashSet<(Kind, Key)>, Error> {
+        let mut relied = HashSet::new();
+        for pending in self.writes.documents.values() {
+            if pending.stored_version.is_none() {
+                relied.extend(pending.document.meta.kind.references(&pending.document)?);
+            }
+        }
+        relied.retain(|place| !self.writes.documents.contains_key(place));
+        Ok(relied)
     }
 
     /// Tells everybody what became of it, once it is durable. Returns jobs that have to wait for
@@ -498,6 +531,7 @@ fn evaluate(
 struct Recorded {
     documents: Vec<Pending>,
     changes: Vec<Arc<Change>>,
+    contents: Vec<Content>,
 }
 
 /// Gives each write its version and its change.
@@ -507,7 +541,7 @@ fn record(
     at: Timestamp,
     facts: &mut Facts,
 ) -> Known<(Arc<Document>, Recorded)> {
-    let Decision { mut subject, writes } = decision;
+    let Decision { mut subject, writes, contents } = decision;
     let mut documents = Vec::with_capacity(writes.len());
     let mut changes = Vec::with_capacity(writes.len());
     for write in writes {
@@ -555,7 +589,7 @@ fn record(
         documents.push(Pending { document: after, stored_version, is_body_only });
     }
     let subject = subject.ok_or_else(|| Error::internal("a decision about nothing"))?;
-    Ok((subject, Recorded { documents, changes }))
+    Ok((subject, Recorded { documents, changes, contents }))
 }
 
 #[cfg(test)]
@@ -565,7 +599,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_full_queue_refuses_at_once_and_keeps_nothing() {
-        let (pipeline, mut jobs) = Pipeline::new();
+        let (pipeline, Queues { mut jobs, large: _large }) = Pipeline::new();
         let envelope = || Envelope::new(Actor::operator(1), "test");
         let command = || Undo { change_id: 1, expected: crate::domain::command::Expected::Any };
         let mut waiting = Vec::new();

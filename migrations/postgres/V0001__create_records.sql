@@ -54,6 +54,7 @@ CREATE TABLE person (
     deleted_at BIGINT,
     name_key TEXT NOT NULL,
     email_key TEXT,
+    phone_key TEXT,
     login_key TEXT,
     learner_id TEXT,
     department_id TEXT REFERENCES department (id),
@@ -61,8 +62,20 @@ CREATE TABLE person (
     UNIQUE (learner_id)
 ) WITH (fillfactor = 70);
 CREATE INDEX person_by_email_key ON person (email_key);
+CREATE INDEX person_by_phone_key ON person (phone_key);
 CREATE INDEX person_by_login_key ON person (login_key);
 CREATE INDEX person_by_department_id ON person (department_id);
+
+-- Runs of three characters of a text, for searches. Two more characters stand behind the text, so that
+-- every part of one or two characters is the beginning of a run. Of a very long text, the beginning.
+CREATE FUNCTION haksa_grams(searched TEXT) RETURNS TSVECTOR
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$
+    SELECT array_to_tsvector(array_agg(substr(padded, place, 3)))
+    FROM (SELECT left(searched, 10000) || E'\n\n' AS padded) AS padding,
+         generate_series(1, length(padded) - 2) AS place
+$$;
+CREATE INDEX person_search ON person USING gin (haksa_grams(name_key || E'\n' || coalesce(email_key, '')));
 
 CREATE TABLE credential (
     id BIGINT PRIMARY KEY,
@@ -80,6 +93,27 @@ CREATE TABLE credential (
 ) WITH (fillfactor = 70);
 CREATE INDEX credential_by_secret_hash ON credential (secret_hash);
 
+-- What pictures show, by its hash: one copy, whoever has it.
+CREATE TABLE content (
+    hash TEXT PRIMARY KEY,
+    bytes BYTEA NOT NULL
+);
+-- Pictures are compressed already.
+ALTER TABLE content ALTER COLUMN bytes SET STORAGE EXTERNAL;
+
+CREATE TABLE image (
+    id TEXT PRIMARY KEY,
+    account_id BIGINT NOT NULL REFERENCES account (id),
+    version BIGINT NOT NULL CHECK (version > 0),
+    change_id BIGINT NOT NULL,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL,
+    deleted_at BIGINT,
+    content_hash TEXT NOT NULL REFERENCES content (hash) DEFERRABLE INITIALLY DEFERRED,
+    body TEXT NOT NULL
+) WITH (fillfactor = 70);
+CREATE INDEX image_by_content_hash ON image (content_hash);
+
 CREATE TABLE design (
     id BIGINT PRIMARY KEY,
     account_id BIGINT NOT NULL REFERENCES account (id),
@@ -89,10 +123,12 @@ CREATE TABLE design (
     updated_at BIGINT NOT NULL,
     deleted_at BIGINT,
     design_type TEXT NOT NULL,
+    image_id TEXT REFERENCES image (id),
     body TEXT NOT NULL,
     CHECK (design_type IN ('certificate', 'badge'))
 ) WITH (fillfactor = 70);
-CREATE INDEX design_by_account_id_design_type ON design (account_id, design_type);
+CREATE INDEX design_by_account_id_design_type ON design (account_id, design_type, created_at, id);
+CREATE INDEX design_by_image_id ON design (image_id);
 
 CREATE TABLE form (
     id BIGINT PRIMARY KEY,
@@ -107,6 +143,10 @@ CREATE TABLE form (
     badge_design_id BIGINT REFERENCES design (id),
     body TEXT NOT NULL
 ) WITH (fillfactor = 70);
+
+CREATE INDEX form_by_account_id ON form (account_id, created_at, id);
+CREATE INDEX form_by_certificate_design_id ON form (certificate_design_id);
+CREATE INDEX form_by_badge_design_id ON form (badge_design_id);
 
 CREATE TABLE achievement (
     id BIGINT PRIMARY KEY,
@@ -123,9 +163,10 @@ CREATE TABLE achievement (
     body TEXT NOT NULL,
     UNIQUE (certificate_number)
 ) WITH (fillfactor = 70);
-CREATE INDEX achievement_by_account_id_issued_at_id ON achievement (account_id, issued_at, id);
+CREATE INDEX achievement_by_account_id_issued_at_id ON achievement (account_id, issued_at, id)
+    WHERE deleted_at IS NULL;
 CREATE INDEX achievement_by_person_id ON achievement (person_id);
-CREATE INDEX achievement_by_form_id ON achievement (form_id);
+CREATE INDEX achievement_by_form_id ON achievement (form_id, issued_at) WHERE deleted_at IS NULL;
 
 CREATE TABLE message (
     id BIGINT PRIMARY KEY,

@@ -54,6 +54,7 @@ CREATE TABLE person (
     deleted_at BIGINT,
     name_key TEXT NOT NULL,
     email_key TEXT,
+    phone_key TEXT,
     login_key TEXT,
     learner_id TEXT,
     department_id TEXT REFERENCES department (id),
@@ -61,8 +62,38 @@ CREATE TABLE person (
     UNIQUE (learner_id)
 );
 CREATE INDEX person_by_email_key ON person (email_key);
+CREATE INDEX person_by_phone_key ON person (phone_key);
 CREATE INDEX person_by_login_key ON person (login_key);
 CREATE INDEX person_by_department_id ON person (department_id);
+
+-- Runs of three characters of names and e-mails, for searches. Two more characters stand behind each
+-- text, so that every part of one or two characters is the beginning of a run.
+CREATE VIRTUAL TABLE person_search USING fts5 (
+    text, content='', contentless_delete=1, detail=none, tokenize='trigram case_sensitive 1'
+);
+CREATE VIRTUAL TABLE person_search_terms USING fts5vocab (person_search, instance);
+CREATE TRIGGER person_search_insert AFTER INSERT ON person BEGIN
+    INSERT INTO person_search (rowid, text)
+    VALUES (new.id, new.name_key || char(10) || coalesce(new.email_key, '') || char(10, 10));
+END;
+CREATE TRIGGER person_search_update AFTER UPDATE OF name_key, email_key ON person
+WHEN old.name_key IS NOT new.name_key OR old.email_key IS NOT new.email_key BEGIN
+    DELETE FROM person_search WHERE rowid = old.id;
+    INSERT INTO person_search (rowid, text)
+    VALUES (new.id, new.name_key || char(10) || coalesce(new.email_key, '') || char(10, 10));
+END;
+
+CREATE TRIGGER person_search_delete AFTER DELETE ON person BEGIN
+    DELETE FROM person_search WHERE rowid = old.id;
+END;
+
+-- Rows of a large command that is being written: nobody has seen them yet, and should it not come to
+-- an end, they go.
+CREATE TABLE staging (
+    name TEXT NOT NULL,
+    first_id BIGINT NOT NULL,
+    last_id BIGINT NOT NULL
+);
 
 CREATE TABLE credential (
     id INTEGER PRIMARY KEY,
@@ -80,6 +111,25 @@ CREATE TABLE credential (
 );
 CREATE INDEX credential_by_secret_hash ON credential (secret_hash);
 
+-- What pictures show, by its hash: one copy, whoever has it.
+CREATE TABLE content (
+    hash TEXT PRIMARY KEY,
+    bytes BLOB NOT NULL
+);
+
+CREATE TABLE image (
+    id TEXT PRIMARY KEY,
+    account_id BIGINT NOT NULL REFERENCES account (id),
+    version BIGINT NOT NULL CHECK (version > 0),
+    change_id BIGINT NOT NULL,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL,
+    deleted_at BIGINT,
+    content_hash TEXT NOT NULL REFERENCES content (hash) DEFERRABLE INITIALLY DEFERRED,
+    body TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX image_by_content_hash ON image (content_hash);
+
 CREATE TABLE design (
     id INTEGER PRIMARY KEY,
     account_id BIGINT NOT NULL REFERENCES account (id),
@@ -89,10 +139,12 @@ CREATE TABLE design (
     updated_at BIGINT NOT NULL,
     deleted_at BIGINT,
     design_type TEXT NOT NULL,
+    image_id TEXT REFERENCES image (id),
     body TEXT NOT NULL,
     CHECK (design_type IN ('certificate', 'badge'))
 );
-CREATE INDEX design_by_account_id_design_type ON design (account_id, design_type);
+CREATE INDEX design_by_account_id_design_type ON design (account_id, design_type, created_at, id);
+CREATE INDEX design_by_image_id ON design (image_id);
 
 CREATE TABLE form (
     id INTEGER PRIMARY KEY,
@@ -107,6 +159,10 @@ CREATE TABLE form (
     badge_design_id BIGINT REFERENCES design (id),
     body TEXT NOT NULL
 );
+
+CREATE INDEX form_by_account_id ON form (account_id, created_at, id);
+CREATE INDEX form_by_certificate_design_id ON form (certificate_design_id);
+CREATE INDEX form_by_badge_design_id ON form (badge_design_id);
 
 CREATE TABLE achievement (
     id INTEGER PRIMARY KEY,
@@ -123,9 +179,10 @@ CREATE TABLE achievement (
     body TEXT NOT NULL,
     UNIQUE (certificate_number)
 );
-CREATE INDEX achievement_by_account_id_issued_at_id ON achievement (account_id, issued_at, id);
+CREATE INDEX achievement_by_account_id_issued_at_id ON achievement (account_id, issued_at, id)
+    WHERE deleted_at IS NULL;
 CREATE INDEX achievement_by_person_id ON achievement (person_id);
-CREATE INDEX achievement_by_form_id ON achievement (form_id);
+CREATE INDEX achievement_by_form_id ON achievement (form_id, issued_at) WHERE deleted_at IS NULL;
 
 CREATE TABLE message (
     id INTEGER PRIMARY KEY,

@@ -51,6 +51,10 @@ pub struct ServeOptions {
     /// Where to listen [default: 127.0.0.1:8080].
     #[arg(long, env = "HAKSA_LISTEN")]
     listen: Option<String>,
+    /// Where clients reach the server, e.g. `https://haksa.example`: what addresses in answers begin
+    /// with.
+    #[arg(long, env = "HAKSA_PUBLIC_URL", value_name = "URL")]
+    public_url: Option<String>,
     /// Kolleges: what to do with body keys that a route does not know.
     #[arg(long, env = "HAKSA_KOLLEGES_UNKNOWN_FIELDS", value_enum)]
     kolleges_unknown_fields: Option<UnknownFields>,
@@ -97,6 +101,8 @@ impl ServeOptions {
     fn config(self) -> anyhow::Result<Config> {
         let mut config = self.database.config()?;
         config.listen = self.listen.or(config.listen);
+        let public_url = self.public_url.or(config.public_url);
+        config.public_url = public_url.as_deref().map(base_url).transpose()?;
         if let Some(unknown_fields) = self.kolleges_unknown_fields {
             config.kolleges.unknown_fields = unknown_fields;
         }
@@ -136,10 +142,11 @@ pub(super) async fn demo(options: DemoOptions) -> anyhow::Result<ExitCode> {
     }
     store.migrate().await?;
     let vault = KeyPlace::File(place.key_file.clone()).open(&store).await?;
-    let (app, running) = App::start(store, vault, clock, Outbox::default(), Config::default())?;
-    demo::load(&app).await.context("cannot load the demo account")?;
     let listener = listen(&options.listen).await?;
     let base_url = format!("http://{}", listener.local_addr()?);
+    let config = Config { public_url: Some(base_url.clone()), ..Config::default() };
+    let (app, running) = App::start(store, vault, clock, Outbox::default(), config)?;
+    demo::load(&app).await.context("cannot load the demo account")?;
     let signals = signals()?;
     if options.json {
         say(demo::summary(&base_url))?;
@@ -207,6 +214,20 @@ pub(super) async fn serve(options: ServeOptions) -> anyhow::Result<ExitCode> {
     tracing::info!(address = %listener.local_addr()?, "serving");
     let (app, running) = App::start(store, vault, Clock::System, outbox, config)?;
     run(app, running, senders, listener, signals).await
+}
+
+/// An address that paths can be put behind.
+fn base_url(given: &str) -> anyhow::Result<String> {
+    let is_base = url::Url::parse(given).is_ok_and(|url| {
+        ["http", "https"].contains(&url.scheme())
+            && url.has_host()
+            && url.query().is_none()
+            && url.fragment().is_none()
+            && url.username().is_empty()
+            && url.password().is_none()
+    });
+    anyhow::ensure!(is_base, "public_url is an address like https://haksa.example");
+    Ok(given.trim_end_matches('/').to_owned())
 }
 
 /// HTTP's dates begin in 1970: hyper panics at an earlier one, on each connection.

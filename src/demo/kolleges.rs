@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 
 use super::{ACCOUNT, Loader, OTHER_ACCOUNT};
 use crate::dialect::Dialect;
-use crate::domain::credential::achievement::Achievement;
-use crate::domain::credential::design::Design;
-use crate::domain::credential::form::Form;
+use crate::domain::credential::achievement::{Achievement, CustomAttribute, IssuanceRoute};
+use crate::domain::credential::design::{Design, DesignType};
+use crate::domain::credential::form::{Form, FormType};
 use crate::domain::error::Error;
 use crate::domain::people::credential::Credential;
 use crate::domain::people::person::Person;
@@ -30,10 +30,10 @@ pub(super) async fn load(loader: &Loader<'_>) -> Result<(), Error> {
     loader.bearer(OTHER_ACCOUNT, 2, key, OTHER_KEY).await?;
 
     for (account, id, design_type, name, template) in [
-        (ACCOUNT, 165, "certificate", "수료증", "NewCertificateType33"),
-        (ACCOUNT, 83, "badge", "배지", "NewBadgeType31"),
-        (ACCOUNT, 123, "badge", "새 배지", "NewBadgeTypeEmpty"),
-        (OTHER_ACCOUNT, 900, "badge", "배지", "NewBadgeTypeEmpty"),
+        (ACCOUNT, 165, DesignType::Certificate, "수료증", "NewCertificateType33"),
+        (ACCOUNT, 83, DesignType::Badge, "배지", "NewBadgeType31"),
+        (ACCOUNT, 123, DesignType::Badge, "새 배지", "NewBadgeTypeEmpty"),
+        (OTHER_ACCOUNT, 900, DesignType::Badge, "배지", "NewBadgeTypeEmpty"),
     ] {
         loader.create_at(account, id, design(design_type, name, template), made_at).await?;
     }
@@ -44,7 +44,7 @@ pub(super) async fn load(loader: &Loader<'_>) -> Result<(), Error> {
     ] {
         let form = Form {
             name: "프로그래밍 기초 과정 수료증".to_owned(),
-            form_type: "completion".to_owned(),
+            form_type: FormType::Completion,
             prefix: prefix.map(str::to_owned),
             course_begin_at: instant(1_743_465_600),
             course_end_at: instant(1_743_984_000),
@@ -71,10 +71,11 @@ pub(super) async fn load(loader: &Loader<'_>) -> Result<(), Error> {
             person_id: holder,
             certificate_number: number.to_owned(),
             issued_at: Instant::from_microsecond(1_743_975_639_316_000).unwrap_or_default(),
-            issuance_route: "manual".to_owned(),
-            issuance_method: "EMAIL".to_owned(),
-            status: "ISSUED".to_owned(),
-            custom_attributes: vec![json!({"attribute_tag": "score", "attribute_value": "90"})],
+            issuance_route: IssuanceRoute::Manual,
+            custom_attributes: vec![CustomAttribute {
+                attribute_tag: "score".to_owned(),
+                attribute_value: "90".to_owned(),
+            }],
             ..Achievement::default()
         };
         loader.create(account, id, achievement).await?;
@@ -86,9 +87,9 @@ fn instant(seconds: i64) -> Option<Instant> {
     Instant::from_microsecond(seconds * 1_000_000)
 }
 
-fn design(design_type: &str, name: &str, template: &str) -> Design {
+fn design(design_type: DesignType, name: &str, template: &str) -> Design {
     Design {
-        design_type: design_type.to_owned(),
+        design_type,
         name: name.to_owned(),
         main_color: Some("#2e6227".to_owned()),
         sub_color: Some("#d4e45e".to_owned()),
@@ -96,6 +97,7 @@ fn design(design_type: &str, name: &str, template: &str) -> Design {
         extra_color_2: None,
         layout_json: json!([]),
         template_type: template.to_owned(),
+        image_id: None,
     }
 }
 

@@ -19,7 +19,7 @@ use crate::domain::facts::{Facts, Known};
 use crate::domain::record::parse_id;
 use crate::pipeline::{Envelope, Idempotency, Outcome, Reply};
 
-/// A body's length at the most, bytes.
+/// A body's length at the most, bytes, but for [`super::LongBody`].
 pub const BODY_MAX: usize = 1024 * 1024;
 /// Makes a command repeatable: the same key and request within 24 hours get the first answer again.
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
@@ -88,7 +88,8 @@ impl FromRequest<App> for Call {
         let arrival = parts.extensions.get::<Arrival>().cloned().unwrap_or_default();
         let body = match arrival.body_fault {
             Some(fault) => Err(fault),
-            None => axum::body::to_bytes(body, BODY_MAX).await.map_err(|_| Malformed::Incomplete),
+            // Its length was bounded when it was read from the connection.
+            None => axum::body::to_bytes(body, usize::MAX).await.map_err(|_| Malformed::Incomplete),
         };
         Ok(Self {
             app: app.clone(),
@@ -120,6 +121,13 @@ fn parameters(pattern: &str, path: &str) -> Vec<(String, String)> {
 /// A path segment with its percent-encoding undone; what is not UTF-8 names nothing.
 fn decoded(segment: &str) -> String {
     percent_encoding::percent_decode_str(segment).decode_utf8_lossy().into_owned()
+}
+
+/// See [`Call::bearer`].
+pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get("authorization")?.to_str().ok()?.split_once(' ')?;
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }
 
 impl Call {
@@ -162,9 +170,7 @@ impl Call {
 
     /// The credentials after `Bearer` (RFC 6750 section 2.1), the scheme in any case.
     pub fn bearer(&self) -> Option<&str> {
-        let (scheme, token) = self.header("authorization")?.split_once(' ')?;
-        let token = token.trim();
-        (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+        bearer(&self.headers)
     }
 
     /// The media type of the body, in lower case, without parameters; empty when none is named. A

@@ -11,11 +11,16 @@ pub mod native;
 pub mod ncloud;
 pub mod partner;
 pub mod solapi;
+mod upload;
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 
 use http::{HeaderMap, Method};
+use jiff::Timestamp;
+
+use crate::app::App;
 
 pub use crate::domain::actor::Dialect;
 use crate::domain::error::Error;
@@ -75,6 +80,14 @@ pub enum Malformed {
     Failed,
 }
 
+/// A path whose bodies may be longer than [`BODY_MAX`].
+pub struct LongBody {
+    /// The path.
+    pub path: &'static str,
+    /// Bytes at the most.
+    pub max: usize,
+}
+
 /// A dialect as the server sees it.
 pub struct Wire {
     /// Which one.
@@ -83,6 +96,11 @@ pub struct Wire {
     pub routes: &'static [Route],
     /// The beginnings of the paths that are its own, served or not.
     pub prefixes: &'static [&'static str],
+    /// Verbs that no page has, on paths that another route's parameter would take: what that route says
+    /// of them. No document lists them.
+    pub strays: &'static [Route],
+    /// Its paths that take longer bodies than others.
+    pub long_bodies: &'static [LongBody],
     /// Words a refusal.
     pub reject: fn(&Error) -> Answer,
     /// Words a fault of the request itself, whose headers say how the caller wants to be answered.
@@ -111,9 +129,12 @@ impl Wire {
     }
 }
 
-/// Lists routes: refusals of their handlers are worded by `$reject`.
+/// Lists routes: refusals of their handlers are worded by `$reject`, or by the one in brackets behind
+/// the handler.
 macro_rules! routes {
-    ($reject:path; $($method:ident $path:literal => $handler:path),+ $(,)?) => {
+    (@word $reject:path) => { $reject };
+    (@word $reject:path, $own:path) => { $own };
+    ($reject:path; $($method:ident $path:literal => $handler:path $([$own:path])?),+ $(,)?) => {
         &[$($crate::dialect::Route {
             method: ::http::Method::$method,
             path: $path,
@@ -123,7 +144,7 @@ macro_rules! routes {
                     Err($crate::dialect::Refusal::Answer(answer)) => answer,
                     Err($crate::dialect::Refusal::Error(error)) => {
                         $crate::dialect::log_refusal(&call, &error);
-                        $reject(&error)
+                        routes!(@word $reject $(, $own)?)(&error)
                     }
                 }
             }),
@@ -149,10 +170,44 @@ pub fn credential_by_key(
     call: &Call,
     facts: &Facts,
 ) -> Known<Option<Stored<Credential>>> {
+    credential_from(dialect, key, call.peer, call.at, facts)
+}
+
+fn credential_from(
+    dialect: Dialect,
+    key: &str,
+    peer: IpAddr,
+    at: Timestamp,
+    facts: &Facts,
+) -> Known<Option<Stored<Credential>>> {
     let hash = hex::encode(crate::vault::hash_token(key));
     let found = facts.select_in_all_accounts::<Credential>("secret_hash", hash.as_str())?;
     Ok(found.into_iter().find(|stored| {
         let credential = &stored.record;
-        credential.dialect == dialect && credential.is_live(call.at) && credential.allows(call.peer)
+        credential.dialect == dialect && credential.is_live(at) && credential.allows(peer)
     }))
+}
+
+impl Wire {
+    /// How long a body on this path may be, bytes: longer than [`BODY_MAX`] only where the path takes
+    /// such bodies and the caller has a key, so that strangers cannot fill the memory.
+    pub async fn body_max(
+        &self,
+        app: &App,
+        path: &str,
+        headers: &HeaderMap,
+        arrival: &Arrival,
+    ) -> usize {
+        let Some(long) = self.long_bodies.iter().find(|long| long.path == path) else {
+            return BODY_MAX;
+        };
+        let Some(key) = call::bearer(headers) else {
+            return BODY_MAX;
+        };
+        let find =
+            |facts: &mut Facts| credential_from(self.dialect, key, arrival.peer, arrival.at, facts);
+        // When the database is away, the route says so.
+        let known = app.store.read(find).await;
+        if matches!(known, Ok(Some(_))) { long.max } else { BODY_MAX }
+    }
 }

@@ -72,19 +72,30 @@ pub struct Write {
     pub after: Document,
 }
 
+/// Bytes that a record names by their hash, kept once however many name them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Content {
+    /// SHA-256 of the bytes, hex.
+    pub hash: String,
+    /// The bytes.
+    pub bytes: bytes::Bytes,
+}
+
 /// An accepted command.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Decision {
     /// The record that the command is about, where it is not the first one written.
     pub subject: Option<Arc<Document>>,
     /// What to write; empty when nothing differs.
     pub writes: Vec<Write>,
+    /// Content that the rows written name.
+    pub contents: Vec<Content>,
 }
 
 impl Decision {
     /// A decision that writes one row.
     pub fn write(action: Action, before: Option<Arc<Document>>, after: Document) -> Self {
-        Self { subject: None, writes: vec![Write { action, before, after }] }
+        Self { writes: vec![Write { action, before, after }], ..Self::default() }
     }
 }
 
@@ -93,6 +104,12 @@ pub trait Command: Send + 'static {
     /// What the decision is sure to ask for; rows among these are locked until the commit.
     fn needs(&self) -> Vec<Need> {
         Vec::new()
+    }
+
+    /// True for one that writes so many rows that others must not wait for it: it is decided beside
+    /// them, and written in parts that nobody sees until the last.
+    fn is_large(&self) -> bool {
+        false
     }
 
     /// Decides.
@@ -105,6 +122,10 @@ pub trait Command: Send + 'static {
 impl Command for Box<dyn Command> {
     fn needs(&self) -> Vec<Need> {
         (**self).needs()
+    }
+
+    fn is_large(&self) -> bool {
+        (**self).is_large()
     }
 
     fn decide(&self, context: &mut Context<'_>, facts: &mut Facts) -> Known<Decision> {
@@ -138,32 +159,84 @@ impl<R: Record> Command for Create<R> {
             Some(key) => key.clone(),
             None => R::new_key(context, facts)?,
         };
-        // An account owns itself; everything else belongs to the caller's account.
-        let account_id = match (R::KIND, key.as_int()) {
-            (Kind::Account, Some(id)) => id,
-            _ => context.actor.account_id,
-        };
-        let meta = Meta {
-            kind: R::KIND,
-            key,
-            account_id,
-            version: 0,
-            change_id: 0,
-            created_at: self.created_at.unwrap_or(context.at),
-            updated_at: self.created_at.unwrap_or(context.at),
-            deleted_at: None,
-        };
+        let meta = new_meta::<R>(key, self.created_at.unwrap_or(context.at), context);
         let place = record.place(&meta, facts)?;
         permit(context.actor, Right::Create, R::KIND, &place)?;
-        let document = Document::of(meta, record);
-        let fields = document.fields()?;
-        let mut errors = unstorable::<R>(fields);
-        let record = document.typed::<R>()?.record;
-        errors.extend(record.validate(&document.meta, &Changed::all(fields), facts)?);
-        refuse_invalid(errors)?;
+        let document = judge_new(meta, record, facts)?;
         refuse_dangling(&[], &document, facts)?;
         Ok(Decision::write(Action::Create, None, document))
     }
+}
+
+fn new_meta<R: Record>(key: Key, at: Timestamp, context: &Context<'_>) -> Meta {
+    // An account owns itself; everything else belongs to the caller's account.
+    let account_id = match (R::KIND, key.as_int()) {
+        (Kind::Account, Some(id)) => id,
+        _ => context.actor.account_id,
+    };
+    Meta {
+        kind: R::KIND,
+        key,
+        account_id,
+        version: 0,
+        change_id: 0,
+        created_at: at,
+        updated_at: at,
+        deleted_at: None,
+    }
+}
+
+/// A new record as a document, where it keeps every rule.
+fn judge_new<R: Record>(meta: Meta, record: R, facts: &mut Facts) -> Known<Document> {
+    let document = Document::of(meta, record);
+    let fields = document.fields()?;
+    let mut errors = unstorable::<R>(fields);
+    let record = document.typed::<R>()?.record;
+    errors.extend(record.validate(&document.meta, &Changed::all(fields), facts)?);
+    refuse_invalid(errors)?;
+    Ok(document)
+}
+
+/// A new record among others of a command, which has seen to it that the caller may make it and that
+/// what it names is there or comes with it.
+///
+/// # Errors
+/// [`super::facts::Stop`] when a fact is missing or a rule is broken.
+pub fn new_record<R: Record>(
+    mut record: R,
+    key: Key,
+    context: &mut Context<'_>,
+    facts: &mut Facts,
+) -> Known<Write> {
+    record.settle(None, context, facts)?;
+    let meta = new_meta::<R>(key, context.at, context);
+    let after = judge_new(meta, record, facts)?;
+    Ok(Write { action: Action::Create, before: None, after })
+}
+
+/// A changed record among others of a command, on the same terms as [`new_record`]. Nothing, when
+/// nothing differs.
+///
+/// # Errors
+/// As [`new_record`].
+pub fn changed_record<R: Record>(
+    document: &Arc<Document>,
+    mut candidate: R,
+    context: &mut Context<'_>,
+    facts: &mut Facts,
+) -> Known<Option<Write>> {
+    let current = document.typed::<R>()?;
+    candidate.settle(Some(&current.record), context, facts)?;
+    let after = Document::of(current.meta.clone(), candidate);
+    let changed = Changed::between(document.fields()?, after.fields()?);
+    if changed.is_empty() {
+        return Ok(None);
+    }
+    let mut errors = unstorable::<R>(after.fields()?);
+    let candidate = after.typed::<R>()?.record;
+    errors.extend(candidate.validate(&current.meta, &changed, facts)?);
+    refuse_invalid(errors)?;
+    Ok(Some(Write { action: Action::Edit, before: Some(Arc::clone(document)), after }))
 }
 
 /// Changes a record.
@@ -467,14 +540,14 @@ fn decide_candidate<R: Record>(
     // is well when another has arrived at the same number.
     expected.check(&current.meta)?;
     if candidate == *current.record {
-        return Ok(Decision { subject: Some(Arc::clone(document)), writes: Vec::new() });
+        return Ok(Decision { subject: Some(Arc::clone(document)), ..Decision::default() });
     }
     candidate.settle(Some(&current.record), context, facts)?;
     let after = Document::of(current.meta.clone(), candidate);
     let candidate = after.typed::<R>()?.record;
     let changed = Changed::between(document.fields()?, after.fields()?);
     if changed.is_empty() {
-        return Ok(Decision { subject: Some(Arc::clone(document)), writes: Vec::new() });
+        return Ok(Decision { subject: Some(Arc::clone(document)), ..Decision::default() });
     }
     let place = candidate.place(&current.meta, facts)?;
     permit(context.actor, Right::Edit, R::KIND, &place)?;

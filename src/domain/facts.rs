@@ -20,6 +20,8 @@ pub enum Need {
     Record(Kind, Key),
     /// The records of a kind with a value in a column.
     Select(Selector),
+    /// Whether any row of the kind, deleted ones too, has a value in a column.
+    Taken(Selector),
     /// A new id.
     Id(Sequence),
     /// One change.
@@ -105,6 +107,8 @@ pub enum Fact {
     Record(Option<Arc<Document>>),
     /// To [`Need::Select`].
     Select(Vec<Arc<Document>>),
+    /// To [`Need::Taken`].
+    Taken(bool),
     /// To [`Need::Id`].
     Ids(Vec<i64>),
     /// To [`Need::Change`].
@@ -123,7 +127,7 @@ pub enum Fact {
 #[derive(Debug, Default)]
 pub struct Facts {
     records: HashMap<(Kind, Key), Option<Arc<Document>>>,
-    selections: HashMap<Selector, Vec<Key>>,
+    selections: HashMap<Kind, HashMap<Selector, Vec<Key>>>,
     ids: HashMap<Sequence, VecDeque<i64>>,
     taken: Vec<(Sequence, i64)>,
     others: HashMap<Need, Arc<Fact>>,
@@ -209,7 +213,7 @@ impl Facts {
         value: Key,
     ) -> Known<Vec<Arc<Document>>> {
         let selector = Selector { kind, column, value };
-        let Some(keys) = self.selections.get(&selector) else {
+        let Some(keys) = self.selections.get(&kind).and_then(|known| known.get(&selector)) else {
             return Err(Stop::Missing(vec![Need::Select(selector)]));
         };
         let mut found = Vec::with_capacity(keys.len());
@@ -231,6 +235,51 @@ impl Facts {
             .filter(|place| !self.records.contains_key(place))
             .map(|(kind, key)| Need::Record(kind, key))
             .collect();
+        if missing.is_empty() { Ok(()) } else { Err(Stop::Missing(missing)) }
+    }
+
+    /// Asks for several selections at once, as [`Facts::want`] does for records.
+    ///
+    /// # Errors
+    /// [`Stop::Missing`] with all that are not loaded.
+    pub fn want_selections(&self, selectors: impl IntoIterator<Item = Selector>) -> Known<()> {
+        let is_known = |selector: &Selector| {
+            self.selections.get(&selector.kind).is_some_and(|known| known.contains_key(selector))
+        };
+        let missing: Vec<Need> = selectors
+            .into_iter()
+            .filter(|selector| !is_known(selector))
+            .map(Need::Select)
+            .collect();
+        if missing.is_empty() { Ok(()) } else { Err(Stop::Missing(missing)) }
+    }
+
+    /// Which of these values are taken in the database: some row has it, deleted or not.
+    ///
+    /// # Errors
+    /// [`Stop::Missing`] with all that are not known.
+    pub fn taken(&self, selectors: impl IntoIterator<Item = Selector>) -> Known<Vec<bool>> {
+        let (mut taken, mut missing) = (Vec::new(), Vec::new());
+        for selector in selectors {
+            let need = Need::Taken(selector);
+            match self.others.get(&need).map(|fact| &**fact) {
+                Some(fact) => taken.push(matches!(fact, Fact::Taken(true))),
+                None => missing.push(need),
+            }
+        }
+        if missing.is_empty() { Ok(taken) } else { Err(Stop::Missing(missing)) }
+    }
+
+    /// Asks for so many new ids at once.
+    ///
+    /// # Errors
+    /// [`Stop::Missing`] with those that are lacking.
+    pub fn want_ids(&self, counts: &[(Sequence, usize)]) -> Known<()> {
+        let mut missing = Vec::new();
+        for (sequence, count) in counts {
+            let known = self.ids.get(sequence).map_or(0, VecDeque::len);
+            missing.extend((known..*count).map(|_| Need::Id(*sequence)));
+        }
         if missing.is_empty() { Ok(()) } else { Err(Stop::Missing(missing)) }
     }
 
@@ -331,7 +380,7 @@ impl Facts {
                     keys.push(key.clone());
                     self.records.entry((selector.kind, key)).or_insert(Some(document));
                 }
-                self.selections.insert(selector, keys);
+                self.selections.entry(selector.kind).or_default().insert(selector, keys);
             }
             (Need::Id(sequence), Fact::Ids(ids)) => {
                 self.ids.entry(sequence).or_default().extend(ids);
@@ -354,7 +403,7 @@ impl Facts {
     /// have moved records in or out of them.
     pub fn overlay(&mut self, document: Arc<Document>) {
         let kind = document.meta.kind;
-        self.selections.retain(|selector, _| selector.kind != kind);
+        self.selections.remove(&kind);
         self.records.insert((kind, document.meta.key.clone()), Some(document));
     }
 

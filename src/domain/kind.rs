@@ -111,6 +111,8 @@ kinds! {
     Person => super::people::person::Person,
     /// What a caller proves itself with.
     Credential => super::people::credential::Credential,
+    /// An uploaded picture.
+    Image => super::credential::image::Image,
     /// How a certificate or badge looks.
     Design => super::credential::design::Design,
     /// The template of an award.

@@ -39,6 +39,8 @@ impl Weighter<(Kind, Key), Arc<Document>> for Bytes {
         RECORD_OVERHEAD + 2 * document.length() as u64
     }
 }
+/// Records of one commit that are kept.
+const KEPT_OF_A_COMMIT: usize = 2048;
 
 /// See the module.
 #[derive(Debug)]
@@ -95,7 +97,7 @@ impl Cache {
         self.generation.load(Ordering::SeqCst)
     }
 
-    fn kind(&self, kind: Kind) -> u64 {
+    pub(super) fn kind(&self, kind: Kind) -> u64 {
         self.kinds.get(kind as usize).map_or(0, |counter| counter.load(Ordering::SeqCst))
     }
 
@@ -190,8 +192,15 @@ impl Cache {
         let Some(newest) = writes.changes.iter().map(|change| change.id).max() else {
             return;
         };
+        // Of many, few are asked for next, and they would drive out what is.
+        let keeps = writes.documents.len() <= KEPT_OF_A_COMMIT;
         for ((kind, key), pending) in &writes.documents {
-            self.records.insert((*kind, key.clone()), Arc::new(pending.document.slim()));
+            let place = (*kind, key.clone());
+            if keeps {
+                self.records.insert(place, Arc::new(pending.document.slim()));
+            } else {
+                self.records.remove(&place);
+            }
             let counters = [
                 self.kinds.get(*kind as usize),
                 self.births.get(*kind as usize).filter(|_| pending.stored_version.is_none()),
@@ -200,7 +209,12 @@ impl Cache {
                 counter.fetch_add(1, Ordering::SeqCst);
             }
         }
-        self.newest.store(newest, Ordering::SeqCst);
+        self.newest.fetch_max(newest, Ordering::SeqCst);
+    }
+
+    /// Takes changes up to this one for known: they belong to records that nobody sees yet.
+    pub(super) fn own(&self, newest: i64) {
+        self.newest.fetch_max(newest, Ordering::SeqCst);
     }
 
     /// Compares with the newest change in the database; forgets everything when another process

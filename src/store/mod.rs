@@ -3,26 +3,30 @@
 
 mod cache;
 mod postgres;
+mod search;
 mod sql;
 mod sqlite;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use crate::domain::change::Change;
 use crate::domain::command::Entropy;
+use crate::domain::credential::design::DesignType;
 use crate::domain::delivery::message::{Channel, MessageStatus};
 use crate::domain::error::Error;
 use crate::domain::facts::{Facts, Known, Need, Stop};
 use crate::domain::kind::Kind;
 use crate::domain::record::{Document, Key, Meta};
-use crate::pipeline::Job;
+use crate::pipeline::Queues;
 
 pub use postgres::Postgres;
+use search::{Flavor, Search};
 pub use sqlite::Sqlite;
 
 /// Log directives that hold whatever an operator asks for: below these levels a driver logs what
@@ -101,11 +105,11 @@ pub enum Store {
 /// What a writer needs besides the database.
 pub struct Writer {
     /// Where commands wait.
-    pub jobs: mpsc::Receiver<Job>,
+    pub queues: Queues,
     /// The time of decisions.
-    pub now: Box<dyn Fn() -> Timestamp + Send + Sync>,
+    pub now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     /// Where new ids and secrets come from.
-    pub entropy: Box<dyn Entropy + Send>,
+    pub entropy: fn() -> Box<dyn Entropy + Send>,
     /// Told when the writer meets a fault after which no write can be trusted.
     pub fatal: oneshot::Sender<String>,
 }
@@ -371,7 +375,25 @@ impl Store {
         if !is_findable(query.search.as_deref()) {
             return Ok((Vec::new(), 0));
         }
-        self.page(sql::achievements(account_id, query), query.limit, query.offset).await
+        let Some(text) = &query.search else {
+            return self
+                .page(sql::achievements(account_id, query), query.limit, query.offset)
+                .await;
+        };
+        let flavor = match self {
+            Self::Sqlite(_) => Flavor::Sqlite,
+            Self::Postgres(_) => Flavor::Postgres,
+        };
+        let search = Search::new(flavor, account_id, query, text);
+        let counted = self.rows(search.count(), search.parameters(), 1).await?;
+        let total = counted.first().and_then(|row| sql::first_int(row)).unwrap_or_default();
+        if total <= query.offset {
+            return Ok((Vec::new(), total));
+        }
+        let mut parameters = search.parameters();
+        parameters.extend([sql::Sql::Int(query.limit), sql::Sql::Int(query.offset)]);
+        let ids = self.rows(search.page(total), parameters, 1).await?;
+        Ok((ids.iter().filter_map(|row| sql::first_int(row)).collect(), total))
     }
 
     /// Ids of the account's courses with a key that match, newest first, and how many match in all.
@@ -422,6 +444,50 @@ impl Store {
         Ok(found.into_iter().map(|(_, message)| message).collect())
     }
 
+    /// Ids of the account's forms, newest first, and how many there are in all.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when the database is away.
+    pub async fn forms(
+        &self,
+        account_id: i64,
+        limit: i64,
+        offset: i64,
+    ) -> Result<(Vec<i64>, i64), Error> {
+        self.page(sql::newest(Kind::Form, account_id, None), limit, offset).await
+    }
+
+    /// Ids of the account's designs of a type, newest first, and how many there are in all.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when the database is away.
+    pub async fn designs(
+        &self,
+        account_id: i64,
+        design_type: DesignType,
+        limit: i64,
+        offset: i64,
+    ) -> Result<(Vec<i64>, i64), Error> {
+        let only = Some(("design_type", design_type.name()));
+        self.page(sql::newest(Kind::Design, account_id, only), limit, offset).await
+    }
+
+    /// Ids of the account's records of a kind with integer ids, from the newest before `before` on.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when the database is away.
+    pub async fn before(
+        &self,
+        kind: Kind,
+        account_id: i64,
+        before: i64,
+        limit: i64,
+    ) -> Result<Vec<i64>, Error> {
+        let parameters = [account_id, before, limit].map(sql::Sql::Int).to_vec();
+        let ids = self.rows(sql::before(kind), parameters, 1).await?;
+        Ok(ids.iter().filter_map(|row| sql::first_int(row)).collect())
+    }
+
     async fn page(
         &self,
         (count, page, mut parameters): (String, String, Vec<sql::Sql>),
@@ -435,6 +501,19 @@ impl Store {
             ids.iter().filter_map(|row| sql::first_int(row)).collect(),
             total.first().and_then(|row| sql::first_int(row)).unwrap_or_default(),
         ))
+    }
+
+    /// The content with this hash.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when the database is away.
+    pub async fn content(&self, hash: &str) -> Result<Option<bytes::Bytes>, Error> {
+        let parameters = vec![sql::Sql::Text(hash.to_owned())];
+        let rows = self.rows(sql::CONTENT_FIND.to_owned(), parameters, 1).await?;
+        Ok(match rows.into_iter().next().and_then(|row| row.into_iter().next()) {
+            Some(sql::Sql::Bytes(bytes)) => Some(bytes),
+            _ => None,
+        })
     }
 
     /// Every record of a kind, deleted ones included, in id order after `after`: for checks.
@@ -472,6 +551,9 @@ impl Store {
                 {
                     found.push(format!("integrity: {text}"));
                 }
+            }
+            for row in self.rows(sqlite::SEARCH_FAULTS.to_owned(), Vec::new(), 1).await? {
+                found.push(format!("person: not in the search index: {row:?}"));
             }
             for row in self.rows("PRAGMA foreign_key_check".to_owned(), Vec::new(), 3).await? {
                 found.push(format!("orphaned reference: {row:?}"));

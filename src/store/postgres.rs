@@ -20,11 +20,12 @@ use crate::domain::record::{Document, Key};
 use crate::sabotage::Protection;
 
 mod reader;
+mod taken;
 mod writer;
 
 use reader::Reader;
-use writer::WriterTask;
 pub(super) use writer::statements;
+use writer::{Lane, WriterTask};
 
 mod migrations {
     refinery::embed_migrations!("migrations/postgres");
@@ -162,6 +163,7 @@ fn parameter(value: &Sql) -> Box<dyn ToSql + Sync + Send> {
         Sql::Null => Box::new(None::<i64>),
         Sql::Int(value) => Box::new(*value),
         Sql::Text(text) => Box::new(text.clone()),
+        Sql::Bytes(bytes) => Box::new(bytes.to_vec()),
     }
 }
 
@@ -225,8 +227,8 @@ impl Connection {
 
     async fn load_one(&self, need: &Need) -> Result<Fact, Fault> {
         Ok(match need {
-            Need::Record(..) | Need::Select(_) => {
-                return Err(Error::internal("records are loaded kind by kind").into());
+            Need::Record(..) | Need::Select(_) | Need::Taken(_) => {
+                return Err(Error::internal("these are loaded kind by kind").into());
             }
             Need::Id(_) => return Err(Error::internal("ids are the writer's to give").into()),
             Need::Change(id) => {
@@ -267,7 +269,8 @@ impl Connection {
         for_update: bool,
     ) -> Result<Vec<Option<Document>>, Fault> {
         let table = kind.table();
-        let lock = if for_update { " FOR UPDATE" } else { "" };
+        // Ids never change, so a row that others only name need not be waited for.
+        let lock = if for_update { " FOR NO KEY UPDATE" } else { "" };
         let text = format!(
             "SELECT {} FROM {} WHERE id = ANY($1) ORDER BY id{lock}",
             sql::columns(table),
@@ -319,6 +322,9 @@ fn read_row(row: &tokio_postgres::Row, width: usize) -> Result<Vec<Sql>, Fault> 
             row.try_get::<_, Option<i64>>(index)?.map_or(Sql::Null, Sql::Int)
         } else if *kind == Type::INT4 {
             row.try_get::<_, Option<i32>>(index)?.map_or(Sql::Null, |value| Sql::Int(value.into()))
+        } else if *kind == Type::BYTEA {
+            row.try_get::<_, Option<Vec<u8>>>(index)?
+                .map_or(Sql::Null, |value| Sql::Bytes(value.into()))
         } else {
             row.try_get::<_, Option<String>>(index)?.map_or(Sql::Null, Sql::Text)
         });
@@ -401,8 +407,18 @@ impl Postgres {
     }
 
     pub(super) fn start_writer(&self, writer: Writer) -> JoinHandle<()> {
-        let mut task = WriterTask::new(Arc::clone(&self.config));
-        tokio::spawn(async move { task.run(writer).await })
+        let Writer { queues, now, entropy, fatal } = writer;
+        let mut task = WriterTask::new(Arc::clone(&self.config), Lane::Batches);
+        let mut large = WriterTask::new(Arc::clone(&self.config), Lane::Large);
+        let large_now = Arc::clone(&now);
+        tokio::spawn(async move {
+            // A server that goes away is never fatal: its own log decides what was committed.
+            let _fatal = fatal;
+            tokio::join!(
+                task.run(queues.jobs, now, entropy()),
+                large.run(queues.large, large_now, entropy())
+            );
+        })
     }
 }
 

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::domain::change::{Action, Change};
+use crate::domain::command::Content;
 use crate::domain::delivery::message::{Channel, MessageStatus};
 use crate::domain::error::Error;
 use crate::domain::facts::{StoredAnswer, Token};
@@ -24,6 +25,8 @@ pub(super) enum Sql {
     Int(i64),
     /// TEXT.
     Text(String),
+    /// BLOB or BYTEA.
+    Bytes(bytes::Bytes),
 }
 
 /// The columns that every record table begins with.
@@ -117,6 +120,47 @@ fn select_where(kind: Kind, condition: &str) -> String {
         columns(table),
         table.name
     )
+}
+
+/// Whether any row of a kind, deleted or not, has `column = $1`.
+pub(super) fn taken(kind: Kind, column: &str) -> String {
+    format!("SELECT 1 FROM {} WHERE {column} = $1 LIMIT 1", kind.table().name)
+}
+
+/// Which values of `$1`, an array, some row of a kind has, deleted or not.
+pub(super) fn taken_any(kind: Kind, column: &str) -> String {
+    format!("SELECT DISTINCT {column} FROM {} WHERE {column} = ANY($1)", kind.table().name)
+}
+
+/// Puts ids of table `$1` aside.
+pub(super) const STAGING_PUT: &str =
+    "INSERT INTO staging (name, first_id, last_id) VALUES ($1, $2, $3)";
+/// The last id of table `$1` that was put aside.
+pub(super) const STAGED_ID: &str = "SELECT coalesce(max(last_id), 0) FROM staging WHERE name = $1";
+/// What is staged.
+pub(super) const STAGING_FIND: &str = "SELECT name, first_id, last_id FROM staging";
+/// Forgets what was staged.
+pub(super) const STAGING_CLEAR: &str = "DELETE FROM staging";
+
+/// Shows staged rows; there are as many as ids.
+pub(super) fn unstage(table: &str) -> String {
+    format!("UPDATE {table} SET deleted_at = NULL WHERE id BETWEEN $1 AND $2")
+}
+
+/// Removes staged rows.
+pub(super) fn discard(table: &str) -> String {
+    format!("DELETE FROM {table} WHERE id BETWEEN $1 AND $2")
+}
+
+/// Content by its hash.
+pub(super) const CONTENT_FIND: &str = "SELECT bytes FROM content WHERE hash = $1";
+/// Keeps content, once.
+pub(super) const CONTENT_PUT: &str =
+    "INSERT INTO content (hash, bytes) VALUES ($1, $2) ON CONFLICT (hash) DO NOTHING";
+
+/// Content as parameters.
+pub(super) fn encode_content(content: &Content) -> Vec<Sql> {
+    vec![Sql::Text(content.hash.clone()), Sql::Bytes(content.bytes.clone())]
 }
 
 /// The columns of a change, in the order of [`encode_change`].
@@ -408,7 +452,7 @@ pub(super) fn decode_change(values: Vec<Sql>) -> Result<Change, Error> {
         version,
         previous_id: match previous {
             Sql::Int(id) => Some(id),
-            Sql::Null | Sql::Text(_) => None,
+            Sql::Null | Sql::Text(_) | Sql::Bytes(_) => None,
         },
         at: instant(at)?,
         actor,
@@ -423,37 +467,56 @@ pub(super) fn decode_change(values: Vec<Sql>) -> Result<Change, Error> {
 /// How many columns a change has.
 pub(super) const CHANGE_WIDTH: usize = 13;
 
-/// The count and the page of an account's certificates that match, with their parameters. The page
-/// takes two more: limit and offset.
+/// The count and the page of an account's certificates of these days, with their parameters; see
+/// [`super::search`] for those that match a text. The page takes two more: limit and offset.
 pub(super) fn achievements(
     account_id: i64,
     query: &super::AchievementQuery,
 ) -> (String, String, Vec<Sql>) {
     let mut parameters = vec![Sql::Int(account_id)];
-    let mut filter = "a.account_id = $1 AND a.deleted_at IS NULL".to_owned();
-    let mut joins = "";
-    if let Some(from) = query.issued_from {
-        parameters.push(Sql::Int(from));
-        let _ = write!(filter, " AND a.issued_at >= ${}", parameters.len());
+    let mut filter = "account_id = $1 AND deleted_at IS NULL".to_owned();
+    for (bound, operator) in [(query.issued_from, ">="), (query.issued_before, "<")] {
+        if let Some(bound) = bound {
+            parameters.push(Sql::Int(bound));
+            let _ = write!(filter, " AND issued_at {operator} ${}", parameters.len());
+        }
     }
-    if let Some(before) = query.issued_before {
-        parameters.push(Sql::Int(before));
-        let _ = write!(filter, " AND a.issued_at < ${}", parameters.len());
-    }
-    if let Some(search) = &query.search {
-        joins = " JOIN person p ON p.id = a.person_id JOIN form f ON f.id = a.form_id";
-        parameters.push(Sql::Text(like(search)));
-        let n = parameters.len();
-        let _ = write!(
-            filter,
-            " AND (p.name_key LIKE ${n} ESCAPE '\\' OR p.email_key LIKE ${n} ESCAPE '\\' \
-             OR f.name_key LIKE ${n} ESCAPE '\\')"
-        );
-    }
-    let count = format!("SELECT count(*) FROM achievement a{joins} WHERE {filter}");
+    let count = format!("SELECT count(*) FROM achievement WHERE {filter}");
     let page = format!(
-        "SELECT a.id FROM achievement a{joins} WHERE {filter} \
-         ORDER BY a.issued_at DESC, a.id DESC LIMIT ${} OFFSET ${}",
+        "SELECT id FROM achievement WHERE {filter} ORDER BY issued_at DESC, id DESC \
+         LIMIT ${} OFFSET ${}",
+        parameters.len() + 1,
+        parameters.len() + 2
+    );
+    (count, page, parameters)
+}
+
+/// The ids of an account's rows of a kind before `$2`, newest first, `$3` at the most.
+pub(super) fn before(kind: Kind) -> String {
+    format!(
+        "SELECT id FROM {} WHERE account_id = $1 AND id < $2 AND deleted_at IS NULL \
+         ORDER BY id DESC LIMIT $3",
+        kind.table().name
+    )
+}
+
+/// The count and the page of an account's rows of a kind, newest first, with their parameters; where a
+/// column is named, it has this value. The page takes two more: limit and offset.
+pub(super) fn newest(
+    kind: Kind,
+    account_id: i64,
+    only: Option<(&str, &str)>,
+) -> (String, String, Vec<Sql>) {
+    let name = kind.table().name;
+    let mut parameters = vec![Sql::Int(account_id)];
+    let mut filter = "account_id = $1 AND deleted_at IS NULL".to_owned();
+    if let Some((column, value)) = only {
+        parameters.push(Sql::Text(value.to_owned()));
+        let _ = write!(filter, " AND {column} = $2");
+    }
+    let count = format!("SELECT count(*) FROM {name} WHERE {filter}");
+    let page = format!(
+        "SELECT id FROM {name} WHERE {filter} ORDER BY created_at DESC, id DESC LIMIT ${} OFFSET ${}",
         parameters.len() + 1,
         parameters.len() + 2
     );
@@ -540,7 +603,7 @@ pub(super) fn decode_due(row: Vec<Sql>) -> Result<(i64, super::DueMessage), Erro
 }
 
 /// A pattern that finds `text` anywhere, with its own wildcards taken literally.
-fn like(text: &str) -> String {
+pub(super) fn like(text: &str) -> String {
     let mut pattern = "%".to_owned();
     for c in text.chars() {
         if matches!(c, '%' | '_' | '\\') {
@@ -600,6 +663,8 @@ pub(super) fn all() -> Vec<String> {
         CHANGE_FIND,
         HISTORY,
         CHAIN_FAULTS,
+        CONTENT_FIND,
+        CONTENT_PUT,
         IDEMPOTENCY_FIND,
         IDEMPOTENCY_PUT,
         TOKEN_FIND,
@@ -621,13 +686,18 @@ pub(super) fn all() -> Vec<String> {
         all.push(documents_after(kind, Some(&Key::Int(1)), 1).0);
     }
     let query = super::AchievementQuery {
-        search: Some(String::new()),
         issued_from: Some(0),
         issued_before: Some(0),
         ..super::AchievementQuery::default()
     };
-    let (count, page, _) = achievements(1, &query);
-    all.extend([count, page]);
+    for (count, page, _) in [
+        achievements(1, &query),
+        newest(Kind::Form, 1, None),
+        newest(Kind::Design, 1, Some(("design_type", ""))),
+    ] {
+        all.extend([count, page]);
+    }
+    all.push(before(Kind::Design));
     let query = super::MessageQuery {
         status: Some(MessageStatus::Waiting),
         channel: Some(Channel::Email),

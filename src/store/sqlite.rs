@@ -1,14 +1,17 @@
 //! Records in one file. One thread writes, over one connection; readers take connections from a
 //! pool. `synchronous=FULL`: a commit is on disk before anyone is answered.
 
+mod bulk;
 mod pool;
+
+use bulk::Bulk;
 
 use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -17,12 +20,14 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, ToSql, ffi};
 
 use self::pool::Pool;
 use super::cache::Cache;
+use super::search::{self, Flavor};
 use super::sql::{self, Sql, Statements};
 use super::{OpenError, ROUNDS_MAX, Writer};
+use crate::domain::command::Entropy;
 use crate::domain::error::Error;
 use crate::domain::facts::{Fact, Need, Sequence};
 use crate::domain::kind::Kind;
-use crate::pipeline::{BATCH_MAX, Batch, Writes};
+use crate::pipeline::{BATCH_MAX, Batch, Job, Writes};
 use crate::sabotage::Protection;
 
 mod migrations {
@@ -34,6 +39,9 @@ const SQLITE_VERSION_MIN: i32 = 3_051_003;
 /// Whether any migration was applied.
 pub(super) const SCHEMA_FIND: &str =
     "SELECT count(*) FROM sqlite_master WHERE name = 'refinery_schema_history'";
+/// People that a search cannot find.
+pub(super) const SEARCH_FAULTS: &str = "SELECT p.id FROM person p \
+     LEFT JOIN person_search_docsize s ON s.id = p.id WHERE s.id IS NULL";
 /// How often another process's commits are looked for, and the log is copied into the file.
 const NOTICE_EVERY: Duration = Duration::from_millis(50);
 /// A log of more pages than this is begun anew by the writer itself, in place: a file that grows costs
@@ -63,6 +71,7 @@ impl ToSql for Sql {
             Self::Null => ValueRef::Null,
             Self::Int(value) => ValueRef::Integer(*value),
             Self::Text(text) => ValueRef::Text(text.as_bytes()),
+            Self::Bytes(bytes) => ValueRef::Blob(bytes),
         }))
     }
 }
@@ -170,8 +179,13 @@ impl Sqlite {
             Ok(())
         };
         connection.wal_hook(Some(hook)).map_err(|cause| OpenError::Open(cause.to_string()))?;
+        let Writer { queues, now, entropy, fatal } = writer;
+        let turn = Arc::new(Turn::default());
+        let fatal = Arc::new(Mutex::new(Some(fatal)));
+        let bulk = Bulk::start(self, queues.large, Arc::clone(&now), entropy, &turn, &fatal)?;
         let mut thread = WriterThread {
             connection,
+            turn,
             log_pages,
             statements: Arc::clone(&self.statements),
             cache: Arc::clone(&self.cache),
@@ -208,7 +222,8 @@ impl Sqlite {
         std::thread::Builder::new()
             .name("haksa-writer".to_owned())
             .spawn(move || {
-                thread.run(writer);
+                thread.run(queues.jobs, &*now, &mut *entropy(), &fatal);
+                let _ = bulk.join();
                 drop(stop);
                 let _ = checkpointer.join();
             })
@@ -253,6 +268,7 @@ pub(super) fn newest_migration() -> i64 {
 /// The statements of this store alone, to be prepared by a check.
 pub(super) fn statements() -> Vec<String> {
     let mut all = vec![sql::CHANGE_INSERT.to_owned()];
+    all.extend(search::statements(Flavor::Sqlite));
     for kind in Kind::ALL {
         let Statements { insert, update, update_body, .. } = Statements::new(*kind);
         all.extend([insert, update, update_body]);
@@ -348,7 +364,8 @@ fn query(
                 ValueRef::Null => Sql::Null,
                 ValueRef::Integer(value) => Sql::Int(value),
                 ValueRef::Text(text) => Sql::Text(String::from_utf8_lossy(text).into_owned()),
-                ValueRef::Real(_) | ValueRef::Blob(_) => {
+                ValueRef::Blob(bytes) => Sql::Bytes(bytes::Bytes::copy_from_slice(bytes)),
+                ValueRef::Real(_) => {
                     return Err(Error::internal("a column of an unknown type").into());
                 }
             });
@@ -387,6 +404,11 @@ fn load(
                 rows.into_iter().map(|row| sql::decode(selector.kind, row).map(Arc::new));
             Fact::Select(documents.collect::<Result<_, _>>()?)
         }
+        Need::Taken(selector) => {
+            let text = sql::taken(selector.kind, selector.column);
+            let rows = query(connection, &text, &[sql::key(&selector.value)], 1)?;
+            Fact::Taken(!rows.is_empty())
+        }
         Need::Id(_) => return Err(Error::internal("ids are the writer's to give").into()),
         Need::Change(id) => {
             let rows = query(connection, sql::CHANGE_FIND, &[Sql::Int(*id)], sql::CHANGE_WIDTH)?;
@@ -414,14 +436,52 @@ fn load(
     })
 }
 
+/// The table whose ids a sequence gives.
+fn sequence_table(sequence: Sequence) -> &'static str {
+    match sequence {
+        Sequence::Change => "change",
+        Sequence::Record(kind) => kind.table().name,
+    }
+}
+
 /// The largest id of a table. Rows are never removed, so it is the last one given.
 fn newest_id(connection: &Connection, table: &str) -> Result<i64, Fault> {
     let rows = query(connection, &format!("SELECT coalesce(max(id), 0) FROM {table}"), &[], 1)?;
     Ok(rows.first().and_then(|row| sql::first_int(row)).unwrap_or_default())
 }
 
+/// Told once, of a fault after which no write can be trusted.
+type Fatal = Arc<Mutex<Option<tokio::sync::oneshot::Sender<String>>>>;
+
+fn report(fatal: &Fatal, cause: String) {
+    if let Some(fatal) = fatal.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        let _ = fatal.send(cause);
+    }
+}
+
+/// Who writes holds the turn from the beginning of a transaction to its end: SQLite's own way to wait
+/// for another writer is to look again now and then.
+type Turn = Mutex<()>;
+
+fn keep_answers(connection: &Connection, writes: &Writes) -> Result<(), Fault> {
+    for (credential_id, key, answer) in &writes.answers {
+        let values = sql::encode_answer(*credential_id, key, answer)?;
+        if execute(connection, sql::IDEMPOTENCY_PUT, &values)? != 1 {
+            return Err(Fault::Constraint("idempotency".to_owned()));
+        }
+    }
+    Ok(())
+}
+
+/// The largest id of a table that was put aside for rows which are not all written yet.
+fn staged_id(connection: &Connection, table: &str) -> Result<i64, Fault> {
+    let rows = query(connection, sql::STAGED_ID, &[Sql::Text(table.to_owned())], 1)?;
+    Ok(rows.first().and_then(|row| sql::first_int(row)).unwrap_or_default())
+}
+
 struct WriterThread {
     connection: Connection,
+    turn: Arc<Turn>,
     /// Pages in the log after the last commit.
     log_pages: Arc<AtomicI64>,
     statements: Arc<HashMap<Kind, Statements>>,
@@ -430,8 +490,13 @@ struct WriterThread {
 }
 
 impl WriterThread {
-    fn run(&mut self, writer: Writer) {
-        let Writer { mut jobs, now, mut entropy, fatal } = writer;
+    fn run(
+        &mut self,
+        mut jobs: tokio::sync::mpsc::Receiver<Job>,
+        now: &dyn Fn() -> jiff::Timestamp,
+        entropy: &mut dyn Entropy,
+        fatal: &Fatal,
+    ) {
         let mut last_sweep = std::time::Instant::now();
         while let Some(first) = jobs.blocking_recv() {
             let mut waiting = vec![first];
@@ -443,7 +508,7 @@ impl WriterThread {
             let mut queue = VecDeque::from([(waiting, 0)]);
             while let Some((waiting, attempt)) = queue.pop_front() {
                 let mut batch = Batch::new(waiting, now());
-                match self.commit(&mut batch, &mut *entropy) {
+                match self.commit(&mut batch, entropy) {
                     Ok(()) => {
                         let deferred = batch.answer();
                         if !deferred.is_empty() {
@@ -455,7 +520,7 @@ impl WriterThread {
                     }
                     Err(Fault::Fatal(cause)) => {
                         batch.refuse(&Error::Unavailable { retry_after_s: 5 });
-                        let _ = fatal.send(cause);
+                        report(fatal, cause);
                         return;
                     }
                     Err(fault) => {
@@ -482,11 +547,9 @@ impl WriterThread {
         self.readers.without_views(|| checkpoint(&self.connection, mode))
     }
 
-    fn commit(
-        &mut self,
-        batch: &mut Batch,
-        entropy: &mut dyn crate::domain::command::Entropy,
-    ) -> Result<(), Fault> {
+    fn commit(&mut self, batch: &mut Batch, entropy: &mut dyn Entropy) -> Result<(), Fault> {
+        let turn = Arc::clone(&self.turn);
+        let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
         execute(&self.connection, "BEGIN IMMEDIATE", &[])?;
         let result = self.decide_and_apply(batch, entropy);
         match result {
@@ -525,7 +588,7 @@ impl WriterThread {
     fn decide_and_apply(
         &self,
         batch: &mut Batch,
-        entropy: &mut dyn crate::domain::command::Entropy,
+        entropy: &mut dyn Entropy,
     ) -> Result<bool, Fault> {
         let mut issued = HashMap::new();
         let mut needs = batch.needs();
@@ -557,15 +620,11 @@ impl WriterThread {
         let last = if let Some(last) = issued.get(&sequence) {
             *last
         } else {
-            let table = match sequence {
-                Sequence::Change => "change",
-                Sequence::Record(kind) => kind.table().name,
-            };
-            let newest = newest_id(&self.connection, table)?;
+            let newest = newest_id(&self.connection, sequence_table(sequence))?;
             if sequence == Sequence::Change {
                 self.cache.notice(newest);
             }
-            newest
+            newest.max(staged_id(&self.connection, sequence_table(sequence))?)
         };
         issued.insert(sequence, last + 1);
         Ok(last + 1)
@@ -593,12 +652,10 @@ impl WriterThread {
         for change in &writes.changes {
             execute(&self.connection, sql::CHANGE_INSERT, &sql::encode_change(change))?;
         }
-        for (credential_id, key, answer) in &writes.answers {
-            let values = sql::encode_answer(*credential_id, key, answer)?;
-            if execute(&self.connection, sql::IDEMPOTENCY_PUT, &values)? != 1 {
-                return Err(Fault::Constraint("idempotency".to_owned()));
-            }
+        for content in &writes.contents {
+            execute(&self.connection, sql::CONTENT_PUT, &sql::encode_content(content))?;
         }
+        keep_answers(&self.connection, writes)?;
         for token in &writes.tokens {
             execute(&self.connection, sql::TOKEN_PUT, &sql::encode_token(token))?;
         }

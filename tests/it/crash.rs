@@ -89,6 +89,61 @@ async fn an_acknowledged_edit_survives_kill_9() {
     assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
 }
 
+/// How many certificates the list says there are whose holder is called so.
+async fn issued(address: SocketAddr, holder: &str) -> i64 {
+    let query: String = form_urlencoded::byte_serialize(holder.as_bytes()).collect();
+    let target = format!("/open-api/achievements?pageSize=1&search={query}");
+    let reply = Request::to(address, "GET", &target).bearer("demo-kolleges-key").send().await;
+    reply.json()["totalPages"].as_i64().expect("a number")
+}
+
+/// Rows of a large command are written in parts: killed between any two, it has issued all or none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bulk_issue_survives_kill_9_whole_or_not_at_all() {
+    const RECIPIENTS: i64 = 600;
+    let folder = tempfile::tempdir().expect("a folder");
+    let database = format!("sqlite:{}", folder.path().join("haksa.db").display());
+    let issue = |address, holder: String| {
+        let users: Vec<Value> = (0..RECIPIENTS)
+            .map(|n| json!({"name": holder, "email": format!("{n}@{holder}.example.com")}))
+            .collect();
+        Request::to(address, "POST", "/open-api/achievements/issue")
+            .bearer("demo-kolleges-key")
+            .json(&json!({"achievementFormId": 551, "mode": "email", "users": users}))
+            .try_send()
+    };
+    let (running, ready) = cli::demo(folder.path());
+    let begun = std::time::Instant::now();
+    assert_eq!(issue(address(&ready), "whole".to_owned()).await.expect("an answer").status, 201);
+    let took = begun.elapsed();
+    drop(running);
+    for round in 1..=4_u32 {
+        let holder = format!("round{round}");
+        let (running, ready) = cli::demo(folder.path());
+        let issuing = tokio::spawn(issue(address(&ready), holder.clone()));
+        tokio::time::sleep(took * round / 4).await;
+        running.signal("KILL");
+        let answer = issuing.await.expect("a request");
+        drop(running);
+        let check = cli::haksa(&["check", "--database", &database]);
+        assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stdout));
+        let (running, ready) = cli::demo(folder.path());
+        let count = issued(address(&ready), &holder).await;
+        assert!([0, RECIPIENTS].contains(&count), "{count} of {RECIPIENTS} in round {round}");
+        if answer.is_some_and(|answer| answer.status == 201) {
+            assert_eq!(count, RECIPIENTS, "acknowledged and lost");
+        }
+        // What was left behind stands in nobody's way.
+        let holder = format!("after{round}");
+        let answer = issue(address(&ready), holder.clone()).await.expect("an answer");
+        assert_eq!(answer.status, 201, "{}", answer.text());
+        assert_eq!(issued(address(&ready), &holder).await, RECIPIENTS);
+        drop(running);
+        let check = cli::haksa(&["check", "--database", &database]);
+        assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stdout));
+    }
+}
+
 /// A server over a small file system of its own, in namespaces of its own; commands for the shell
 /// beside it come through standard input.
 struct Cramped {

@@ -18,6 +18,8 @@ pub const WIRE: Wire = Wire {
     prefixes: PREFIXES,
     reject: error::reject,
     malformed: error::malformed,
+    strays: &[],
+    long_bodies: &[],
     openapi: include_str!("../../../docs/openapi/ispring.json"),
 };
 

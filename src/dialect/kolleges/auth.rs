@@ -18,6 +18,9 @@ pub async fn authenticate(call: &Call) -> Result<Actor, Error> {
         credential_id: credential.id(),
         person_id: credential.record.person_id,
         dialect: Dialect::Kolleges,
-        grants: vec![Grant::account(&[Kind::Form, Kind::Design, Kind::Achievement], &Right::ALL)],
+        grants: vec![Grant::account(
+            &[Kind::Image, Kind::Form, Kind::Design, Kind::Achievement],
+            &Right::ALL,
+        )],
     })
 }

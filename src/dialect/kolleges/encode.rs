@@ -1,4 +1,4 @@
-//! Certificates as the wire shows them. The key order is the documented one.
+//! Certificates, forms and designs as the wire shows them. The key order is the documented one.
 
 use std::collections::HashSet;
 
@@ -6,9 +6,11 @@ use serde::{Serialize, Serializer};
 use serde_json::{Number, Value};
 
 use super::date::At;
-use crate::domain::credential::achievement::Achievement;
+use crate::domain::credential::achievement::{
+    Achievement, AchievementStatus, CustomAttribute, Evidence, IssuanceMethod, IssuanceRoute,
+};
 use crate::domain::credential::design::Design;
-use crate::domain::credential::form::Form;
+use crate::domain::credential::form::{Form, FormType, Institution, Requirement};
 use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
 use crate::domain::people::account::{Account, CustomData};
@@ -19,10 +21,7 @@ use crate::domain::record::{Key, Stored};
 pub struct Shown {
     achievement: Stored<Achievement>,
     holder: Stored<Person>,
-    form: Stored<Form>,
-    club: Stored<Account>,
-    certificate_design: Option<Stored<Design>>,
-    badge_design: Option<Stored<Design>>,
+    form: FormShown,
 }
 
 impl Shown {
@@ -38,19 +37,10 @@ impl Shown {
             (Kind::Account, Key::Int(account_id)),
         ])?;
         let form = facts.get::<Form>(account_id, achievement.record.form_id)?;
-        let designs = [form.record.certificate_design_id, form.record.badge_design_id];
-        facts.want(designs.into_iter().flatten().map(|id| (Kind::Design, Key::Int(id))))?;
-        let design = |id: Option<i64>| match id {
-            Some(id) => facts.find::<Design>(account_id, id),
-            None => Ok(None),
-        };
         Ok(Self {
             holder: facts.get(account_id, achievement.record.person_id)?,
-            club: facts.get(account_id, account_id)?,
-            certificate_design: design(form.record.certificate_design_id)?,
-            badge_design: design(form.record.badge_design_id)?,
+            form: FormShown::gather(form, facts)?,
             achievement,
-            form,
         })
     }
 
@@ -70,13 +60,8 @@ impl Shown {
             [(Kind::Form, Key::Int(form_id)), (Kind::Person, Key::Int(person_id))]
         };
         facts.want(found.iter().flat_map(beside).collect::<HashSet<_>>())?;
-        let mut designs = HashSet::new();
-        for stored in &found {
-            let form = facts.get::<Form>(account_id, stored.record.form_id)?.record;
-            let ids = [form.certificate_design_id, form.badge_design_id];
-            designs.extend(ids.into_iter().flatten().map(|id| (Kind::Design, Key::Int(id))));
-        }
-        facts.want(designs)?;
+        let forms: HashSet<i64> = found.iter().map(|stored| stored.record.form_id).collect();
+        want_designs(account_id, &forms, facts)?;
         found.into_iter().map(|stored| Self::gather(stored, facts)).collect()
     }
 
@@ -96,19 +81,19 @@ impl Shown {
                 admin_comment: record.admin_comment.as_deref(),
                 level: record.level.as_ref(),
                 nft_token: record.nft_token.as_deref(),
-                issuance_route: &record.issuance_route,
+                issuance_route: record.issuance_route,
                 certificate_number: &record.certificate_number,
                 course_begin_at: record.course_begin_at.map(At),
                 course_end_at: record.course_end_at.map(At),
                 expiration_date: record.expiration_date.map(At),
                 is_received: record.is_received,
-                status: &record.status,
-                issuance_method: &record.issuance_method,
+                status: record.status,
+                issuance_method: record.issuance_method,
                 created_at: At(record.issued_at),
                 updated_at: At::from(meta.updated_at),
-                user: User(&self.holder.record),
+                user: self.user(),
                 evidences: &record.evidences,
-                achievement_form: self.form(),
+                achievement_form: self.form.whole(),
                 custom_attributes: &record.custom_attributes,
                 achievement_form_id: record.form_id,
             },
@@ -123,25 +108,91 @@ impl Shown {
             certificate_number: &record.certificate_number,
             expiration_date: record.expiration_date.map(At),
             is_received: record.is_received,
-            issuance_method: &record.issuance_method,
+            issuance_method: record.issuance_method,
             created_at: At(record.issued_at),
             updated_at: At::from(meta.updated_at),
-            user: User(&self.holder.record),
+            user: self.user(),
             achievement_form: ItemForm {
-                id: self.form.id(),
-                name: &self.form.record.name,
-                achievement_badge_design: self.badge_design.as_ref().map(DesignShown),
+                id: self.form.form.id(),
+                name: &self.form.form.record.name,
+                achievement_badge_design: self.form.badge_design.as_ref().map(DesignShown::shown),
             },
         }
     }
 
-    fn form(&self) -> FormShown<'_> {
+    fn user(&self) -> User<'_> {
+        User(&self.holder.record, self.achievement.record.holder_name.as_deref())
+    }
+}
+
+/// Asks for the designs of several forms at once.
+fn want_designs(account_id: i64, forms: &HashSet<i64>, facts: &Facts) -> Known<()> {
+    let mut designs = HashSet::new();
+    for id in forms {
+        let form = facts.get::<Form>(account_id, *id)?.record;
+        let ids = [form.certificate_design_id, form.badge_design_id];
+        designs.extend(ids.into_iter().flatten().map(|id| (Kind::Design, Key::Int(id))));
+    }
+    facts.want(designs)
+}
+
+/// A form with all that is shown beside it.
+pub struct FormShown {
+    form: Stored<Form>,
+    club: Stored<Account>,
+    certificate_design: Option<DesignShown>,
+    badge_design: Option<DesignShown>,
+}
+
+impl FormShown {
+    /// Finds what is shown beside a form.
+    ///
+    /// # Errors
+    /// [`crate::domain::facts::Stop::Missing`] until all is loaded.
+    pub fn gather(form: Stored<Form>, facts: &Facts) -> Known<Self> {
+        let account_id = form.meta.account_id;
+        let designs = [form.record.certificate_design_id, form.record.badge_design_id];
+        facts.want(designs.into_iter().flatten().map(|id| (Kind::Design, Key::Int(id))))?;
+        let design = |id: Option<i64>| -> Known<Option<DesignShown>> {
+            let Some(id) = id else { return Ok(None) };
+            Ok(facts.find::<Design>(account_id, id)?.map(DesignShown::new))
+        };
+        Ok(Self {
+            club: facts.get(account_id, account_id)?,
+            certificate_design: design(form.record.certificate_design_id)?,
+            badge_design: design(form.record.badge_design_id)?,
+            form,
+        })
+    }
+
+    /// Finds the account's living forms among `ids`, in that order, with what is shown beside each.
+    ///
+    /// # Errors
+    /// As [`FormShown::gather`].
+    pub fn gather_all(account_id: i64, ids: &[i64], facts: &Facts) -> Known<Vec<Self>> {
+        let club = (Kind::Account, Key::Int(account_id));
+        facts.want(ids.iter().map(|id| (Kind::Form, Key::Int(*id))).chain([club]))?;
+        let mut found = Vec::with_capacity(ids.len());
+        for id in ids {
+            found.extend(facts.find::<Form>(account_id, *id)?);
+        }
+        want_designs(account_id, &found.iter().map(Stored::id).collect(), facts)?;
+        found.into_iter().map(|form| Self::gather(form, facts)).collect()
+    }
+
+    /// The form's version.
+    pub fn version(&self) -> i64 {
+        self.form.meta.version
+    }
+
+    /// The form as an item of the list.
+    pub fn item(&self) -> FormItem<'_> {
         let Stored { meta, record } = &self.form;
-        FormShown {
+        FormItem {
             id: self.form.id(),
             name: &record.name,
             description: record.description.as_deref(),
-            form_type: &record.form_type,
+            form_type: record.form_type,
             tags: &record.tags,
             prefix: record.prefix.as_deref(),
             program_type: record.program_type.as_deref(),
@@ -151,15 +202,23 @@ impl Shown {
             course_end_at: record.course_end_at.map(At),
             created_at: At::from(meta.created_at),
             updated_at: At::from(meta.updated_at),
-            club: Club {
-                domain: self.club.record.club_domain.as_deref(),
-                custom_data: &self.club.record.club_custom_data,
-            },
+            achievement_certificate_design: self
+                .certificate_design
+                .as_ref()
+                .map(DesignShown::shown),
+            achievement_badge_design: self.badge_design.as_ref().map(DesignShown::shown),
+        }
+    }
+
+    /// The form as it is shown alone and in a certificate.
+    pub fn whole(&self) -> WholeForm<'_> {
+        let record = &self.form.record;
+        WholeForm {
+            item: self.item(),
+            club: ClubShown::new(&self.club.record),
             club_institutions: &record.institutions,
             representative_institution: record.representative_institution.as_ref(),
-            requirements: &record.requirements,
-            achievement_certificate_design: self.certificate_design.as_ref().map(DesignShown),
-            achievement_badge_design: self.badge_design.as_ref().map(DesignShown),
+            requirements: record.requirements.iter().map(RequirementShown).collect(),
         }
     }
 }
@@ -178,22 +237,22 @@ struct Whole<'a> {
     admin_comment: Option<&'a str>,
     level: Option<&'a Number>,
     nft_token: Option<&'a str>,
-    issuance_route: &'a str,
+    issuance_route: IssuanceRoute,
     certificate_number: &'a str,
     course_begin_at: Option<At>,
     course_end_at: Option<At>,
     expiration_date: Option<At>,
     is_received: bool,
-    status: &'a str,
-    issuance_method: &'a str,
+    status: AchievementStatus,
+    issuance_method: IssuanceMethod,
     created_at: At,
     updated_at: At,
     user: User<'a>,
-    evidences: &'a [Value],
+    evidences: &'a [Evidence],
     #[serde(rename = "achievementForm")]
-    achievement_form: FormShown<'a>,
+    achievement_form: WholeForm<'a>,
     #[serde(rename = "customAttributes")]
-    custom_attributes: &'a [Value],
+    custom_attributes: &'a [CustomAttribute],
     #[serde(rename = "achievementFormId")]
     achievement_form_id: i64,
 }
@@ -204,7 +263,7 @@ struct Item<'a> {
     certificate_number: &'a str,
     expiration_date: Option<At>,
     is_received: bool,
-    issuance_method: &'a str,
+    issuance_method: IssuanceMethod,
     created_at: At,
     updated_at: At,
     user: User<'a>,
@@ -217,16 +276,17 @@ struct ItemForm<'a> {
     id: i64,
     name: &'a str,
     #[serde(rename = "achievementBadgeDesign")]
-    achievement_badge_design: Option<DesignShown<'a>>,
+    achievement_badge_design: Option<DesignFields<'a>>,
 }
 
+/// See [`FormShown::item`].
 #[derive(Serialize)]
-struct FormShown<'a> {
+pub struct FormItem<'a> {
     id: i64,
     name: &'a str,
     description: Option<&'a str>,
     #[serde(rename = "type")]
-    form_type: &'a str,
+    form_type: FormType,
     tags: &'a [String],
     prefix: Option<&'a str>,
     program_type: Option<&'a str>,
@@ -236,26 +296,62 @@ struct FormShown<'a> {
     course_end_at: Option<At>,
     created_at: At,
     updated_at: At,
-    club: Club<'a>,
-    #[serde(rename = "clubInstitutions")]
-    club_institutions: &'a [Value],
-    #[serde(rename = "representativeInstitution")]
-    representative_institution: Option<&'a Value>,
-    requirements: &'a [Value],
     #[serde(rename = "achievementCertificateDesign")]
-    achievement_certificate_design: Option<DesignShown<'a>>,
+    achievement_certificate_design: Option<DesignFields<'a>>,
     #[serde(rename = "achievementBadgeDesign")]
-    achievement_badge_design: Option<DesignShown<'a>>,
+    achievement_badge_design: Option<DesignFields<'a>>,
 }
 
+/// See [`FormShown::whole`].
 #[derive(Serialize)]
-struct Club<'a> {
+#[serde(rename_all = "camelCase")]
+pub struct WholeForm<'a> {
+    #[serde(flatten)]
+    item: FormItem<'a>,
+    club: ClubShown<'a>,
+    club_institutions: &'a [Institution],
+    representative_institution: Option<&'a Institution>,
+    requirements: Vec<RequirementShown<'a>>,
+}
+
+struct RequirementShown<'a>(&'a Requirement);
+
+impl Serialize for RequirementShown<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Fields<'a> {
+            #[serde(rename = "type")]
+            requirement_type: Option<&'a str>,
+            url: Option<&'a str>,
+            description: Option<&'a str>,
+        }
+        let Requirement { requirement_type, url, description, order: _ } = self.0;
+        Fields {
+            requirement_type: requirement_type.as_deref(),
+            url: url.as_deref(),
+            description: description.as_deref(),
+        }
+        .serialize(serializer)
+    }
+}
+
+/// A club as forms and designs show it.
+#[derive(Serialize)]
+pub struct ClubShown<'a> {
     domain: Option<&'a str>,
     #[serde(rename = "customData")]
     custom_data: &'a [CustomData],
 }
 
-struct User<'a>(&'a Person);
+impl<'a> ClubShown<'a> {
+    /// The account as a club.
+    pub fn new(account: &'a Account) -> Self {
+        Self { domain: account.club_domain.as_deref(), custom_data: &account.club_custom_data }
+    }
+}
+
+/// A holder, under the name on the certificate where that is another.
+struct User<'a>(&'a Person, Option<&'a str>);
 
 impl Serialize for User<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -272,7 +368,7 @@ impl Serialize for User<'_> {
         let Person { name, email, avatar, image, .. } = self.0;
         Fields {
             email: email.as_deref(),
-            name,
+            name: self.1.unwrap_or(name),
             avatar,
             deleted_at: None,
             image: image.as_deref(),
@@ -282,25 +378,52 @@ impl Serialize for User<'_> {
     }
 }
 
-struct DesignShown<'a>(&'a Stored<Design>);
+/// A design.
+pub struct DesignShown(Stored<Design>);
 
-impl Serialize for DesignShown<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        #[derive(Serialize)]
-        struct Fields<'a> {
-            id: i64,
-            name: &'a str,
-            main_color: Option<&'a str>,
-            sub_color: Option<&'a str>,
-            extra_color_1: Option<&'a str>,
-            extra_color_2: Option<&'a str>,
-            layout_json: &'a Value,
-            created_at: At,
-            updated_at: At,
-            template_type: &'a str,
+/// See [`DesignShown::shown`].
+#[derive(Serialize)]
+pub struct DesignFields<'a> {
+    id: i64,
+    name: &'a str,
+    main_color: Option<&'a str>,
+    sub_color: Option<&'a str>,
+    extra_color_1: Option<&'a str>,
+    extra_color_2: Option<&'a str>,
+    layout_json: &'a Value,
+    created_at: At,
+    updated_at: At,
+    template_type: &'a str,
+}
+
+impl DesignShown {
+    /// A design to show.
+    pub const fn new(design: Stored<Design>) -> Self {
+        Self(design)
+    }
+
+    /// The account's living designs among `ids`, in that order.
+    ///
+    /// # Errors
+    /// [`crate::domain::facts::Stop::Missing`] until all is loaded.
+    pub fn gather_all(account_id: i64, ids: &[i64], facts: &Facts) -> Known<Vec<Self>> {
+        facts.want(ids.iter().map(|id| (Kind::Design, Key::Int(*id))))?;
+        let mut found = Vec::with_capacity(ids.len());
+        for id in ids {
+            found.extend(facts.find::<Design>(account_id, *id)?.map(Self));
         }
-        let Stored { meta, record } = self.0;
-        Fields {
+        Ok(found)
+    }
+
+    /// The design's version.
+    pub fn version(&self) -> i64 {
+        self.0.meta.version
+    }
+
+    /// The design as every page shows it.
+    pub fn shown(&self) -> DesignFields<'_> {
+        let Stored { meta, record } = &self.0;
+        DesignFields {
             id: self.0.id(),
             name: &record.name,
             main_color: record.main_color.as_deref(),
@@ -312,6 +435,5 @@ impl Serialize for DesignShown<'_> {
             updated_at: At::from(meta.updated_at),
             template_type: &record.template_type,
         }
-        .serialize(serializer)
     }
 }

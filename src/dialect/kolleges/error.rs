@@ -1,19 +1,65 @@
 //! Refusals in the vendor's shape: `statusCode`, `error`, `message`, and `details` where fields are
-//! at fault.
+//! at fault. The vendor's pages come in two editions; each route has the words of its own page.
 
 use http::HeaderMap;
 use serde::Serialize;
 use serde_json::json;
 
 use crate::dialect::{Answer, Malformed};
-use crate::domain::error::Error;
-use crate::domain::kind::Kind;
+use crate::domain::credential::form::DESIGN_NOT_FOUND;
+use crate::domain::error::{Error, FieldError};
 
 const MEDIA_TYPE: &str = "application/json; charset=utf-8";
 const BAD_REQUEST: &str = "잘못된 요청입니다.";
 const UNEXPECTED: &str = "예기치 않은 오류가 발생했습니다.";
+const NOT_ISSUED: &str = "인증서 발급 중 예기치 않은 오류가 발생했습니다.";
+
+/// The words of a page: each an `error` with its `message`.
+#[derive(Clone, Copy, Debug)]
+pub struct Words {
+    bad_request: &'static str,
+    not_found: (&'static str, &'static str),
+    failed: (&'static str, &'static str),
+}
+
+/// Certificates.
+const ACHIEVEMENT: Words = Words {
+    bad_request: "BadRequest",
+    not_found: ("AchievementNotFound", "해당 인증서를 찾을 수 없습니다."),
+    failed: ("InternalServerError", UNEXPECTED),
+};
+/// Forms: the only printed text for a missing form speaks of a certificate.
+const FORM: Words = Words {
+    not_found: ("AchievementFormNotFound", "해당 인증서를 찾을 수 없습니다."),
+    ..ACHIEVEMENT
+};
+/// The edit of a form.
+const FORM_EDIT: Words = Words {
+    bad_request: "Bad Request",
+    not_found: ("Not Found", "해당 인증서를 찾을 수 없습니다."),
+    ..ACHIEVEMENT
+};
+/// Issuing.
+const ISSUE: Words = Words { failed: ("InternalServerError", NOT_ISSUED), ..FORM };
+/// Certificate designs.
+const CERTIFICATE_DESIGN: Words = Words {
+    not_found: ("CertificateDesignNotFound", "템플릿 디자인을 찾을 수 없습니다."),
+    ..ACHIEVEMENT
+};
+/// Badge designs.
+const BADGE_DESIGN: Words = Words {
+    not_found: ("BadgeDesignNotFound", "뱃지 디자인을 찾을 수 없습니다."),
+    ..ACHIEVEMENT
+};
+/// A picture that is to become a badge design.
+const UPLOAD: Words = Words {
+    bad_request: "Bad Request",
+    not_found: ("Not Found", "뱃지 디자인을 찾을 수 없습니다."),
+    failed: ("Internal Server Error", NOT_ISSUED),
+};
 
 /// One field at fault.
+#[derive(Debug)]
 pub struct Detail {
     /// The field as the caller spelled it.
     pub field: String,
@@ -39,8 +85,24 @@ pub fn answer_of(status: u16, body: Vec<u8>) -> Answer {
     Answer::with_type(status, MEDIA_TYPE, body)
 }
 
-fn refusal(status: u16, error: &str, message: &str) -> Answer {
-    answer(status, &json!({"statusCode": status, "error": error, "message": message}))
+/// A refusal in words of its own.
+pub fn refusal(status: u16, error: &str, message: &str) -> Answer {
+    refusal_over(status, error, message, &[])
+}
+
+/// A refusal over these fields.
+pub fn refusal_over(status: u16, error: &str, message: &str, details: &[Detail]) -> Answer {
+    let mut body = json!({"statusCode": status, "error": error, "message": message});
+    if !details.is_empty() {
+        let details: Vec<_> = details
+            .iter()
+            .map(|detail| json!({"field": detail.field, "reason": detail.reason}))
+            .collect();
+        if let Some(body) = body.as_object_mut() {
+            body.insert("details".to_owned(), details.into());
+        }
+    }
+    answer(status, &body)
 }
 
 /// 400, with the fields at fault where there are any.
@@ -50,30 +112,64 @@ pub fn bad_request(details: &[Detail]) -> Answer {
 
 /// 400 with a message of its own.
 pub fn bad_request_saying(message: &str, details: &[Detail]) -> Answer {
-    if details.is_empty() {
-        return refusal(400, "BadRequest", message);
-    }
-    let details: Vec<_> = details
-        .iter()
-        .map(|detail| json!({"field": detail.field, "reason": detail.reason}))
-        .collect();
-    answer(
-        400,
-        &json!({"statusCode": 400, "error": "BadRequest", "message": message, "details": details}),
-    )
+    refusal_over(400, ACHIEVEMENT.bad_request, message, details)
 }
 
-/// Words a refusal.
+/// 400 on the pages of the later edition.
+pub fn bad_request_later(details: &[Detail]) -> Answer {
+    refusal_over(400, FORM_EDIT.bad_request, BAD_REQUEST, details)
+}
+
+/// Words a refusal on the pages of certificates.
 pub fn reject(error: &Error) -> Answer {
+    word(error, &ACHIEVEMENT)
+}
+
+/// Words a refusal on the pages of forms.
+pub fn reject_form(error: &Error) -> Answer {
+    word(error, &FORM)
+}
+
+/// Words a refusal on the page of the edit of a form.
+pub fn reject_form_edit(error: &Error) -> Answer {
+    word(error, &FORM_EDIT)
+}
+
+/// Words a refusal on the page of issuing.
+pub fn reject_issue(error: &Error) -> Answer {
+    word(error, &ISSUE)
+}
+
+/// Words a refusal on the pages of certificate designs.
+pub fn reject_certificate_design(error: &Error) -> Answer {
+    word(error, &CERTIFICATE_DESIGN)
+}
+
+/// Words a refusal on the pages of badge designs.
+pub fn reject_badge_design(error: &Error) -> Answer {
+    word(error, &BADGE_DESIGN)
+}
+
+/// Words a refusal on the page of uploads.
+pub fn reject_upload(error: &Error) -> Answer {
+    word(error, &UPLOAD)
+}
+
+fn word(error: &Error, words: &Words) -> Answer {
     match error {
         Error::Unauthenticated | Error::Replayed => refusal(401, "Unauthorized", "Invalid token"),
-        Error::NotFound(Kind::Achievement) | Error::Denied => {
-            refusal(404, "AchievementNotFound", "해당 인증서를 찾을 수 없습니다.")
+        Error::NotFound(_) | Error::Denied => {
+            let (error, message) = words.not_found;
+            refusal(404, error, message)
         }
-        Error::NotFound(_) => refusal(404, "NotFound", "요청한 리소스를 찾을 수 없습니다."),
-        Error::Invalid(errors) => bad_request(
-            &errors.iter().map(|e| Detail::new(e.field, e.detail.as_str())).collect::<Vec<_>>(),
-        ),
+        Error::Invalid(errors) => {
+            if let Some(message) = missing_design(errors) {
+                return refusal(404, "Not Found", message);
+            }
+            let detail = |error: &FieldError| Detail::new(wire_name(error.field), &*error.detail);
+            let details: Vec<_> = errors.iter().map(detail).collect();
+            refusal_over(400, words.bad_request, BAD_REQUEST, &details)
+        }
         Error::Conflict(_) => refusal(409, "Conflict", "다른 변경과 충돌합니다."),
         Error::Stale => refusal(412, "PreconditionFailed", "인증서가 그 사이에 변경되었습니다."),
         Error::KeyReused => refusal(
@@ -85,7 +181,33 @@ pub fn reject(error: &Error) -> Answer {
             refusal(503, "ServiceUnavailable", "잠시 후 다시 시도해 주세요.")
                 .header("retry-after", retry_after_s.to_string())
         }
-        Error::Internal(_) => refusal(500, "InternalServerError", UNEXPECTED),
+        Error::Internal(_) => {
+            let (error, message) = words.failed;
+            refusal(500, error, message)
+        }
+    }
+}
+
+/// The message for a design that is not there, where nothing else is wrong.
+fn missing_design(errors: &[FieldError]) -> Option<&'static str> {
+    let first = errors.first()?;
+    if errors.iter().any(|error| error.code != DESIGN_NOT_FOUND) {
+        return None;
+    }
+    Some(if first.field == "certificate_design_id" {
+        "해당 증명서 디자인을 찾을 수 없습니다."
+    } else {
+        "해당 배지 디자인을 찾을 수 없습니다."
+    })
+}
+
+/// A record's field as this dialect spells it.
+fn wire_name(field: &'static str) -> &'static str {
+    match field {
+        "issued_at" => "created_at",
+        "certificate_design_id" => "achievementCertificateDesignId",
+        "badge_design_id" => "achievementBadgeDesignId",
+        other => other,
     }
 }
 
@@ -95,7 +217,7 @@ pub fn malformed(fault: Malformed, _headers: &HeaderMap) -> Answer {
         Malformed::UnknownPath | Malformed::UnknownMethod => {
             refusal(404, "NotFound", "요청한 리소스를 찾을 수 없습니다.")
         }
-        Malformed::TooLarge => bad_request(&[Detail::new("body", "the body is larger than 1 MiB")]),
+        Malformed::TooLarge => bad_request(&[Detail::new("body", "the body is too large")]),
         Malformed::Incomplete => {
             bad_request(&[Detail::new("body", "the body came too slowly or broke off")])
         }

@@ -1,12 +1,16 @@
-//! Kolleges Open API: issued certificates. Wire rules: `docs/compatibility/kolleges.md`.
+//! Kolleges Open API: certificates, their forms and designs. Wire rules: `docs/compatibility/kolleges.md`.
 
 mod achievement;
 mod auth;
 mod date;
+mod design;
 mod encode;
 mod error;
+mod form;
+mod issue;
+mod request;
 
-use super::{Dialect, Route, Wire, routes};
+use super::{Dialect, LongBody, Route, Wire, routes, upload};
 
 /// The dialect.
 pub const WIRE: Wire = Wire {
@@ -15,6 +19,8 @@ pub const WIRE: Wire = Wire {
     prefixes: &["/open-api"],
     reject: error::reject,
     malformed: error::malformed,
+    strays: STRAYS,
+    long_bodies: LONG_BODIES,
     openapi: include_str!("../../../docs/openapi/kolleges.json"),
 };
 
@@ -22,4 +28,37 @@ const ROUTES: &[Route] = routes![error::reject;
     GET "/open-api/achievements" => achievement::list,
     GET "/open-api/achievements/{achievementId}" => achievement::get,
     PATCH "/open-api/achievements/{achievementId}" => achievement::patch,
+    DELETE "/open-api/achievements/{achievementId}" => achievement::delete,
+    POST "/open-api/achievements/issue" => issue::post [error::reject_issue],
+    GET "/open-api/achievements/forms" => form::list,
+    POST "/open-api/achievements/forms" => form::post [error::reject_form],
+    GET "/open-api/achievements/forms/{achievementFormId}" => form::get [error::reject_form],
+    PATCH "/open-api/achievements/forms/{achievementFormId}" => form::patch [error::reject_form_edit],
+    GET "/open-api/certificate-designs" => design::list_certificates,
+    GET "/open-api/certificate-designs/{certificateDesignId}"
+        => design::get_certificate [error::reject_certificate_design],
+    GET "/open-api/badge-designs" => design::list_badges,
+    GET "/open-api/badge-designs/{badgeDesignId}"
+        => design::get_badge [error::reject_badge_design],
+    POST "/open-api/badge-designs" => design::post_badge [error::reject_upload],
+    POST "/open-api/achievements/badge-designs" => design::post_badge [error::reject_upload],
+];
+
+/// To the vendor's router these are certificates whose id is no number.
+const STRAYS: &[Route] = routes![error::reject;
+    PATCH "/open-api/achievements/forms" => achievement::no_number,
+    DELETE "/open-api/achievements/forms" => achievement::no_number,
+    GET "/open-api/achievements/issue" => achievement::no_number,
+    PATCH "/open-api/achievements/issue" => achievement::no_number,
+    DELETE "/open-api/achievements/issue" => achievement::no_number,
+    GET "/open-api/achievements/badge-designs" => achievement::no_number,
+    PATCH "/open-api/achievements/badge-designs" => achievement::no_number,
+    DELETE "/open-api/achievements/badge-designs" => achievement::no_number,
+];
+
+/// Routes that take longer bodies, from callers that are known.
+const LONG_BODIES: &[LongBody] = &[
+    LongBody { path: "/open-api/achievements/issue", max: issue::BODY_MAX },
+    LongBody { path: "/open-api/badge-designs", max: upload::BODY_MAX },
+    LongBody { path: "/open-api/achievements/badge-designs", max: upload::BODY_MAX },
 ];

@@ -2,10 +2,13 @@
 //! (RFC 9457).
 
 mod auth;
+mod certificates;
 mod error;
 mod history;
+mod image;
 mod message;
 mod page;
+mod record;
 
 use super::{Dialect, Route, Wire, routes};
 
@@ -16,6 +19,8 @@ pub const WIRE: Wire = Wire {
     prefixes: &["/haksa"],
     reject: error::reject,
     malformed: error::malformed,
+    strays: &[],
+    long_bodies: &[],
     openapi: include_str!("../../../docs/openapi/native.json"),
 };
 
@@ -26,6 +31,18 @@ const ROUTES: &[Route] = routes![error::reject;
     GET "/haksa/v1/messages" => message::list,
     GET "/haksa/v1/messages/{id}" => message::read,
     POST "/haksa/v1/messages/{id}/retry" => message::retry,
+    GET "/haksa/v1/images/{id}" => image::get,
+    GET "/haksa/v1/achievements/{id}" => certificates::achievement,
+    PATCH "/haksa/v1/achievements/{id}" => certificates::edit_achievement,
+    GET "/haksa/v1/forms/{id}" => certificates::form,
+    PATCH "/haksa/v1/forms/{id}" => certificates::edit_form,
+    GET "/haksa/v1/designs" => certificates::designs,
+    POST "/haksa/v1/designs" => certificates::make_design,
+    GET "/haksa/v1/designs/{id}" => certificates::design,
+    PATCH "/haksa/v1/designs/{id}" => certificates::edit_design,
+    DELETE "/haksa/v1/designs/{id}" => certificates::delete_design,
+    GET "/haksa/v1/account" => certificates::account,
+    PATCH "/haksa/v1/account" => certificates::edit_account,
 ];
 
 /// True when `name` names a right of this dialect.

@@ -24,6 +24,8 @@ pub const WIRE: Wire = Wire {
     ],
     reject: error::reject,
     malformed: error::malformed,
+    strays: &[],
+    long_bodies: &[],
     openapi: include_str!("../../../docs/openapi/ncloud.json"),
 };
 

@@ -19,6 +19,8 @@ pub const WIRE: Wire = Wire {
     prefixes: &["/partner"],
     reject: error::reject,
     malformed: error::malformed,
+    strays: &[],
+    long_bodies: &[],
     openapi: include_str!("../../../docs/openapi/partner.json"),
 };
 

@@ -14,6 +14,8 @@ pub const WIRE: Wire = Wire {
     prefixes: &["/crm-core"],
     reject: error::reject,
     malformed: error::malformed,
+    strays: &[],
+    long_bodies: &[],
     openapi: include_str!("../../../docs/openapi/solapi.json"),
 };
 

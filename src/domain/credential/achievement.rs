@@ -1,17 +1,78 @@
 //! An issued certificate. Source of its edit: Kolleges, "인증서 수정 (PATCH)".
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Number, Value};
+use serde_json::Number;
 
+use crate::domain::command::{Command, Context, Decision, Delete, Expected};
+use crate::domain::delivery::message::Message;
 use crate::domain::error::FieldError;
-use crate::domain::facts::{Facts, Known};
+use crate::domain::facts::{Facts, Known, Need};
 use crate::domain::kind::Kind;
 use crate::domain::patch::Patch;
-use crate::domain::record::{Changed, ColumnType, KeyType, Meta, Record, Table};
+use crate::domain::record::{Changed, ColumnType, Key, KeyType, Meta, Record, Table};
 use crate::domain::time::Instant;
 
 /// Levels are below this, 2^64: beyond it whole numbers would be rounded.
 const LEVEL_LIMIT: f64 = 18_446_744_073_709_551_616.0;
+
+/// How a certificate reaches its holder.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum IssuanceMethod {
+    /// By e-mail.
+    #[default]
+    Email,
+    /// By text message.
+    Phone,
+}
+
+/// Who set an issue off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum IssuanceRoute {
+    /// A person, by hand.
+    Manual,
+    /// A program.
+    #[default]
+    Automatic,
+}
+
+/// Whether a certificate is out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum AchievementStatus {
+    /// Shown to the club alone.
+    Preview,
+    /// Given to its holder.
+    #[default]
+    Issued,
+}
+
+/// What proves a certificate: a link, or a file by its name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Evidence {
+    /// Its number, unique within the certificate.
+    pub id: i64,
+    /// What people call it; the file's name where nothing better is known.
+    pub title: String,
+    /// Where it is, when it was given as a link.
+    #[serde(default)]
+    pub link: Option<String>,
+    /// The file's name, when it was given as a file.
+    #[serde(default)]
+    pub file_name: Option<String>,
+}
+
+/// A value of one of the club's own attributes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CustomAttribute {
+    /// Which attribute: its tag in layouts.
+    pub attribute_tag: String,
+    /// Its value.
+    pub attribute_value: String,
+}
 
 /// A certificate of a form, held by a person.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -21,6 +82,8 @@ pub struct Achievement {
     pub form_id: i64,
     /// Who holds it.
     pub person_id: i64,
+    /// The holder's name as it was given at issue, where the person is known by another.
+    pub holder_name: Option<String>,
     /// `<prefix>-<YYYYMM of issue>-<6 of [a-z0-9]>`, unique, fixed at issue.
     pub certificate_number: String,
     /// When it was issued (Kolleges' `created_at`).
@@ -37,21 +100,21 @@ pub struct Achievement {
     pub level: Option<Number>,
     /// Set when it was minted as a token.
     pub nft_token: Option<String>,
-    /// `manual` or `automatic`.
-    pub issuance_route: String,
-    /// `EMAIL` or `PHONE`.
-    pub issuance_method: String,
-    /// `PREVIEW` or `ISSUED`.
-    pub status: String,
+    /// Who set its issue off.
+    pub issuance_route: IssuanceRoute,
+    /// How it reaches its holder.
+    pub issuance_method: IssuanceMethod,
+    /// Whether it is out.
+    pub status: AchievementStatus,
     /// The holder has accepted it.
     pub is_received: bool,
     /// What proves it.
-    pub evidences: Vec<Value>,
+    pub evidences: Vec<Evidence>,
     /// The club's own attributes.
-    pub custom_attributes: Vec<Value>,
+    pub custom_attributes: Vec<CustomAttribute>,
 }
 
-/// An edit of a certificate. Number, form, holder and status are fixed.
+/// An edit of a certificate. Number, form and holder are fixed.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AchievementEdit {
     /// See [`Achievement::course_begin_at`].
@@ -66,6 +129,21 @@ pub struct AchievementEdit {
     pub admin_comment: Patch<String>,
     /// See [`Achievement::level`].
     pub level: Patch<Number>,
+    /// See [`Achievement::nft_token`].
+    pub nft_token: Patch<String>,
+    /// See [`Achievement::status`].
+    pub status: Patch<AchievementStatus>,
+    /// See [`Achievement::is_received`].
+    pub is_received: Patch<bool>,
+    /// See [`Achievement::evidences`].
+    pub evidences: Patch<Vec<Evidence>>,
+    /// See [`Achievement::custom_attributes`].
+    pub custom_attributes: Patch<Vec<CustomAttribute>>,
+}
+
+/// True for a number that a certificate can have as its level.
+pub fn is_level(number: &Number) -> bool {
+    number.as_f64().is_none_or(|level| level.abs() < LEVEL_LIMIT)
 }
 
 impl Record for Achievement {
@@ -91,6 +169,11 @@ impl Record for Achievement {
             issued_at,
             admin_comment,
             level,
+            nft_token,
+            status,
+            is_received,
+            evidences,
+            custom_attributes,
         } = edit;
         course_begin_at.apply(&mut self.course_begin_at);
         course_end_at.apply(&mut self.course_end_at);
@@ -98,16 +181,23 @@ impl Record for Achievement {
         issued_at.apply_required(&mut self.issued_at);
         admin_comment.apply(&mut self.admin_comment);
         level.apply(&mut self.level);
+        nft_token.apply(&mut self.nft_token);
+        status.apply_required(&mut self.status);
+        is_received.apply_required(&mut self.is_received);
+        evidences.apply_or(&mut self.evidences, Vec::new());
+        custom_attributes.apply_or(&mut self.custom_attributes, Vec::new());
     }
 
     fn validate(
         &self,
-        _meta: &Meta,
+        meta: &Meta,
         changed: &Changed,
         _facts: &mut Facts,
     ) -> Known<Vec<FieldError>> {
         let mut errors = Vec::new();
-        if changed.any(&["course_begin_at", "course_end_at"])
+        // A new certificate has its form's dates, whatever they are.
+        if meta.version > 0
+            && changed.any(&["course_begin_at", "course_end_at"])
             && let (Some(begin), Some(end)) = (self.course_begin_at, self.course_end_at)
             && end < begin
         {
@@ -117,15 +207,42 @@ impl Record for Achievement {
                 "course_end_at is before course_begin_at",
             ));
         }
-        if changed.has("level")
-            && self
-                .level
-                .as_ref()
-                .and_then(Number::as_f64)
-                .is_some_and(|level| level.abs() >= LEVEL_LIMIT)
-        {
+        if changed.has("level") && self.level.as_ref().is_some_and(|level| !is_level(level)) {
             errors.push(FieldError::new("level", "out_of_range", "is beyond 64 bits"));
         }
+        if changed.has("evidences") {
+            let mut ids: Vec<i64> = self.evidences.iter().map(|evidence| evidence.id).collect();
+            ids.sort_unstable();
+            ids.dedup();
+            if ids.len() < self.evidences.len() {
+                let detail = "two evidences have the same id";
+                errors.push(FieldError::new("evidences", "duplicate_id", detail));
+            }
+        }
         Ok(errors)
+    }
+}
+
+/// Removes a certificate, and the message about it. Its number stays taken.
+#[derive(Debug)]
+pub struct DeleteAchievement {
+    /// Which.
+    pub id: i64,
+    /// From which version.
+    pub expected: Expected,
+}
+
+impl Command for DeleteAchievement {
+    fn needs(&self) -> Vec<Need> {
+        vec![Need::Record(Kind::Achievement, Key::Int(self.id))]
+    }
+
+    fn decide(&self, context: &mut Context<'_>, facts: &mut Facts) -> Known<Decision> {
+        let delete = Delete::<Achievement>::new(Key::Int(self.id), self.expected.clone());
+        let mut decision = delete.decide_but(&[Kind::Message], context, facts)?;
+        if let Some(meta) = decision.writes.first().map(|write| write.after.meta.clone()) {
+            decision.writes.extend(Message::withdraw(&meta, context, facts)?);
+        }
+        Ok(decision)
     }
 }

@@ -1,18 +1,47 @@
-//! How a certificate or badge looks.
+//! How a certificate or badge looks. Source: Kolleges, "템플릿 디자인 상세 조회", "뱃지 디자인 생성".
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use super::image::{Image, NewImage, find_or_make};
+use crate::domain::access::{Place, Right};
+use crate::domain::command::{Command, Context, Decision, new_record, permit};
+use crate::domain::error::FieldError;
+use crate::domain::facts::{Facts, Known, Need};
 use crate::domain::kind::Kind;
 use crate::domain::patch::Patch;
-use crate::domain::record::{ColumnType, KeyType, Record, Table};
+use crate::domain::record::{Changed, ColumnType, KeyType, Meta, Record, Table};
+
+/// The template of a design that is one picture.
+const PICTURE_TEMPLATE: &str = "NewBadgeTypeEmpty";
+
+/// What a design is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DesignType {
+    /// The certificate itself.
+    #[default]
+    Certificate,
+    /// The badge that goes with it.
+    Badge,
+}
+
+impl DesignType {
+    /// The name in SQL and JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Certificate => "certificate",
+            Self::Badge => "badge",
+        }
+    }
+}
 
 /// A design. `layout_json` is opaque: stored and returned unchanged.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Design {
-    /// `certificate` or `badge`.
-    pub design_type: String,
+    /// What it is for.
+    pub design_type: DesignType,
     /// What people call it.
     pub name: String,
     /// Hex or CSS colour.
@@ -27,15 +56,27 @@ pub struct Design {
     pub layout_json: Value,
     /// The renderer's template, an open set.
     pub template_type: String,
+    /// The picture that it was made from.
+    pub image_id: Option<String>,
 }
 
-/// An edit of a design.
+/// An edit of a design. What it is for is fixed: forms rely on it.
 #[derive(Clone, Debug, Default)]
 pub struct DesignEdit {
     /// See [`Design::name`].
     pub name: Patch<String>,
+    /// See [`Design::main_color`].
+    pub main_color: Patch<String>,
+    /// See [`Design::sub_color`].
+    pub sub_color: Patch<String>,
+    /// See [`Design::extra_color_1`].
+    pub extra_color_1: Patch<String>,
+    /// See [`Design::extra_color_2`].
+    pub extra_color_2: Patch<String>,
     /// See [`Design::layout_json`].
     pub layout_json: Patch<Value>,
+    /// See [`Design::template_type`].
+    pub template_type: Patch<String>,
 }
 
 impl Record for Design {
@@ -43,14 +84,97 @@ impl Record for Design {
     const TABLE: Table = Table {
         name: "design",
         key: KeyType::Int,
-        columns: &[("design_type", ColumnType::Text)],
+        columns: &[
+            ("design_type", ColumnType::Text),
+            ("image_id", ColumnType::Reference(Kind::Image)),
+        ],
         secrets: &[],
     };
     type Edit = DesignEdit;
 
     fn apply(&mut self, edit: &DesignEdit) {
-        let DesignEdit { name, layout_json } = edit;
+        let DesignEdit {
+            name,
+            main_color,
+            sub_color,
+            extra_color_1,
+            extra_color_2,
+            layout_json,
+            template_type,
+        } = edit;
         name.apply_required(&mut self.name);
+        main_color.apply(&mut self.main_color);
+        sub_color.apply(&mut self.sub_color);
+        extra_color_1.apply(&mut self.extra_color_1);
+        extra_color_2.apply(&mut self.extra_color_2);
         layout_json.apply_required(&mut self.layout_json);
+        template_type.apply_required(&mut self.template_type);
+    }
+
+    fn validate(
+        &self,
+        _meta: &Meta,
+        changed: &Changed,
+        _facts: &mut Facts,
+    ) -> Known<Vec<FieldError>> {
+        let is_layers = |layout: &Value| {
+            layout.as_array().is_some_and(|layers| layers.iter().all(Value::is_object))
+        };
+        let mut errors = Vec::new();
+        if changed.has("layout_json") && !is_layers(&self.layout_json) {
+            let detail = "must be an array of objects";
+            errors.push(FieldError::new("layout_json", "not_layers", detail));
+        }
+        Ok(errors)
+    }
+}
+
+/// Makes a badge design of one picture: the picture and the design in one commit. A picture that the
+/// account has already is not kept twice.
+#[derive(Debug)]
+pub struct CreateBadge {
+    /// What people will call it.
+    pub name: String,
+    /// The picture.
+    pub image: NewImage,
+    /// What stands before the picture's path in the layout: the server's own address, or nothing.
+    pub base_url: String,
+}
+
+impl Command for CreateBadge {
+    fn needs(&self) -> Vec<Need> {
+        vec![self.image.need()]
+    }
+
+    fn decide(&self, context: &mut Context<'_>, facts: &mut Facts) -> Known<Decision> {
+        permit(context.actor, Right::Create, Kind::Design, &Place::Account)?;
+        let (image, made) = find_or_make(&self.image, context, facts)?;
+        let Image { width, height, .. } = *image.record;
+        let design = Design {
+            design_type: DesignType::Badge,
+            name: self.name.clone(),
+            layout_json: json!([{
+                "id": "image",
+                "controlType": "image",
+                "designType": "image",
+                "x": 0,
+                "y": 0,
+                "width": width,
+                "height": height,
+                "src": format!("{}{}", self.base_url, Image::path(&image.meta.key.to_string())),
+            }]),
+            template_type: PICTURE_TEMPLATE.to_owned(),
+            image_id: Some(image.meta.key.to_string()),
+            ..Design::default()
+        };
+        let key = Design::new_key(context, facts)?;
+        let write = new_record(design, key, context, facts)?;
+        // The first one written is what the answer is about.
+        let mut decision = Decision { writes: vec![write], ..Decision::default() };
+        if let Some(made) = made {
+            decision.writes.push(made);
+            decision.contents.push(self.image.content.clone());
+        }
+        Ok(decision)
     }
 }

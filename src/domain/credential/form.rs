@@ -1,15 +1,98 @@
-//! The template of an award: what certificates of a form have in common.
+//! The template of an award: what certificates of a form have in common. Source: Kolleges, "인증서 양식
+//! 생성", "인증서 양식 수정".
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
+use super::design::{Design, DesignType};
 use crate::domain::command::Context;
-use crate::domain::facts::{Facts, Known};
+use crate::domain::error::FieldError;
+use crate::domain::facts::{Facts, Known, Need};
 use crate::domain::kind::Kind;
 use crate::domain::patch::Patch;
 use crate::domain::people::person::fold;
-use crate::domain::record::{ColumnType, KeyType, Record, Table};
+use crate::domain::record::{Changed, ColumnType, Key, KeyType, Meta, Record, Table};
 use crate::domain::time::Instant;
+
+/// Letters of a prefix at the most.
+const PREFIX_MAX: usize = 5;
+/// The code of the rule that a design has to be there, of the kind that is asked for.
+pub const DESIGN_NOT_FOUND: &str = "design_not_found";
+
+/// What a form is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FormType {
+    /// A course was completed.
+    #[default]
+    Completion,
+    /// An activity was taken part in.
+    Activity,
+    /// A licence was earned.
+    License,
+    /// Work was done.
+    Career,
+    /// A prize was won.
+    Award,
+    /// Somebody is recommended.
+    Recommendation,
+    /// Somebody is a member.
+    Membership,
+    /// A degree was taken.
+    Degree,
+    /// Something is warranted.
+    Warranty,
+}
+
+impl FormType {
+    /// The type of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::deserialize(serde::de::value::StrDeserializer::<serde::de::value::Error>::new(name))
+            .ok()
+    }
+}
+
+/// What holders had to do.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Requirement {
+    /// The kind of task, e.g. `read`; an open set.
+    #[serde(rename = "type")]
+    pub requirement_type: Option<String>,
+    /// Where it is described.
+    pub url: Option<String>,
+    /// What it asks.
+    pub description: Option<String>,
+    /// Its place among the others, from 0.
+    pub order: Option<u64>,
+}
+
+/// A picture of an institution.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InstitutionImage {
+    /// Its URL.
+    pub path: String,
+    /// `club_logo`, `club_cover`, `club_symbol`, `sign_image`; an open set.
+    #[serde(rename = "type")]
+    pub image_type: String,
+}
+
+/// A body that stands behind an award.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Institution {
+    /// What it is called.
+    pub name: String,
+    /// The kind of body.
+    #[serde(rename = "type")]
+    pub institution_type: String,
+    /// Its site.
+    #[serde(default)]
+    pub website_url: Option<String>,
+    /// Its pictures.
+    #[serde(default)]
+    pub images: Vec<InstitutionImage>,
+}
 
 /// A form.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -19,12 +102,11 @@ pub struct Form {
     pub name: String,
     /// The name, folded for search.
     pub name_key: String,
-    /// What it is for.
+    /// What it says.
     pub description: Option<String>,
-    /// `completion`, `activity`, `license`, `career`, `award`, `recommendation`, `membership`,
-    /// `degree` or `warranty`.
+    /// What it is for.
     #[serde(rename = "type")]
-    pub form_type: String,
+    pub form_type: FormType,
     /// Free words.
     pub tags: Vec<String>,
     /// First part of the certificate numbers, at most five letters.
@@ -44,11 +126,11 @@ pub struct Form {
     /// The badge's design.
     pub badge_design_id: Option<i64>,
     /// What holders had to do, in order.
-    pub requirements: Vec<Value>,
+    pub requirements: Vec<Requirement>,
     /// Bodies that stand behind the award.
-    pub institutions: Vec<Value>,
+    pub institutions: Vec<Institution>,
     /// The first among them.
-    pub representative_institution: Option<Value>,
+    pub representative_institution: Option<Institution>,
 }
 
 /// An edit of a form.
@@ -56,8 +138,34 @@ pub struct Form {
 pub struct FormEdit {
     /// See [`Form::name`].
     pub name: Patch<String>,
+    /// See [`Form::description`].
+    pub description: Patch<String>,
+    /// See [`Form::form_type`].
+    pub form_type: Patch<FormType>,
+    /// See [`Form::tags`].
+    pub tags: Patch<Vec<String>>,
     /// See [`Form::prefix`].
     pub prefix: Patch<String>,
+    /// See [`Form::program_name`].
+    pub program_name: Patch<String>,
+    /// See [`Form::program_type`].
+    pub program_type: Patch<String>,
+    /// See [`Form::program_url`].
+    pub program_url: Patch<String>,
+    /// See [`Form::course_begin_at`].
+    pub course_begin_at: Patch<Instant>,
+    /// See [`Form::course_end_at`].
+    pub course_end_at: Patch<Instant>,
+    /// See [`Form::certificate_design_id`].
+    pub certificate_design_id: Patch<i64>,
+    /// See [`Form::badge_design_id`].
+    pub badge_design_id: Patch<i64>,
+    /// See [`Form::requirements`].
+    pub requirements: Patch<Vec<Requirement>>,
+    /// See [`Form::institutions`].
+    pub institutions: Patch<Vec<Institution>>,
+    /// See [`Form::representative_institution`].
+    pub representative_institution: Patch<Institution>,
 }
 
 impl Record for Form {
@@ -75,9 +183,44 @@ impl Record for Form {
     type Edit = FormEdit;
 
     fn apply(&mut self, edit: &FormEdit) {
-        let FormEdit { name, prefix } = edit;
+        let FormEdit {
+            name,
+            description,
+            form_type,
+            tags,
+            prefix,
+            program_name,
+            program_type,
+            program_url,
+            course_begin_at,
+            course_end_at,
+            certificate_design_id,
+            badge_design_id,
+            requirements,
+            institutions,
+            representative_institution,
+        } = edit;
         name.apply_required(&mut self.name);
+        description.apply(&mut self.description);
+        form_type.apply_required(&mut self.form_type);
+        tags.apply_or(&mut self.tags, Vec::new());
         prefix.apply(&mut self.prefix);
+        program_name.apply(&mut self.program_name);
+        program_type.apply(&mut self.program_type);
+        program_url.apply(&mut self.program_url);
+        course_begin_at.apply(&mut self.course_begin_at);
+        course_end_at.apply(&mut self.course_end_at);
+        certificate_design_id.apply(&mut self.certificate_design_id);
+        badge_design_id.apply(&mut self.badge_design_id);
+        requirements.apply_or(&mut self.requirements, Vec::new());
+        institutions.apply_or(&mut self.institutions, Vec::new());
+        representative_institution.apply(&mut self.representative_institution);
+    }
+
+    fn edit_needs(edit: &FormEdit) -> Vec<Need> {
+        let named = [edit.certificate_design_id.value(), edit.badge_design_id.value()];
+        let needs = named.into_iter().flatten().map(|id| Need::Record(Kind::Design, Key::Int(*id)));
+        needs.collect()
     }
 
     fn settle(
@@ -87,6 +230,45 @@ impl Record for Form {
         _facts: &mut Facts,
     ) -> Known<()> {
         self.name_key = fold(&self.name);
+        // In the order that they name, and then in which they came.
+        self.requirements.sort_by_key(|requirement| requirement.order.unwrap_or(u64::MAX));
         Ok(())
+    }
+
+    fn validate(
+        &self,
+        meta: &Meta,
+        changed: &Changed,
+        facts: &mut Facts,
+    ) -> Known<Vec<FieldError>> {
+        let mut errors = Vec::new();
+        let is_prefix = |text: &str| {
+            (1..=PREFIX_MAX).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphabetic())
+        };
+        if changed.has("prefix") && self.prefix.as_deref().is_some_and(|text| !is_prefix(text)) {
+            errors.push(FieldError::new("prefix", "not_a_prefix", "must be one to five letters"));
+        }
+        // The vendor's own sample moves the beginning alone, past the end.
+        if changed.has("course_begin_at")
+            && changed.has("course_end_at")
+            && let (Some(begin), Some(end)) = (self.course_begin_at, self.course_end_at)
+            && end < begin
+        {
+            let detail = "course_end_at is before course_begin_at";
+            errors.push(FieldError::new("course_end_at", "end_before_begin", detail));
+        }
+        for (field, id, design_type) in [
+            ("certificate_design_id", self.certificate_design_id, DesignType::Certificate),
+            ("badge_design_id", self.badge_design_id, DesignType::Badge),
+        ] {
+            if let (true, Some(id)) = (changed.has(field), id) {
+                let design = facts.find::<Design>(meta.account_id, id)?;
+                if design.is_none_or(|design| design.record.design_type != design_type) {
+                    let detail = format!("there is no such {} design", design_type.name());
+                    errors.push(FieldError::new(field, DESIGN_NOT_FOUND, detail));
+                }
+            }
+        }
+        Ok(errors)
     }
 }

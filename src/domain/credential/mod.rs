@@ -3,3 +3,5 @@
 pub mod achievement;
 pub mod design;
 pub mod form;
+pub mod image;
+pub mod issue;

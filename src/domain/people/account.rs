@@ -38,6 +38,7 @@ pub struct Account {
 
 /// An attribute that a club defines for its certificates.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct CustomData {
     /// Its name for people.
     pub attribute_name: String,
@@ -50,6 +51,12 @@ pub struct CustomData {
 pub struct AccountEdit {
     /// See [`Account::name`].
     pub name: Patch<String>,
+    /// See [`Account::club_domain`].
+    pub club_domain: Patch<String>,
+    /// See [`Account::club_type`].
+    pub club_type: Patch<String>,
+    /// See [`Account::club_custom_data`].
+    pub club_custom_data: Patch<Vec<CustomData>>,
 }
 
 impl Account {
@@ -109,8 +116,11 @@ impl Record for Account {
     type Edit = AccountEdit;
 
     fn apply(&mut self, edit: &AccountEdit) {
-        let AccountEdit { name } = edit;
+        let AccountEdit { name, club_domain, club_type, club_custom_data } = edit;
         name.apply_required(&mut self.name);
+        club_domain.apply(&mut self.club_domain);
+        club_type.apply(&mut self.club_type);
+        club_custom_data.apply_or(&mut self.club_custom_data, Vec::new());
     }
 
     fn settle(

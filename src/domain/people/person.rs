@@ -2,12 +2,17 @@
 //! member. Each system's user is a facet of one person.
 
 use serde::{Deserialize, Serialize};
+use unicode_normalization::UnicodeNormalization as _;
 
 use crate::domain::command::Context;
 use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
 use crate::domain::patch::Patch;
 use crate::domain::record::{ColumnType, Key, KeyType, Record, Table};
+
+/// Stands between the names in [`Person::name_key`]. No text in lower case has it, so nothing is found
+/// across the joint.
+const NAME_JOINT: char = 'Ω';
 
 /// Whether a person may sign in and act.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,7 +45,9 @@ pub struct RoleGrant {
 pub struct Person {
     /// Full name as given.
     pub name: String,
-    /// The name, folded for search.
+    /// Further names that certificates were made out to.
+    pub other_names: Vec<String>,
+    /// The names, folded for search.
     pub name_key: String,
     /// E-mail as given.
     pub email: Option<String>,
@@ -48,6 +55,8 @@ pub struct Person {
     pub email_key: Option<String>,
     /// Phone as given.
     pub phone: Option<String>,
+    /// The phone's digits, for look-ups; see [`phone_key`].
+    pub phone_key: Option<String>,
     /// Login as given.
     pub login: Option<String>,
     /// The login, folded for look-ups.
@@ -83,9 +92,48 @@ pub struct PersonEdit {
     pub roles: Patch<Vec<RoleGrant>>,
 }
 
-/// The form in which texts are compared without regard to case.
+/// The form in which texts are compared without regard to case, and to whether letters come whole or
+/// in parts (Unicode's NFC): Hangul from one system is written the other way by the next.
 pub fn fold(text: &str) -> String {
-    text.trim().to_lowercase()
+    let text = text.trim();
+    if text.is_ascii() { text.to_ascii_lowercase() } else { text.to_lowercase().nfc().collect() }
+}
+
+/// A Korean number's digits as dialled within the country, whatever stands between them.
+pub fn phone_key(phone: &str) -> String {
+    let digits: String = phone.chars().filter(char::is_ascii_digit).collect();
+    let is_abroad = phone.trim_start().starts_with('+');
+    match digits.strip_prefix("82") {
+        Some(rest) if is_abroad => format!("0{}", rest.trim_start_matches('0')),
+        _ => digits,
+    }
+}
+
+/// An e-mail address at the most, characters (RFC 5321 section 4.5.3.1).
+const EMAIL_MAX: usize = 254;
+/// The part before the `@` at the most.
+const LOCAL_PART_MAX: usize = 64;
+
+/// True for text that has the form of an e-mail address: what HTML takes for one, with a dot in the
+/// domain, and letters of any script.
+pub fn is_email(text: &str) -> bool {
+    let Some((local, domain)) = text.rsplit_once('@') else {
+        return false;
+    };
+    let is_local = |c: char| c.is_alphanumeric() || ".!#$%&'*+/=?^_`{|}~-".contains(c);
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.chars().all(|c| c.is_alphanumeric() || c == '-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    let dots = |text: &str| text.starts_with('.') || text.ends_with('.') || text.contains("..");
+    text.chars().count() <= EMAIL_MAX
+        && (1..=LOCAL_PART_MAX).contains(&local.len())
+        && local.chars().all(is_local)
+        && !dots(local)
+        && domain.contains('.')
+        && domain.split('.').all(is_label)
 }
 
 impl Record for Person {
@@ -96,6 +144,7 @@ impl Record for Person {
         columns: &[
             ("name_key", ColumnType::Text),
             ("email_key", ColumnType::Text),
+            ("phone_key", ColumnType::Text),
             ("login_key", ColumnType::Text),
             ("learner_id", ColumnType::Text),
             ("department_id", ColumnType::Reference(Kind::Department)),
@@ -121,6 +170,11 @@ impl Record for Person {
         _facts: &mut Facts,
     ) -> Known<()> {
         self.name_key = fold(&self.name);
+        for other in &self.other_names {
+            self.name_key.push(NAME_JOINT);
+            self.name_key.push_str(&fold(other));
+        }
+        self.phone_key = self.phone.as_deref().map(phone_key).filter(|key| !key.is_empty());
         self.email_key = self.email.as_deref().map(fold);
         self.login_key = self.login.as_deref().map(fold);
         Ok(())
@@ -134,5 +188,51 @@ impl Record for Person {
             named.extend(departments.map(|id| (Kind::Department, Key::from(id.as_str()))));
         }
         named
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_forms_of_hangul_are_one() {
+        let whole = "홍길동";
+        let parts: String = whole.nfd().collect();
+        assert_ne!(whole, parts);
+        assert_eq!(fold(whole), fold(&format!(" {parts} ")));
+        assert_eq!(fold("HONG@Example.com"), "hong@example.com");
+    }
+
+    #[test]
+    fn an_address_is_told_from_other_text() {
+        for good in ["hong@example.com", "a.b+c@mail.example.co.kr", "홍@예시.한국"] {
+            assert!(is_email(good), "{good}");
+        }
+        for bad in [
+            "",
+            "hong",
+            "hong@",
+            "@example.com",
+            "hong@example",
+            "a b@example.com",
+            "a@b@example.com",
+            "a@example..com",
+            ".a@example.com",
+            "a@-example.com",
+            "a@example.com\n",
+            "a\u{0}@example.com",
+            "<a@example.com>",
+        ] {
+            assert!(!is_email(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_number_is_one_however_it_is_written() {
+        for phone in ["01012345678", "010-1234-5678", "+82 10 1234 5678", "+82-010-1234-5678"] {
+            assert_eq!(phone_key(phone), "01012345678", "{phone}");
+        }
+        assert_eq!(phone_key("82 123"), "82123");
     }
 }

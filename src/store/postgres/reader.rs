@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use tokio::sync::{Mutex, mpsc, oneshot};
 
-use super::writer::load_round;
+use super::writer::{Round, load_round};
 use super::{Connections, Fault};
 use crate::domain::error::Error;
 use crate::domain::facts::{Fact, Need};
@@ -90,5 +90,5 @@ async fn answer(connections: &Connections, index: usize, group: Vec<Question>) {
 
 async fn load(connections: &Connections, index: usize, needs: Vec<Need>) -> Result<Facts, Fault> {
     let connection = connections.at(index).await?;
-    load_round(&connection, needs, false).await
+    load_round(&connection, needs, Round::Later).await
 }

@@ -8,43 +8,60 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use sha2::{Digest as _, Sha256};
+use tokio::sync::mpsc;
 
-use super::{Connection, Fault, Parameters, parameter};
+use super::{Connection, Fault, Parameters, array, parameter, taken};
 use crate::domain::command::Entropy;
 use crate::domain::error::Error;
 use crate::domain::facts::{Fact, Need, Selector, Sequence};
 use crate::domain::kind::Kind;
 use crate::domain::record::{Key, KeyType};
-use crate::pipeline::{BATCH_MAX, Batch, Pending, Writes};
+use crate::pipeline::{BATCH_MAX, Batch, Job, Pending, Writes};
 use crate::sabotage::Protection;
+use crate::store::search::{self, Flavor};
 use crate::store::sql::{self, Sql};
-use crate::store::{RETRY_PAUSE, ROUNDS_MAX, Writer};
+use crate::store::{RETRY_PAUSE, ROUNDS_MAX};
 
 /// How often a batch is tried again after a deadlock or a serialisation failure.
 const RETRIES_MAX: u32 = 3;
 /// How often the writer forgets outlived keys, tokens and signatures.
 const SWEEP_EVERY: Duration = Duration::from_mins(5);
 
-/// The writer of one node.
+/// What a writer is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// Commands in batches. Rows are locked before anything is decided, so that it holds.
+    Batches,
+    /// Large commands, one at a time, on a connection of their own. They would hold their locks too
+    /// long for others to wait: what they decided by is looked at again just before the commit.
+    Large,
+}
+
+/// A writer of one node.
 pub struct WriterTask {
+    lane: Lane,
     config: Arc<tokio_postgres::Config>,
     connection: Option<Arc<Connection>>,
 }
 
 impl WriterTask {
     /// One that connects when there is something to write.
-    pub const fn new(config: Arc<tokio_postgres::Config>) -> Self {
-        Self { config, connection: None }
+    pub const fn new(config: Arc<tokio_postgres::Config>, lane: Lane) -> Self {
+        Self { lane, config, connection: None }
     }
 
     /// Writes until every sender of the queue is gone.
-    pub async fn run(&mut self, writer: Writer) {
-        // A server that goes away is never fatal: its own log decides what was committed.
-        let Writer { mut jobs, now, mut entropy, fatal: _fatal } = writer;
+    pub async fn run(
+        &mut self,
+        mut jobs: mpsc::Receiver<Job>,
+        now: Arc<dyn Fn() -> jiff::Timestamp + Send + Sync>,
+        mut entropy: Box<dyn Entropy + Send>,
+    ) {
+        let batch_max = if self.lane == Lane::Large { 1 } else { BATCH_MAX };
         let mut last_sweep = std::time::Instant::now();
         while let Some(first) = jobs.recv().await {
             let mut waiting = vec![first];
-            while waiting.len() < BATCH_MAX
+            while waiting.len() < batch_max
                 && let Ok(job) = jobs.try_recv()
             {
                 waiting.push(job);
@@ -98,7 +115,7 @@ impl WriterTask {
         entropy: &mut (dyn Entropy + Send),
     ) -> Result<(), Fault> {
         let connection = self.connection().await?;
-        let result = decide_and_apply(&connection, batch, entropy).await;
+        let result = decide_and_apply(&connection, batch, entropy, self.lane).await;
         if result.is_err() && !connection.client.is_closed() {
             // Without a transaction this is only a warning of the server's.
             let _ = connection.client.batch_execute("ROLLBACK").await;
@@ -123,14 +140,22 @@ async fn decide_and_apply(
     connection: &Connection,
     batch: &mut Batch,
     entropy: &mut (dyn Entropy + Send),
+    lane: Lane,
 ) -> Result<(), Fault> {
     let mut locked = HashSet::new();
     let mut is_first = true;
     let mut needs = batch.needs();
     for _ in 0..ROUNDS_MAX + BATCH_MAX {
         if is_first || !needs.is_empty() {
-            for (need, fact) in load_round(connection, needs, is_first).await? {
-                if is_first && let Need::Record(kind, key) = &need {
+            let round = match lane {
+                _ if !is_first => Round::Later,
+                Lane::Batches => Round::Locking,
+                Lane::Large => Round::First,
+            };
+            for (need, fact) in load_round(connection, needs, round).await? {
+                if round == Round::Locking
+                    && let Need::Record(kind, key) = &need
+                {
                     locked.insert((*kind, key.clone()));
                 }
                 batch.supply(need, fact);
@@ -139,10 +164,25 @@ async fn decide_and_apply(
         }
         needs = batch.advance(entropy);
         if needs.is_empty() {
-            return apply(connection, batch.writes(), &locked).await;
+            let relied = match lane {
+                Lane::Batches => HashSet::new(),
+                Lane::Large => batch.relied_on()?,
+            };
+            return apply(connection, batch.writes(), &locked, relied).await;
         }
     }
     Err(Error::internal("a batch asked for facts without end").into())
+}
+
+/// Which round of loading it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Round {
+    /// Opens the transaction, and locks.
+    Locking,
+    /// Opens the transaction.
+    First,
+    /// What a decision asked for, or a read.
+    Later,
 }
 
 /// Under which number an idempotency key is locked.
@@ -160,8 +200,10 @@ fn lock_number(credential_id: i64, key: &str) -> i64 {
 pub async fn load_round(
     connection: &Connection,
     needs: Vec<Need>,
-    is_first: bool,
+    round: Round,
 ) -> Result<Vec<(Need, Fact)>, Fault> {
+    let is_first = round != Round::Later;
+    let is_locking = round == Round::Locking;
     let mut records: BTreeMap<Kind, Vec<Key>> = BTreeMap::new();
     let mut selections: BTreeMap<(Kind, &'static str), Vec<Key>> = BTreeMap::new();
     let mut ids: HashMap<Sequence, i64> = HashMap::new();
@@ -199,7 +241,7 @@ pub async fn load_round(
         kinds.push(async move {
             let (kind, keys) = text;
             let borrowed: Vec<&Key> = keys.iter().collect();
-            connection.load_records(kind, &borrowed, is_first).await
+            connection.load_records(kind, &borrowed, is_locking).await
         });
     }
     let chosen = selections.iter().map(|((kind, column), values)| async move {
@@ -214,10 +256,18 @@ pub async fn load_round(
         let text = format!("SELECT nextval('{name}_id_seq') FROM generate_series(1, $1::bigint)");
         connection.query(&text, &vec![Box::new(*count)], 1).await
     });
+    let (questions, others) = taken::split(others);
+    let questions = questions.into_iter().map(|question| taken::load(connection, question));
     let rest = others.iter().map(|need| connection.load_one(need));
     // The first poll of each future sends its statement, in this order.
-    let (begun, loaded, chosen, numbers, answers) =
-        tokio::join!(opening, join_all(kinds), join_all(chosen), join_all(numbers), join_all(rest));
+    let (begun, loaded, chosen, numbers, answers, taken) = tokio::join!(
+        opening,
+        join_all(kinds),
+        join_all(chosen),
+        join_all(numbers),
+        join_all(rest),
+        join_all(questions)
+    );
     begun?;
     let mut found = Vec::new();
     for ((kind, keys), documents) in records.into_iter().zip(loaded) {
@@ -238,6 +288,9 @@ pub async fn load_round(
     for (need, fact) in others.into_iter().zip(answers) {
         found.push((need, fact?));
     }
+    for answers in taken {
+        found.extend(answers?);
+    }
     Ok(found)
 }
 
@@ -252,6 +305,7 @@ async fn apply(
     connection: &Connection,
     writes: &Writes,
     locked: &HashSet<(Kind, Key)>,
+    relied: HashSet<(Kind, Key)>,
 ) -> Result<(), Fault> {
     if writes.is_empty() {
         connection.client.batch_execute("ROLLBACK").await?;
@@ -261,10 +315,13 @@ async fn apply(
         connection.client.batch_execute("ROLLBACK").await?;
         return Ok(());
     }
-    let steps = steps(writes)?;
+    let is_relying = !relied.is_empty();
+    let mut steps = steps(writes)?;
+    steps.extend(still_there(relied));
     // A row that was not locked may have moved on, and a key may have come in by another node: then
     // the numbers of rows have to be seen before the commit is sent.
-    let is_certain = writes.answers.is_empty()
+    let is_certain = !is_relying
+        && writes.answers.is_empty()
         && writes
             .documents
             .iter()
@@ -287,6 +344,24 @@ async fn apply(
     check(&steps, written)?;
     connection.client.batch_execute("COMMIT").await?;
     Ok(())
+}
+
+/// Holds the records that others name, until the commit; not all of them may be there any more.
+fn still_there(relied: HashSet<(Kind, Key)>) -> Vec<Step> {
+    let mut by_kind: BTreeMap<Kind, Vec<Key>> = BTreeMap::new();
+    for (kind, key) in relied {
+        by_kind.entry(kind).or_default().push(key);
+    }
+    let of = |(kind, keys): (Kind, Vec<Key>)| Step {
+        text: format!(
+            "SELECT id FROM {} WHERE id = ANY($1) AND deleted_at IS NULL \
+             ORDER BY id FOR NO KEY UPDATE",
+            kind.table().name
+        ),
+        rows: Some(keys.len() as u64),
+        parameters: vec![array(&keys.iter().collect::<Vec<_>>())],
+    };
+    by_kind.into_iter().map(of).collect()
 }
 
 fn check(steps: &[Step], written: Vec<Result<u64, Fault>>) -> Result<(), Fault> {
@@ -328,6 +403,13 @@ fn steps(writes: &Writes) -> Result<Vec<Step>, Fault> {
     if !writes.changes.is_empty() {
         let rows = writes.changes.iter().map(|change| sql::encode_change(change)).collect();
         steps.push(change_insert(rows));
+    }
+    for content in &writes.contents {
+        steps.push(Step {
+            text: sql::CONTENT_PUT.to_owned(),
+            parameters: sql::encode_content(content).iter().map(parameter).collect(),
+            rows: None,
+        });
     }
     for (credential_id, key, answer) in &writes.answers {
         let values = sql::encode_answer(*credential_id, key, answer)?;
@@ -402,11 +484,15 @@ fn update(kind: Kind, rows: &[&Pending]) -> Result<Step, Fault> {
 pub fn statements() -> Vec<String> {
     let texts = |kind: &Kind| [insert(*kind, &[]), update(*kind, &[])];
     let steps = Kind::ALL.iter().flat_map(texts).flatten();
-    let selections = Kind::ALL.iter().flat_map(|kind| {
-        kind.table().columns.iter().map(|(column, _)| sql::select_any(*kind, column))
-    });
+    let columns = || {
+        let of = |kind: &'static Kind| kind.table().columns.iter().map(|(name, _)| (*kind, *name));
+        Kind::ALL.iter().flat_map(of)
+    };
+    let selections = columns().map(|(kind, column)| sql::select_any(kind, column));
+    let taken = columns().map(|(kind, column)| sql::taken_any(kind, column));
     let steps = steps.chain([change_insert(Vec::new())]).map(|step| step.text);
-    steps.chain(selections).collect()
+    let searches = search::statements(Flavor::Postgres);
+    steps.chain(selections).chain(taken).chain(searches).collect()
 }
 
 fn change_insert(rows: Vec<Vec<Sql>>) -> Step {
@@ -445,13 +531,13 @@ fn set_based(head: &str, tail: &str, types: &str, rows: Vec<Vec<Sql>>) -> Step {
 fn into_text(value: Sql) -> Option<String> {
     match value {
         Sql::Text(text) => Some(text),
-        Sql::Int(_) | Sql::Null => None,
+        Sql::Int(_) | Sql::Null | Sql::Bytes(_) => None,
     }
 }
 
 fn int(value: &Sql) -> Option<i64> {
     match value {
         Sql::Int(value) => Some(*value),
-        Sql::Text(_) | Sql::Null => None,
+        Sql::Text(_) | Sql::Null | Sql::Bytes(_) => None,
     }
 }

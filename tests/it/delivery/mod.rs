@@ -14,7 +14,7 @@ use haksa::delivery::worker::{Pace, Worker};
 use haksa::domain::actor::Actor;
 use haksa::domain::change::Action;
 use haksa::domain::command::{Command, Context, Create, Decision};
-use haksa::domain::credential::achievement::Achievement;
+use haksa::domain::credential::achievement::{Achievement, IssuanceMethod};
 use haksa::domain::credential::form::Form;
 use haksa::domain::delivery::message::{Channel, Message};
 use haksa::domain::delivery::outbox::{Occasion, Outbox};
@@ -61,8 +61,10 @@ impl Command for Announce {
                 person_id: HOLDER,
                 certificate_number: format!("SAND-202604-{key:0>6}"),
                 issued_at: context.at.into(),
-                issuance_method: self.channel.name().to_uppercase(),
-                status: "ISSUED".to_owned(),
+                issuance_method: match self.channel {
+                    Channel::Email => IssuanceMethod::Email,
+                    Channel::Phone => IssuanceMethod::Phone,
+                },
                 ..Achievement::default()
             };
             let occasion = Occasion {

@@ -1,6 +1,11 @@
 //! The Kolleges dialect: the contract's vectors, every field in every state, and what every edit
 //! gains.
 
+mod design;
+mod form;
+mod issue;
+mod search;
+
 use futures_util::future::join_all;
 use haksa::domain::actor::Actor;
 use haksa::domain::command::{Command, Create};
@@ -27,6 +32,7 @@ on_both_stores!(
     dry_runs,
     list,
     long_lists,
+    deletion,
     unknown_routes,
     allowed_addresses,
 );
@@ -488,6 +494,37 @@ async fn long_lists(server: Server) {
     for search in ["%00", "a%00b", &"a".repeat(50_010), &"_".repeat(30_000)] {
         assert_eq!(get(&format!("search={search}")).await, (vec![], 0));
     }
+}
+
+async fn deletion(server: Server) {
+    let delete =
+        |id: &str| server.request("DELETE", &format!("/open-api/achievements/{id}")).bearer(KEY);
+    for id in ["999999", "9001", "0", "-1"] {
+        assert_not_found(&delete(id).send().await);
+    }
+    assert_bad_request(&delete("abc").send().await);
+    assert_eq!(server.request("DELETE", ONE).send().await.status, 401);
+    assert_eq!(delete("1539").header("if-match", "\"9\"").send().await.status, 412);
+    let dry = delete("1539").header("haksa-dry-run", "true").send().await;
+    assert_eq!((dry.status, dry.header("haksa-changes")), (200, "1"));
+    read(&server).await;
+    // The documented samples send a type and no body.
+    let reply = delete("1539").header("content-type", "application/json").send().await;
+    assert_eq!(reply.text(), r#"{"statusCode":200,"message":"인증서가 삭제되었습니다."}"#);
+    assert_eq!(reply.status, 200);
+    assert_not_found(&delete("1539").send().await);
+    assert_not_found(&server.request("GET", ONE).bearer(KEY).send().await);
+    assert_not_found(&edit(&server, &json!({"level": 1})).send().await);
+    let list = server.request("GET", "/open-api/achievements").bearer(KEY).send().await.json();
+    assert_eq!((&list["achievements"], &list["totalPages"]), (&json!([]), &json!(0)));
+    // It can be taken back.
+    let history = "/haksa/v1/records/achievement/1539/history";
+    let history = server.request("GET", history).bearer("demo-admin-key").send().await.json();
+    let undo = format!("/haksa/v1/changes/{}/undo", history["items"][0]["change_id"]);
+    let reply = server.request("POST", &undo).bearer("demo-admin-key").send().await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    assert_eq!(read(&server).await["certificate_number"], "SAND-202504-r9a1pt");
+    server.assert_sound().await;
 }
 
 async fn unknown_routes(server: Server) {

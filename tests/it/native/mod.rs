@@ -1,5 +1,7 @@
 //! History, one change, undo.
 
+mod certificates;
+
 use serde_json::{Value, json};
 
 use crate::support::{Request, Server, on_both_stores};

@@ -1,0 +1,145 @@
+//! Designs: `GET` of certificate and badge designs and of their lists, `POST` of a badge design.
+
+use serde_json::{Value, json};
+
+use super::auth::authenticate;
+use super::encode::{ClubShown, DesignShown};
+use super::error::{Detail, answer, bad_request, bad_request_later, refusal, refusal_over};
+use super::request::{Page, path_id};
+use crate::dialect::upload::{self, UploadFault};
+use crate::dialect::{Answer, Call, Refusal};
+use crate::domain::command;
+use crate::domain::credential::design::{CreateBadge, Design, DesignType};
+use crate::domain::error::Error;
+use crate::domain::kind::Kind;
+use crate::domain::people::account::Account;
+use crate::picture::{self, PictureFault};
+
+/// The part of an upload that holds the picture.
+const PART: &str = "badge_image";
+
+/// What the pages on one type of designs say.
+struct Pages {
+    design_type: DesignType,
+    parameter: &'static str,
+    one: (&'static str, &'static str),
+    many: (&'static str, &'static str),
+    none: (&'static str, &'static str),
+}
+
+const CERTIFICATES: Pages = Pages {
+    design_type: DesignType::Certificate,
+    parameter: "certificateDesignId",
+    one: ("certificateDesign", "템플릿 디자인이 상세 조회되었습니다."),
+    many: ("certificateDesigns", "템플릿 디자인 리스트가 조회되었습니다."),
+    none: ("CertificateDesignsNotFound", "템플릿 디자인 리스트를 찾을 수 없습니다."),
+};
+const BADGES: Pages = Pages {
+    design_type: DesignType::Badge,
+    parameter: "badgeDesignId",
+    one: ("badgeDesign", "뱃지 디자인이 상세 조회되었습니다."),
+    many: ("badgeDesigns", "뱃지 디자인 리스트가 조회되었습니다."),
+    none: ("BadgeDesignsNotFound", "뱃지 디자인 리스트를 찾을 수 없습니다."),
+};
+
+/// `GET /open-api/certificate-designs`, "템플릿 디자인 리스트 조회".
+pub async fn list_certificates(call: &Call) -> Result<Answer, Refusal> {
+    list(call, &CERTIFICATES).await
+}
+
+/// `GET /open-api/certificate-designs/{certificateDesignId}`, "템플릿 디자인 상세 조회".
+pub async fn get_certificate(call: &Call) -> Result<Answer, Refusal> {
+    get(call, &CERTIFICATES).await
+}
+
+/// `GET /open-api/badge-designs`, "뱃지 디자인 리스트 조회".
+pub async fn list_badges(call: &Call) -> Result<Answer, Refusal> {
+    list(call, &BADGES).await
+}
+
+/// `GET /open-api/badge-designs/{badgeDesignId}`, "뱃지 디자인 상세 조회".
+pub async fn get_badge(call: &Call) -> Result<Answer, Refusal> {
+    get(call, &BADGES).await
+}
+
+async fn list(call: &Call, pages: &Pages) -> Result<Answer, Refusal> {
+    let actor = authenticate(call).await?;
+    let page = Page::of(call)?;
+    let store = &call.app.store;
+    let design_type = pages.design_type;
+    let (ids, total) =
+        store.designs(actor.account_id, design_type, page.limit(), page.offset).await?;
+    if total == 0 {
+        let (error, message) = pages.none;
+        return Err(refusal(404, error, message).into());
+    }
+    let shown = call.read(|facts| DesignShown::gather_all(actor.account_id, &ids, facts)).await?;
+    let items: Vec<Value> = shown.iter().map(|design| json!(design.shown())).collect();
+    let (key, message) = pages.many;
+    let mut body = json!({"statusCode": 200, "message": message});
+    if let Some(body) = body.as_object_mut() {
+        body.insert(key.to_owned(), items.into());
+        body.insert("totalPages".to_owned(), page.pages(total).into());
+    }
+    Ok(answer(200, &body))
+}
+
+async fn get(call: &Call, pages: &Pages) -> Result<Answer, Refusal> {
+    let actor = authenticate(call).await?;
+    let id = path_id(call, pages.parameter).map_err(|detail| bad_request(&[detail]))?;
+    let id = id.ok_or(Error::NotFound(Kind::Design))?;
+    let (design, club) = call
+        .read(|facts| {
+            let design = command::read::<Design>(&actor, id, facts)?;
+            if design.record.design_type != pages.design_type {
+                return Err(Error::NotFound(Kind::Design).into());
+            }
+            let club = facts.get::<Account>(actor.account_id, actor.account_id)?;
+            Ok((DesignShown::new(design), club))
+        })
+        .await?;
+    let mut shown = json!(design.shown());
+    if let Some(shown) = shown.as_object_mut() {
+        shown.insert("club".to_owned(), json!(ClubShown::new(&club.record)));
+    }
+    let (key, message) = pages.one;
+    let mut body = json!({"statusCode": 200, "message": message});
+    if let Some(body) = body.as_object_mut() {
+        body.insert(key.to_owned(), shown);
+    }
+    Ok(answer(200, &body).etag(design.version()))
+}
+
+/// `POST /open-api/badge-designs`, "뱃지 디자인 생성"; the page's samples send it to
+/// `/open-api/achievements/badge-designs`.
+pub async fn post_badge(call: &Call) -> Result<Answer, Refusal> {
+    let actor = authenticate(call).await?;
+    let file = upload::file(call, PART).await?.map_err(|fault| match fault {
+        UploadFault::Missing => refusal(400, "Bad Request", "이미지가 필요합니다."),
+        UploadFault::Misnamed => wrong_type(&format!("the part must be named {PART}")),
+        UploadFault::Malformed => {
+            bad_request_later(&[Detail::new("body", "must be multipart/form-data")])
+        }
+    })?;
+    let name = file.name;
+    let image = picture::look_through(file.bytes).await.map_err(|fault| match fault {
+        PictureFault::Empty => refusal(400, "Bad Request", "이미지가 필요합니다."),
+        PictureFault::TooLong => bad_request_later(&[Detail::new(PART, fault.to_string())]),
+        PictureFault::NoPicture | PictureFault::TooLarge | PictureFault::Damaged => {
+            wrong_type(&fault.to_string())
+        }
+    })?;
+    let base_url = call.app.config.public_url.clone().unwrap_or_default();
+    let command = CreateBadge { name, image, base_url };
+    let answered = call.submit(actor, command, |outcome, _| {
+        let id = outcome.subject.meta.key.as_int();
+        let message = "배지 디자인이 성공적으로 생성되었습니다.";
+        Ok(answer(201, &json!({"statusCode": 201, "message": message, "badgeDesignId": id})))
+    });
+    Ok(answered.await?)
+}
+
+fn wrong_type(reason: &str) -> Answer {
+    let message = "이미지의 타입이 유효하지 않습니다.";
+    refusal_over(400, "Bad Request", message, &[Detail::new(PART, reason)])
+}

@@ -1,0 +1,191 @@
+//! Forms: `POST`, `GET` and `PATCH` of one, `GET` of the list.
+
+use serde_json::{Map, Value, json};
+
+use super::auth::authenticate;
+use super::encode::FormShown;
+use super::error::{Detail, answer, bad_request, bad_request_later};
+use super::request::{Faults, Page, members, patch as found, path_id};
+use crate::dialect::{Answer, Call, Refusal};
+use crate::domain::command::{self, Create, Edit};
+use crate::domain::credential::form::{Form, FormEdit, FormType, Requirement};
+use crate::domain::error::Error;
+use crate::domain::kind::Kind;
+use crate::domain::record::{Key, Record as _};
+
+/// `POST /open-api/achievements/forms`, "인증서 양식 생성".
+pub async fn post(call: &Call) -> Result<Answer, Refusal> {
+    let actor = authenticate(call).await?;
+    let edit = decode(call, true).map_err(|details| details.word(bad_request))?;
+    let mut form = Form::default();
+    form.apply(&edit);
+    let answered = call.submit(actor, Create::new(form), |outcome, _| {
+        let id = outcome.subject.meta.key.as_int();
+        let message = "인증서 양식이 생성되었습니다.";
+        Ok(answer(201, &json!({"statusCode": 201, "message": message, "achievementFormId": id})))
+    });
+    Ok(answered.await?)
+}
+
+/// `GET /open-api/achievements/forms/{achievementFormId}`, "인증서 양식 조회".
+pub async fn get(call: &Call) -> Result<Answer, Refusal> {
+    let actor = authenticate(call).await?;
+    let id = path_id(call, "achievementFormId").map_err(|detail| bad_request(&[detail]))?;
+    let id = id.ok_or(Error::NotFound(Kind::Form))?;
+    let shown = call
+        .read(|facts| FormShown::gather(command::read::<Form>(&actor, id, facts)?, facts))
+        .await?;
+    let form = shown.whole();
+    let body = json!({
+        "statusCode": 200,
+        "message": "인증서 양식이 조회되었습니다.",
+        // The page's sample has the one key, its table the other.
+        "achievementForm": form,
+        "achievement": form,
+    });
+    Ok(answer(200, &body).etag(shown.version()))
+}
+
+/// `GET /open-api/achievements/forms`, "인증서 양식 목록 조회".
+pub async fn list(call: &Call) -> Result<Answer, Refusal> {
+    let actor = authenticate(call).await?;
+    let page = Page::of(call)?;
+    let (ids, total) = call.app.store.forms(actor.account_id, page.limit(), page.offset).await?;
+    let shown = call.read(|facts| FormShown::gather_all(actor.account_id, &ids, facts)).await?;
+    let items: Vec<_> = shown.iter().map(|form| json!(form.item())).collect();
+    let body = json!({
+        "statusCode": 200,
+        "message": "인증서 양식 목록이 조회되었습니다.",
+        "achievements": items,
+        "achievementForms": items,
+        "totalPages": page.pages(total),
+    });
+    Ok(answer(200, &body))
+}
+
+/// `PATCH /open-api/achievements/forms/{achievementFormId}`, "인증서 양식 수정".
+pub async fn patch(call: &Call) -> Result<Answer, Refusal> {
+    let actor = authenticate(call).await?;
+    let id = path_id(call, "achievementFormId").map_err(|detail| bad_request_later(&[detail]))?;
+    let edit = decode(call, false).map_err(|details| details.word(bad_request_later))?;
+    let key = id.map(Key::Int).ok_or(Error::NotFound(Kind::Form))?;
+    let command = Edit::<Form> { key, edit, expected: call.expected() };
+    let answered = call.submit(actor, command, |_, _| {
+        Ok(answer(200, &json!({"statusCode": 200, "message": "인증서 폼이 수정되었습니다."})))
+    });
+    Ok(answered.await?)
+}
+
+/// Why a body is not taken.
+enum Fault {
+    /// Ready to send.
+    Refusal(Refusal),
+    /// To be worded.
+    Details(Vec<Detail>),
+}
+
+impl Fault {
+    fn word(self, bad_request: fn(&[Detail]) -> Answer) -> Refusal {
+        match self {
+            Self::Refusal(refusal) => refusal,
+            Self::Details(details) => bad_request(&details).into(),
+        }
+    }
+}
+
+fn decode(call: &Call, is_new: bool) -> Result<FormEdit, Fault> {
+    let members = members(call).map_err(Fault::Refusal)?;
+    let members = members.map_err(|detail| Fault::Details(vec![detail]))?.unwrap_or_default();
+    let required: &[&str] = if is_new {
+        &["name", "type", "achievementBadgeDesignId"]
+    } else {
+        &["achievementBadgeDesignId"]
+    };
+    let mut faults = Faults::new(call);
+    for name in required.iter().filter(|name| !members.contains_key(**name)) {
+        faults.missing(*name);
+    }
+    let mut edit = FormEdit::default();
+    for (name, value) in members {
+        let field = name.as_str();
+        match field {
+            "name" => edit.name = found(text(field, value, &mut faults)),
+            "description" => edit.description = found(faults.text(field, value)),
+            "type" => {
+                let form_type = value.as_str().and_then(FormType::parse);
+                if form_type.is_none() {
+                    faults.refuse(field, "is not a type of forms");
+                }
+                edit.form_type = found(form_type);
+            }
+            "tags" => edit.tags = found(tags(value, &mut faults)),
+            "prefix" => edit.prefix = found(faults.text(field, value)),
+            "program_name" => edit.program_name = found(faults.text(field, value)),
+            "program_type" => edit.program_type = found(faults.text(field, value)),
+            "program_url" => edit.program_url = found(faults.text(field, value)),
+            "course_begin_at" => edit.course_begin_at = faults.instant(field, &value, false),
+            "course_end_at" => edit.course_end_at = faults.instant(field, &value, false),
+            "achievementCertificateDesignId" => {
+                edit.certificate_design_id = found(faults.integer(field, &value));
+            }
+            "achievementBadgeDesignId" => {
+                edit.badge_design_id = found(faults.integer(field, &value));
+            }
+            "requirements" if is_new => {
+                edit.requirements = found(requirements(value, &mut faults));
+            }
+            _ => faults.unknown(field),
+        }
+        if faults.is_full() {
+            break;
+        }
+    }
+    if faults.details.is_empty() { Ok(edit) } else { Err(Fault::Details(faults.details)) }
+}
+
+/// A text with a column of its own, which no database keeps with NUL in it.
+fn text(field: &str, value: Value, faults: &mut Faults) -> Option<String> {
+    let text = faults.text(field, value)?;
+    if text.contains('\0') {
+        faults.refuse(field, "must not contain NUL");
+    }
+    Some(text)
+}
+
+fn tags(value: Value, faults: &mut Faults) -> Option<Vec<String>> {
+    let items = faults.array("tags", value)?.into_iter().enumerate();
+    Some(items.filter_map(|(at, tag)| faults.text(&format!("tags[{at}]"), tag)).collect())
+}
+
+fn requirements(value: Value, faults: &mut Faults) -> Option<Vec<Requirement>> {
+    let mut requirements = Vec::new();
+    for (index, item) in faults.array("requirements", value)?.into_iter().enumerate() {
+        let at = format!("requirements[{index}]");
+        let Some(item) = faults.object(&at, item) else { continue };
+        requirements.push(requirement(item, &at, faults));
+        if faults.is_full() {
+            break;
+        }
+    }
+    Some(requirements)
+}
+
+fn requirement(item: Map<String, Value>, at: &str, faults: &mut Faults) -> Requirement {
+    let mut requirement = Requirement::default();
+    for (member, value) in item {
+        let field = format!("{at}.{member}");
+        match member.as_str() {
+            "type" => requirement.requirement_type = faults.text(&field, value),
+            "url" => requirement.url = faults.text(&field, value),
+            "description" => requirement.description = faults.text(&field, value),
+            "order" => {
+                requirement.order = value.as_u64();
+                if requirement.order.is_none() {
+                    faults.refuse(field, "must be an integer, 0 or more");
+                }
+            }
+            _ => faults.unknown(field),
+        }
+    }
+    requirement
+}

@@ -1,0 +1,206 @@
+//! What Kolleges' console sets and its open API does not: a certificate's evidences, attributes and
+//! receipt, a form's institutions, designs of certificates, the club's own attributes.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::auth::authenticate;
+use super::error::not_found;
+use super::page;
+use super::record::{Members, answer, shown};
+use crate::dialect::{Answer, Call, Refusal};
+use crate::domain::access::{Place, Right};
+use crate::domain::actor::Actor;
+use crate::domain::command::{self, Create, Delete, Edit};
+use crate::domain::credential::achievement::{Achievement, AchievementEdit};
+use crate::domain::credential::design::{Design, DesignEdit};
+use crate::domain::credential::form::{Form, FormEdit};
+use crate::domain::error::Error;
+use crate::domain::kind::Kind;
+use crate::domain::people::account::{Account, AccountEdit};
+use crate::domain::record::{Document, Key, Record, parse_id};
+
+/// What is folded for search is for nobody to read.
+const DERIVED: &[&str] = &["name_key"];
+
+/// `GET /haksa/v1/achievements/{id}`.
+pub async fn achievement(call: &Call) -> Result<Answer, Refusal> {
+    read(call, Kind::Achievement).await
+}
+
+/// `PATCH /haksa/v1/achievements/{id}`.
+pub async fn edit_achievement(call: &Call) -> Result<Answer, Refusal> {
+    let actor = authenticate(call).await?;
+    let key = id(call)?;
+    let mut members = Members::of(call)?;
+    let edit = AchievementEdit {
+        is_received: members.take_value("is_received"),
+        status: members.take_value("status"),
+        nft_token: members.take("nft_token"),
+        evidences: members.take("evidences"),
+        custom_attributes: members.take("custom_attributes"),
+        ..AchievementEdit::default()
+    };
+    members.finish()?;
+    change::<Achievement>(call, actor, key, edit).await
+}
+
+/// `GET /haksa/v1/forms/{id}`.
+pub async fn form(call: &Call) -> Result<Answer, Refusal> {
+    read(call, Kind::Form).await
+}
+
+/// `PATCH /haksa/v1/forms/{id}`.
+pub async fn edit_form(call: &Call) -> Result<Answer, Refusal> {
+    let actor = authenticate(call).await?;
+    let key = id(call)?;
+    let mut members = Members::of(call)?;
+    let edit = FormEdit {
+        institutions: members.take("institutions"),
+        representative_institution: members.take("representative_institution"),
+        requirements: members.take("requirements"),
+        ..FormEdit::default()
+    };
+    members.finish()?;
+    change::<Form>(call, actor, key, edit).await
+}
+
+/// `GET /haksa/v1/designs`: certificates' and badges', newest first; `limit`, `cursor`.
+pub async fn designs(call: &Call) -> Result<Answer, Refusal> {
+    let actor = authenticate(call).await?;
+    call.read(|_| command::permit(&actor, Right::Read, Kind::Design, &Place::Account)).await?;
+    let limit = page::limit(call)?;
+    let before = page::cursor(call)?.unwrap_or(i64::MAX);
+    let ids = call.app.store.before(Kind::Design, actor.account_id, before, limit + 1).await?;
+    // One more tells whether there is another page.
+    let (page, more) = ids.split_at(ids.len().min(usize::try_from(limit).unwrap_or_default()));
+    let items = call
+        .read(|facts| {
+            facts.want(page.iter().map(|id| (Kind::Design, Key::Int(*id))))?;
+            let mut items: Vec<Value> = Vec::with_capacity(page.len());
+            for id in page {
+                let key = Key::Int(*id);
+                let document =
+                    command::read_document(&actor, Right::Read, Kind::Design, &key, facts)?;
+                if document.meta.deleted_at.is_none() {
+                    items.push(shown(&document, DERIVED)?);
+                }
+            }
+            Ok(items)
+        })
+        .await?;
+    let next = page.last().filter(|_| !more.is_empty()).map(ToString::to_string);
+    Ok(Answer::json(200, &json!({"items": items, "next": next})))
+}
+
+/// `GET /haksa/v1/designs/{id}`.
+pub async fn design(call: &Call) -> Result<Answer, Refusal> {
+    read(call, Kind::Design).await
+}
+
+/// `POST /haksa/v1/designs`.
+pub async fn make_design(call: &Call) -> Result<Answer, Refusal> {
+    let actor = authenticate(call).await?;
+    let mut members = Members::of(call)?;
+    let mut design = Design {
+        design_type: members.require("design_type").unwrap_or_default(),
+        ..Design::default()
+    };
+    let (name, template) = (members.require("name"), members.require("template_type"));
+    let mut edit = design_edit(&mut members);
+    (edit.name, edit.template_type) = (name.into(), template.into());
+    if edit.layout_json.is_absent() {
+        design.layout_json = json!([]);
+    }
+    members.finish()?;
+    design.apply(&edit);
+    let answered = call.submit(actor, Create::new(design), |outcome, _| {
+        Ok(answer(201, &outcome.subject, DERIVED)?)
+    });
+    Ok(answered.await?)
+}
+
+/// `PATCH /haksa/v1/designs/{id}`.
+pub async fn edit_design(call: &Call) -> Result<Answer, Refusal> {
+    let actor = authenticate(call).await?;
+    let key = id(call)?;
+    let mut members = Members::of(call)?;
+    let mut edit = design_edit(&mut members);
+    edit.name = members.take_value("name");
+    edit.template_type = members.take_value("template_type");
+    members.finish()?;
+    change::<Design>(call, actor, key, edit).await
+}
+
+/// `DELETE /haksa/v1/designs/{id}`: refused while a form has it.
+pub async fn delete_design(call: &Call) -> Result<Answer, Refusal> {
+    let actor = authenticate(call).await?;
+    let key = id(call)?;
+    call.body()?;
+    let command = Delete::<Design>::new(key, call.expected());
+    Ok(call.submit(actor, command, |_, _| Ok(Answer::empty(204))).await?)
+}
+
+/// `GET /haksa/v1/account`.
+pub async fn account(call: &Call) -> Result<Answer, Refusal> {
+    let actor = authenticate(call).await?;
+    let key = Key::Int(actor.account_id);
+    read_as(call, &actor, Kind::Account, key).await
+}
+
+/// `PATCH /haksa/v1/account`.
+pub async fn edit_account(call: &Call) -> Result<Answer, Refusal> {
+    let actor = authenticate(call).await?;
+    let mut members = Members::of(call)?;
+    let edit = AccountEdit {
+        name: members.take_value("name"),
+        club_domain: members.take("club_domain"),
+        club_type: members.take("club_type"),
+        club_custom_data: members.take("club_custom_data"),
+    };
+    members.finish()?;
+    let key = Key::Int(actor.account_id);
+    change::<Account>(call, actor, key, edit).await
+}
+
+fn design_edit(members: &mut Members) -> DesignEdit {
+    DesignEdit {
+        main_color: members.take("main_color"),
+        sub_color: members.take("sub_color"),
+        extra_color_1: members.take("extra_color_1"),
+        extra_color_2: members.take("extra_color_2"),
+        layout_json: members.take_value("layout_json"),
+        ..DesignEdit::default()
+    }
+}
+
+fn id(call: &Call) -> Result<Key, Answer> {
+    parse_id(call.parameter("id")).map(Key::Int).ok_or_else(not_found)
+}
+
+async fn read(call: &Call, kind: Kind) -> Result<Answer, Refusal> {
+    let actor = authenticate(call).await?;
+    read_as(call, &actor, kind, id(call)?).await
+}
+
+async fn read_as(call: &Call, actor: &Actor, kind: Kind, key: Key) -> Result<Answer, Refusal> {
+    let document: Arc<Document> =
+        call.read(|facts| command::read_document(actor, Right::Read, kind, &key, facts)).await?;
+    if document.meta.deleted_at.is_some() {
+        return Err(Error::NotFound(kind).into());
+    }
+    Ok(answer(200, &document, DERIVED)?.etag(document.meta.version))
+}
+
+async fn change<R: Record>(
+    call: &Call,
+    actor: Actor,
+    key: Key,
+    edit: R::Edit,
+) -> Result<Answer, Refusal> {
+    let command = Edit::<R> { key, edit, expected: call.expected() };
+    let answered =
+        call.submit(actor, command, |outcome, _| Ok(answer(200, &outcome.subject, DERIVED)?));
+    Ok(answered.await?)
+}

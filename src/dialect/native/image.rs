@@ -1,0 +1,40 @@
+//! Pictures, for whoever has the address: badges are shown on pages that anybody may open.
+
+use super::error::not_found;
+use crate::dialect::{Answer, Call, Refusal};
+use crate::domain::credential::image::Image;
+use crate::domain::error::Error;
+use crate::domain::kind::Kind;
+use crate::domain::record::{Key, Record as _};
+
+/// What is at an address never changes.
+const CACHE: &str = "public, max-age=31536000, immutable";
+
+/// `GET /haksa/v1/images/{id}`. Without a key: the id is as hard to guess as one.
+pub async fn get(call: &Call) -> Result<Answer, Refusal> {
+    let key = Key::parse(Image::TABLE.key, call.parameter("id")).ok_or_else(not_found)?;
+    let document = call.read(|facts| facts.document(Kind::Image, &key)).await?;
+    let image = document
+        .filter(|document| document.meta.deleted_at.is_none())
+        .ok_or_else(not_found)?
+        .typed::<Image>()?
+        .record;
+    let tag = format!("\"{}\"", image.content_hash);
+    let has_it = call.header("if-none-match").is_some_and(|tags| {
+        tags.split(',')
+            .map(|tag| tag.trim().trim_start_matches("W/"))
+            .any(|one| one == "*" || one == tag)
+    });
+    let answer = if has_it {
+        Answer::empty(304)
+    } else {
+        let bytes = call.app.store.content(&image.content_hash).await?;
+        let bytes = bytes.ok_or_else(|| Error::internal("a picture without its content"))?;
+        Answer::with_type(200, &image.media_type, bytes.to_vec())
+            // Whatever a browser may take the bytes for, it runs nothing of it.
+            .header("x-content-type-options", "nosniff")
+            .header("content-security-policy", "default-src 'none'; sandbox")
+            .header("cross-origin-resource-policy", "cross-origin")
+    };
+    Ok(answer.header("etag", tag).header("cache-control", CACHE))
+}

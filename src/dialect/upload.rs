@@ -1,0 +1,91 @@
+//! Uploads: `multipart/form-data` (RFC 7578).
+
+use std::convert::Infallible;
+
+use bytes::Bytes;
+use futures_util::stream;
+
+use super::{Answer, Call};
+
+/// The longest upload, bytes: a picture of 10 MiB and what multipart puts around it.
+pub const BODY_MAX: usize = 11 * 1024 * 1024;
+
+/// A file that was sent.
+pub struct File {
+    /// Its name, without what browsers put before and programs put behind it; may be empty.
+    pub name: String,
+    /// Its content.
+    pub bytes: Bytes,
+}
+
+/// Why there is no file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UploadFault {
+    /// No part is a file.
+    Missing,
+    /// A file came, under another name than the one asked for.
+    Misnamed,
+    /// The body is no multipart.
+    Malformed,
+}
+
+/// The file in the part `name`; the last where there are several.
+///
+/// # Errors
+/// A body that is too long or broke off, ready to send; [`UploadFault`] for one without the file.
+pub async fn file(call: &Call, name: &str) -> Result<Result<File, UploadFault>, Answer> {
+    let body = call.body()?.clone();
+    if body.is_empty() {
+        return Ok(Err(UploadFault::Missing));
+    }
+    let boundary = call.header("content-type").and_then(|text| multer::parse_boundary(text).ok());
+    let Some(boundary) = boundary else {
+        return Ok(Err(UploadFault::Malformed));
+    };
+    Ok(find(body, boundary, name).await)
+}
+
+async fn find(body: Bytes, boundary: String, name: &str) -> Result<File, UploadFault> {
+    let whole = stream::iter([Ok::<_, Infallible>(body)]);
+    let mut parts = multer::Multipart::new(whole, boundary);
+    let (mut found, mut other) = (None, false);
+    while let Some(part) = parts.next_field().await.map_err(|_| UploadFault::Malformed)? {
+        let is_named = part.name() == Some(name);
+        let file_name = part.file_name().map(str::to_owned);
+        let bytes = part.bytes().await.map_err(|_| UploadFault::Malformed)?;
+        if is_named {
+            found = Some(File { name: title(&file_name.unwrap_or_default()), bytes });
+        } else {
+            other |= file_name.is_some();
+        }
+    }
+    found.ok_or(if other { UploadFault::Misnamed } else { UploadFault::Missing })
+}
+
+/// What a file's name says of what it shows.
+fn title(file_name: &str) -> String {
+    let last = file_name.rsplit(['/', '\\']).next().unwrap_or_default();
+    let stem =
+        last.rsplit_once('.').map_or(last, |(stem, _)| if stem.is_empty() { last } else { stem });
+    stem.chars().filter(|c| !c.is_control()).take(100).collect::<String>().trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_named_after_what_it_shows() {
+        for (file_name, name) in [
+            ("badge.webp", "badge"),
+            ("우수 배지.png", "우수 배지"),
+            ("C:\\pictures\\a.b.png", "a.b"),
+            ("../../etc/passwd", "passwd"),
+            (".png", ".png"),
+            ("a\u{0}b\n.gif", "ab"),
+            ("", ""),
+        ] {
+            assert_eq!(title(file_name), name, "{file_name:?}");
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Finding certificates by a part of their holder's name or e-mail, or of their form's name.
+//!
+//! Parts of a text are found through its grams: every run of three characters, and, so that parts of
+//! one and two characters are the beginning of some run, the text is followed by two more that no
+//! name has. One syllable of Korean is enough to look for, and no language's rules are asked. Holders
+//! are found by their grams, forms, of which there are few, by looking at each; what the grams find
+//! is compared with the text once more.
+
+use std::fmt::Write as _;
+
+use super::AchievementQuery;
+use super::sql::{Sql, like};
+
+/// Which database a text is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flavor {
+    /// FTS5 holds the grams.
+    Sqlite,
+    /// A GIN index holds them.
+    Postgres,
+}
+
+/// Characters of a gram.
+const GRAM: usize = 3;
+/// Grams of a text that are looked up; more would not narrow a search any further.
+const GRAMS_MAX: usize = 16;
+/// From so many certificates on, the list is read in its order until the page is full; below, all are
+/// found first and then put in order.
+pub(super) const BROAD: i64 = 10_000;
+/// Stands behind every character in the order of code points.
+const LAST: char = char::MAX;
+
+/// The parts of a search that its statements share.
+pub(super) struct Search {
+    flavor: Flavor,
+    /// What holders and forms match.
+    matches: String,
+    /// What certificates match besides.
+    filter: String,
+    parameters: Vec<Sql>,
+}
+
+impl Search {
+    /// The search of a query for `text`, which is not empty.
+    pub(super) fn new(
+        flavor: Flavor,
+        account_id: i64,
+        query: &AchievementQuery,
+        text: &str,
+    ) -> Self {
+        let mut parameters = vec![Sql::Int(account_id), Sql::Text(like(text))];
+        let short = text.chars().count() < GRAM;
+        let grams = match flavor {
+            Flavor::Sqlite if short => {
+                parameters.extend([Sql::Text(text.to_owned()), Sql::Text(format!("{text}{LAST}"))]);
+                "p.id IN (SELECT doc FROM person_search_terms WHERE term >= $3 AND term < $4)"
+            }
+            Flavor::Sqlite => {
+                let quoted = |gram: String| format!("\"{}\"", gram.replace('"', "\"\""));
+                parameters.push(Sql::Text(grams(text, " AND ", quoted)));
+                "p.id IN (SELECT rowid FROM person_search WHERE person_search MATCH $3)"
+            }
+            Flavor::Postgres => {
+                let quoted =
+                    |gram: String| format!("'{}'", gram.replace('\\', "\\\\").replace('\'', "''"));
+                let text = if short {
+                    format!("{}:*", quoted(text.to_owned()))
+                } else {
+                    grams(text, " & ", quoted)
+                };
+                parameters.push(Sql::Text(text));
+                "haksa_grams(p.name_key || E'\\n' || coalesce(p.email_key, '')) \
+                 @@ CAST($3::text AS tsquery)"
+            }
+        };
+        let matches = format!(
+            "WITH holder AS MATERIALIZED (SELECT p.id FROM person p WHERE {grams} \
+             AND p.account_id = $1 \
+             AND (p.name_key LIKE $2 ESCAPE '\\' OR p.email_key LIKE $2 ESCAPE '\\')), \
+             award AS MATERIALIZED (SELECT f.id FROM form f WHERE f.account_id = $1 \
+             AND f.name_key LIKE $2 ESCAPE '\\')"
+        );
+        let mut filter = "a.deleted_at IS NULL".to_owned();
+        for (bound, operator) in [(query.issued_from, ">="), (query.issued_before, "<")] {
+            if let Some(bound) = bound {
+                parameters.push(Sql::Int(bound));
+                let _ = write!(filter, " AND a.issued_at {operator} ${}", parameters.len());
+            }
+        }
+        Self { flavor, matches, filter, parameters }
+    }
+
+    /// The values of the statements' parameters.
+    pub(super) fn parameters(&self) -> Vec<Sql> {
+        self.parameters.clone()
+    }
+
+    /// How many certificates match.
+    pub(super) fn count(&self) -> String {
+        let Self { matches, filter, .. } = self;
+        format!(
+            "{matches} SELECT (SELECT count(*) FROM award CROSS JOIN achievement a \
+             WHERE a.form_id = award.id AND {filter}) \
+             + (SELECT count(*) FROM holder CROSS JOIN achievement a \
+             WHERE a.person_id = holder.id AND {filter} \
+             AND a.form_id NOT IN (SELECT id FROM award))"
+        )
+    }
+
+    /// A page of those that match, of whom there are `total`: takes two more parameters, limit and
+    /// offset.
+    pub(super) fn page(&self, total: i64) -> String {
+        let Self { matches, filter, parameters, .. } = self;
+        let limit = parameters.len() + 1;
+        let offset = limit + 1;
+        if total < BROAD {
+            return format!(
+                "{matches} SELECT id FROM (\
+                 SELECT a.id, a.issued_at FROM award CROSS JOIN achievement a \
+                 WHERE a.form_id = award.id AND {filter} \
+                 UNION ALL SELECT a.id, a.issued_at FROM holder CROSS JOIN achievement a \
+                 WHERE a.person_id = holder.id AND {filter} \
+                 AND a.form_id NOT IN (SELECT id FROM award)) found \
+                 ORDER BY issued_at DESC, id DESC LIMIT ${limit} OFFSET ${offset}"
+            );
+        }
+        // The planner must not begin with the holders here.
+        let index = match self.flavor {
+            Flavor::Sqlite => " INDEXED BY achievement_by_account_id_issued_at_id",
+            Flavor::Postgres => "",
+        };
+        format!(
+            "{matches} SELECT a.id FROM achievement a{index} WHERE a.account_id = $1 AND {filter} \
+             AND (a.form_id IN (SELECT id FROM award) OR a.person_id IN (SELECT id FROM holder)) \
+             ORDER BY a.issued_at DESC, a.id DESC LIMIT ${limit} OFFSET ${offset}"
+        )
+    }
+}
+
+/// The grams of a text that is as long as one or longer, joined.
+fn grams(text: &str, joint: &str, quote: impl Fn(String) -> String) -> String {
+    let chars: Vec<char> = text.chars().collect();
+    let all: Vec<String> = chars.windows(GRAM).map(|gram| gram.iter().collect()).collect();
+    // Of a long text, grams from all over it: its beginning alone may be common.
+    let stride = all.len().div_ceil(GRAMS_MAX).max(1);
+    let some: Vec<String> = all.into_iter().step_by(stride).map(quote).collect();
+    some.join(joint)
+}
+
+/// Every statement, to be prepared by a check.
+pub(super) fn statements(flavor: Flavor) -> Vec<String> {
+    let query = AchievementQuery {
+        issued_from: Some(0),
+        issued_before: Some(0),
+        ..AchievementQuery::default()
+    };
+    let of = |text| {
+        let search = Search::new(flavor, 1, &query, text);
+        [search.count(), search.page(0), search.page(BROAD)]
+    };
+    ["ab", "abc"].into_iter().flat_map(of).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_text_is_looked_up_by_some_of_its_grams() {
+        let quote = |gram: String| format!("<{gram}>");
+        assert_eq!(grams("홍길동", "+", quote), "<홍길동>");
+        assert_eq!(grams("abcde", "+", quote), "<abc>+<bcd>+<cde>");
+        let long: String = ('a'..='z').cycle().take(5000).collect();
+        assert_eq!(grams(&long, "+", quote).matches('+').count() + 1, 16);
+    }
+}

@@ -1,0 +1,321 @@
+//! Large commands. A file has one writer at a time, and a command of ten thousand rows would keep all
+//! others waiting. So a large one is decided on a thread of its own; its rows are written in parts,
+//! between the commits of others, marked as deleted, which no reader looks at; and the last part, one
+//! short transaction, looks again at what was decided by and takes the mark off all of them at once.
+//! What a crash leaves behind is removed before the next one.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+use tokio::sync::mpsc;
+
+use super::{
+    Fatal, Fault, ROUNDS_MAX, Sqlite, Statements, Turn, execute, keep_answers, load, newest_id,
+    query, report, sequence_table, staged_id,
+};
+use crate::domain::command::Entropy;
+use crate::domain::error::Error;
+use crate::domain::facts::{Fact, Need, Sequence};
+use crate::domain::kind::Kind;
+use crate::domain::record::Key;
+use crate::pipeline::{Batch, Job, Pending, Writes};
+use crate::store::OpenError;
+use crate::store::sql::{self, Sql};
+
+/// How long one part may take from others.
+const PART: Duration = Duration::from_millis(15);
+/// How long others then have the turn, if they want it.
+const PAUSE: Duration = Duration::from_millis(1);
+/// Rows made ready for the database at once.
+const CHUNK: usize = 512;
+/// How often a command is decided anew because others moved what it was decided by.
+const ATTEMPTS: u32 = 3;
+
+/// Writes large commands.
+pub(super) struct Bulk {
+    store: Sqlite,
+    connection: Connection,
+    turn: Arc<Turn>,
+    fatal: Fatal,
+}
+
+/// A row on its way, or a change.
+struct Staged<'a> {
+    text: &'a str,
+    values: Vec<Sql>,
+}
+
+impl Bulk {
+    /// Removes what an earlier server left behind, and begins to write.
+    pub(super) fn start(
+        store: &Sqlite,
+        mut jobs: mpsc::Receiver<Job>,
+        now: Arc<dyn Fn() -> jiff::Timestamp + Send + Sync>,
+        entropy: fn() -> Box<dyn Entropy + Send>,
+        turn: &Arc<Turn>,
+        fatal: &Fatal,
+    ) -> Result<JoinHandle<()>, OpenError> {
+        let connection = super::connect(&store.path, true)?;
+        let (turn, fatal) = (Arc::clone(turn), Arc::clone(fatal));
+        let bulk = Self { store: store.clone(), connection, turn, fatal };
+        std::thread::Builder::new()
+            .name("haksa-bulk".to_owned())
+            .spawn(move || {
+                let mut entropy = entropy();
+                let mut is_first = true;
+                while let Some(job) = jobs.blocking_recv() {
+                    // Not at the start: a program that only runs one command beside a server must
+                    // leave what the server is about.
+                    if std::mem::take(&mut is_first) {
+                        bulk.tidy_up();
+                    }
+                    bulk.serve(job, &*now, &mut *entropy);
+                }
+            })
+            .map_err(|cause| OpenError::Open(cause.to_string()))
+    }
+
+    fn serve(&self, job: Job, now: &dyn Fn() -> jiff::Timestamp, entropy: &mut dyn Entropy) {
+        let mut jobs = vec![job];
+        for attempt in 1..=ATTEMPTS {
+            let mut batch = Batch::new(jobs, now());
+            let fault = match self.write(&mut batch, entropy) {
+                Ok(()) => {
+                    batch.answer();
+                    return;
+                }
+                Err(fault) => fault,
+            };
+            self.tidy_up();
+            match fault {
+                Fault::Constraint(_) if attempt < ATTEMPTS => jobs = batch.into_jobs(),
+                Fault::Fatal(cause) => {
+                    batch.refuse(&Error::Unavailable { retry_after_s: 5 });
+                    report(&self.fatal, cause);
+                    return;
+                }
+                fault => {
+                    batch.refuse(&fault.into_error());
+                    return;
+                }
+            }
+        }
+    }
+
+    fn write(&self, batch: &mut Batch, entropy: &mut dyn Entropy) -> Result<(), Fault> {
+        let marks: Vec<u64> = Kind::ALL.iter().map(|kind| self.store.cache.kind(*kind)).collect();
+        self.decide(batch, entropy)?;
+        if batch.writes().is_empty() {
+            self.tidy_up();
+            return Ok(());
+        }
+        self.stage(batch.writes())?;
+        self.publish(batch, &marks)
+    }
+
+    fn tidy_up(&self) {
+        if let Err(fault) = self.clear() {
+            tracing::warn!(error.cause = ?fault, "rows of an unfinished command stay for now");
+        }
+    }
+
+    /// Decides by what readers see; ids are put aside for it.
+    fn decide(&self, batch: &mut Batch, entropy: &mut dyn Entropy) -> Result<(), Fault> {
+        let mut needs = batch.needs();
+        for _ in 0..ROUNDS_MAX {
+            let mut counts: HashMap<Sequence, i64> = HashMap::new();
+            for need in needs {
+                if let Need::Id(sequence) = need {
+                    *counts.entry(sequence).or_default() += 1;
+                } else {
+                    let fact = self.store.load(&need)?;
+                    batch.supply(need, fact);
+                }
+            }
+            for (sequence, first, last) in self.put_aside(counts)? {
+                batch.supply(Need::Id(sequence), Fact::Ids((first..=last).collect()));
+            }
+            needs = batch.advance(entropy);
+            if needs.is_empty() {
+                return Ok(());
+            }
+        }
+        Err(Error::internal("a batch asked for facts without end").into())
+    }
+
+    fn put_aside(
+        &self,
+        counts: HashMap<Sequence, i64>,
+    ) -> Result<Vec<(Sequence, i64, i64)>, Fault> {
+        if counts.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.transaction(|| {
+            let mut found = Vec::with_capacity(counts.len());
+            for (sequence, count) in counts {
+                let table = sequence_table(sequence);
+                let newest = newest_id(&self.connection, table)?;
+                let last = newest.max(staged_id(&self.connection, table)?);
+                let (first, last) = (last + 1, last + count);
+                let noted = [Sql::Text(table.to_owned()), Sql::Int(first), Sql::Int(last)];
+                execute(&self.connection, sql::STAGING_PUT, &noted)?;
+                found.push((sequence, first, last));
+            }
+            Ok(found)
+        })
+    }
+
+    /// Runs `f` as a transaction, holding the turn.
+    fn transaction<T>(&self, f: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        execute(&self.connection, "BEGIN IMMEDIATE", &[])?;
+        let done = f().and_then(|done| {
+            execute(&self.connection, "COMMIT", &[])?;
+            Ok(done)
+        });
+        if done.is_err() && !self.connection.is_autocommit() {
+            let _ = execute(&self.connection, "ROLLBACK", &[]);
+        }
+        done
+    }
+
+    /// Writes new rows and their changes, part by part, so that nobody sees them. None of it has to
+    /// be on the disk before the last part is.
+    fn stage(&self, writes: &Writes) -> Result<(), Fault> {
+        self.connection.pragma_update(None, "synchronous", "NORMAL")?;
+        let changes = writes.changes.iter().map(|change| {
+            Ok(Staged { text: sql::CHANGE_INSERT, values: sql::encode_change(change) })
+        });
+        let rows = writes.documents.values().filter(|pending| is_staged(pending)).map(|pending| {
+            let mut hidden = (*pending.document).clone();
+            hidden.meta.deleted_at = Some(hidden.meta.created_at);
+            let text = &self.statements(hidden.meta.kind)?.insert;
+            Ok(Staged { text, values: sql::encode(&hidden)? })
+        });
+        let mut all = changes.chain(rows).peekable();
+        while all.peek().is_some() {
+            let ready = all.by_ref().take(CHUNK).collect::<Result<Vec<_>, Fault>>()?;
+            let mut ready = ready.into_iter().peekable();
+            while ready.peek().is_some() {
+                self.transaction(|| {
+                    let begun = Instant::now();
+                    while begun.elapsed() < PART
+                        && let Some(Staged { text, values }) = ready.next()
+                    {
+                        execute(&self.connection, text, &values)?;
+                    }
+                    Ok(())
+                })?;
+                if let Some(newest) = writes.changes.iter().map(|change| change.id).max() {
+                    self.store.cache.own(newest);
+                }
+                std::thread::sleep(PAUSE);
+            }
+        }
+        Ok(())
+    }
+
+    /// Shows all that was staged, writes the rest, and takes the command for done.
+    fn publish(&self, batch: &Batch, marks: &[u64]) -> Result<(), Fault> {
+        let writes = batch.writes();
+        let runs = runs(writes);
+        let relied = batch.relied_on()?;
+        self.connection.pragma_update(None, "synchronous", "FULL")?;
+        let statements = &self.store.statements;
+        self.transaction(|| {
+            for (kind, key) in relied {
+                // Kinds of which nothing was written since are as they were.
+                if marks.get(kind as usize) == Some(&self.store.cache.kind(kind)) {
+                    continue;
+                }
+                let found = load(&self.connection, statements, &Need::Record(kind, key))?;
+                if !matches!(found, Fact::Record(Some(found)) if found.meta.deleted_at.is_none()) {
+                    return Err(Fault::Constraint(kind.name().to_owned()));
+                }
+            }
+            for pending in writes.documents.values().filter(|pending| !is_staged(pending)) {
+                let statements = self.statements(pending.document.meta.kind)?;
+                let mut values = sql::encode(&pending.document)?;
+                let text = match pending.stored_version {
+                    None => &statements.insert,
+                    Some(version) => {
+                        values.push(Sql::Int(version));
+                        &statements.update
+                    }
+                };
+                if execute(&self.connection, text, &values)? != 1 {
+                    return Err(Fault::Constraint(pending.document.meta.kind.name().to_owned()));
+                }
+            }
+            for (name, first, last) in runs {
+                let ids = [Sql::Int(first), Sql::Int(last)];
+                let shown = execute(&self.connection, &sql::unstage(name), &ids)?;
+                if i64::try_from(shown).ok() != Some(last - first + 1) {
+                    return Err(Error::internal(format!("staged rows of {name} are gone")).into());
+                }
+            }
+            for content in &writes.contents {
+                execute(&self.connection, sql::CONTENT_PUT, &sql::encode_content(content))?;
+            }
+            keep_answers(&self.connection, writes)?;
+            execute(&self.connection, sql::STAGING_CLEAR, &[])?;
+            Ok(())
+        })?;
+        self.store.cache.commit(writes);
+        Ok(())
+    }
+
+    /// Removes rows that were staged and never shown.
+    fn clear(&self) -> Result<(), Fault> {
+        let staged = query(&self.connection, sql::STAGING_FIND, &[], 3)?;
+        if staged.is_empty() {
+            return Ok(());
+        }
+        self.transaction(|| {
+            let tables = Kind::ALL.iter().rev().map(|kind| kind.table().name).chain([CHANGES]);
+            for table in tables {
+                for row in &staged {
+                    if let [Sql::Text(name), first, last] = &**row
+                        && name == table
+                    {
+                        let ids = [first.clone(), last.clone()];
+                        execute(&self.connection, &sql::discard(table), &ids)?;
+                    }
+                }
+            }
+            execute(&self.connection, sql::STAGING_CLEAR, &[])?;
+            Ok(())
+        })
+    }
+
+    fn statements(&self, kind: Kind) -> Result<&Statements, Fault> {
+        let found = self.store.statements.get(&kind);
+        Ok(found.ok_or_else(|| Error::internal("a kind without statements"))?)
+    }
+}
+
+/// The table of changes.
+const CHANGES: &str = "change";
+
+/// New rows whose ids were put aside are staged; all others are written with the last part.
+fn is_staged(pending: &Pending) -> bool {
+    pending.stored_version.is_none() && matches!(pending.document.meta.key, Key::Int(_))
+}
+
+/// The ids of staged rows, in as few runs as there are: table, first, last.
+fn runs(writes: &Writes) -> Vec<(&'static str, i64, i64)> {
+    let mut runs: Vec<(&'static str, i64, i64)> = Vec::new();
+    // In the order of kinds and ids.
+    for pending in writes.documents.values().filter(|pending| is_staged(pending)) {
+        let meta = &pending.document.meta;
+        let (name, id) = (meta.kind.table().name, meta.key.as_int().unwrap_or_default());
+        match runs.last_mut() {
+            Some((known, _, last)) if *known == name && *last + 1 == id => *last = id,
+            _ => runs.push((name, id, id)),
+        }
+    }
+    runs
+}
