@@ -4,7 +4,7 @@
 INSERT INTO change (id, account_id, kind, record_id, version, previous_id, at, actor, dialect, request_id,
                     action, before, after)
 WITH RECURSIVE copy (number) AS (
-    SELECT 0 UNION ALL SELECT number + 1 FROM copy WHERE number + 1 < 2 * :rows
+    SELECT CAST(0 AS BIGINT) UNION ALL SELECT number + 1 FROM copy WHERE number + 1 < 2 * :rows
 )
 SELECT :base + copy.number,
        3,
@@ -23,7 +23,7 @@ FROM copy;
 
 INSERT INTO person (id, account_id, version, change_id, created_at, updated_at, name_key, email_key, body)
 WITH RECURSIVE copy (number) AS (
-    SELECT 0 UNION ALL SELECT number + 1 FROM copy WHERE number + 1 < :rows
+    SELECT CAST(0 AS BIGINT) UNION ALL SELECT number + 1 FROM copy WHERE number + 1 < :rows
 ), named (number, name, email) AS (
     SELECT number,
            substr('김김김김김이이이이박박박최최정정강조윤장임한오서신권황안송류홍전고문손양배백허유남심노하곽성차주우구나민진지엄채원천방공현함변염여추도소석선설마길연위표명기반왕금옥육인맹제모탁국어은편용',
@@ -43,7 +43,7 @@ FROM named;
 INSERT INTO achievement (id, account_id, version, change_id, created_at, updated_at, form_id, person_id,
                          certificate_number, issued_at, body)
 WITH RECURSIVE copy (number) AS (
-    SELECT 0 UNION ALL SELECT number + 1 FROM copy WHERE number + 1 < :rows
+    SELECT CAST(0 AS BIGINT) UNION ALL SELECT number + 1 FROM copy WHERE number + 1 < :rows
 )
 SELECT :first + number, 3, 1, :base + :rows + number, 1577836800000000, 1577836800000000, 482, :first + number,
        'PEOPLE-' || (:first + number), 1577836800000000 + CAST(number AS BIGINT) * 60000000, '{}'

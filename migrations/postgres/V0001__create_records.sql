@@ -69,11 +69,17 @@ CREATE INDEX person_by_department_id ON person (department_id);
 -- Runs of three characters of a text, for searches. Two more characters stand behind the text, so that
 -- every part of one or two characters is the beginning of a run. Of a very long text, the beginning.
 CREATE FUNCTION haksa_grams(searched TEXT) RETURNS TSVECTOR
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
 AS $$
-    SELECT array_to_tsvector(array_agg(substr(padded, place, 3)))
-    FROM (SELECT left(searched, 10000) || E'\n\n' AS padded) AS padding,
-         generate_series(1, length(padded) - 2) AS place
+DECLARE
+    padded TEXT := left(searched, 10000) || E'\n\n';
+    grams TEXT[];
+BEGIN
+    FOR place IN 1 .. length(padded) - 2 LOOP
+        grams[place] := substr(padded, place, 3);
+    END LOOP;
+    RETURN array_to_tsvector(grams);
+END
 $$;
 CREATE INDEX person_search ON person USING gin (haksa_grams(name_key || E'\n' || coalesce(email_key, '')));
 

@@ -69,7 +69,7 @@ CREATE INDEX person_by_department_id ON person (department_id);
 -- Runs of three characters of names and e-mails, for searches. Two more characters stand behind each
 -- text, so that every part of one or two characters is the beginning of a run.
 CREATE VIRTUAL TABLE person_search USING fts5 (
-    text, content='', contentless_delete=1, detail=none, tokenize='trigram case_sensitive 1'
+    text, content='', detail=none, tokenize='trigram case_sensitive 1'
 );
 CREATE VIRTUAL TABLE person_search_terms USING fts5vocab (person_search, instance);
 CREATE TRIGGER person_search_insert AFTER INSERT ON person BEGIN
@@ -78,13 +78,14 @@ CREATE TRIGGER person_search_insert AFTER INSERT ON person BEGIN
 END;
 CREATE TRIGGER person_search_update AFTER UPDATE OF name_key, email_key ON person
 WHEN old.name_key IS NOT new.name_key OR old.email_key IS NOT new.email_key BEGIN
-    DELETE FROM person_search WHERE rowid = old.id;
+    INSERT INTO person_search (person_search, rowid, text)
+    VALUES ('delete', old.id, old.name_key || char(10) || coalesce(old.email_key, '') || char(10, 10));
     INSERT INTO person_search (rowid, text)
     VALUES (new.id, new.name_key || char(10) || coalesce(new.email_key, '') || char(10, 10));
 END;
-
 CREATE TRIGGER person_search_delete AFTER DELETE ON person BEGIN
-    DELETE FROM person_search WHERE rowid = old.id;
+    INSERT INTO person_search (person_search, rowid, text)
+    VALUES ('delete', old.id, old.name_key || char(10) || coalesce(old.email_key, '') || char(10, 10));
 END;
 
 -- Rows of a large command that is being written: nobody has seen them yet, and should it not come to

@@ -8,7 +8,7 @@ use super::{ACCOUNT, Loader, OTHER_ACCOUNT};
 use crate::dialect::Dialect;
 use crate::domain::credential::achievement::{Achievement, CustomAttribute, IssuanceRoute};
 use crate::domain::credential::design::{Design, DesignType};
-use crate::domain::credential::form::{Form, FormType};
+use crate::domain::credential::form::{Form, FormType, Requirement};
 use crate::domain::error::Error;
 use crate::domain::people::credential::Credential;
 use crate::domain::people::person::Person;
@@ -44,7 +44,15 @@ pub(super) async fn load(loader: &Loader<'_>) -> Result<(), Error> {
     ] {
         let form = Form {
             name: "프로그래밍 기초 과정 수료증".to_owned(),
+            description: Some("기초 과정을 마친 사람에게 드립니다.".to_owned()),
             form_type: FormType::Completion,
+            tags: vec!["programming".to_owned(), "basic".to_owned()],
+            requirements: vec![Requirement {
+                requirement_type: Some("submit_homework".to_owned()),
+                description: Some("과제 다섯 개 제출".to_owned()),
+                order: Some(0),
+                ..Requirement::default()
+            }],
             prefix: prefix.map(str::to_owned),
             course_begin_at: instant(1_743_465_600),
             course_end_at: instant(1_743_984_000),
@@ -95,7 +103,11 @@ fn design(design_type: DesignType, name: &str, template: &str) -> Design {
         sub_color: Some("#d4e45e".to_owned()),
         extra_color_1: None,
         extra_color_2: None,
-        layout_json: json!([]),
+        layout_json: json!([{
+            "id": "name", "controlType": "text", "designType": "props", "type": "user",
+            "bindingKey": "name", "x": 120, "y": 260, "width": 480, "height": 60,
+            "fontSize": 32, "textAlign": "center",
+        }]),
         template_type: template.to_owned(),
         image_id: None,
     }
