@@ -69,7 +69,7 @@ CREATE INDEX person_by_department_id ON person (department_id);
 -- Runs of three characters of a text, for searches. Two more characters stand behind the text, so that
 -- every part of one or two characters is the beginning of a run. Of a very long text, the beginning.
 CREATE FUNCTION haksa_grams(searched TEXT) RETURNS TSVECTOR
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE COST 10000
 AS $$
 DECLARE
     padded TEXT := left(searched, 10000) || E'\n\n';
