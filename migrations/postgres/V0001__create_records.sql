@@ -44,6 +44,22 @@ CREATE TABLE role (
     body TEXT NOT NULL
 ) WITH (fillfactor = 70);
 
+-- Runs of three characters of a text, for searches. Two more characters stand behind the text, so that
+-- every part of one or two characters is the beginning of a run. Of a very long text, the beginning.
+CREATE FUNCTION haksa_grams(searched TEXT) RETURNS TSVECTOR
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+AS $$
+DECLARE
+    padded TEXT := left(searched, 10000) || E'\n\n';
+    grams TEXT[];
+BEGIN
+    FOR place IN 1 .. length(padded) - 2 LOOP
+        grams[place] := substr(padded, place, 3);
+    END LOOP;
+    RETURN array_to_tsvector(grams);
+END
+$$;
+
 CREATE TABLE person (
     id BIGINT PRIMARY KEY,
     account_id BIGINT NOT NULL REFERENCES account (id),
@@ -58,30 +74,15 @@ CREATE TABLE person (
     login_key TEXT,
     learner_id TEXT,
     department_id TEXT REFERENCES department (id),
+    grams TSVECTOR GENERATED ALWAYS AS (haksa_grams(name_key || E'\n' || coalesce(email_key, ''))) STORED,
     body TEXT NOT NULL,
     UNIQUE (learner_id)
 ) WITH (fillfactor = 70);
 CREATE INDEX person_by_email_key ON person (email_key);
+CREATE INDEX person_by_grams ON person USING gin (grams);
 CREATE INDEX person_by_phone_key ON person (phone_key);
 CREATE INDEX person_by_login_key ON person (login_key);
 CREATE INDEX person_by_department_id ON person (department_id);
-
--- Runs of three characters of a text, for searches. Two more characters stand behind the text, so that
--- every part of one or two characters is the beginning of a run. Of a very long text, the beginning.
-CREATE FUNCTION haksa_grams(searched TEXT) RETURNS TSVECTOR
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE COST 10000
-AS $$
-DECLARE
-    padded TEXT := left(searched, 10000) || E'\n\n';
-    grams TEXT[];
-BEGIN
-    FOR place IN 1 .. length(padded) - 2 LOOP
-        grams[place] := substr(padded, place, 3);
-    END LOOP;
-    RETURN array_to_tsvector(grams);
-END
-$$;
-CREATE INDEX person_search ON person USING gin (haksa_grams(name_key || E'\n' || coalesce(email_key, '')));
 
 CREATE TABLE credential (
     id BIGINT PRIMARY KEY,

@@ -69,8 +69,7 @@ impl Search {
                     grams(text, " & ", quoted)
                 };
                 parameters.push(Sql::Text(text));
-                "haksa_grams(p.name_key || E'\\n' || coalesce(p.email_key, '')) \
-                 @@ CAST($3::text AS tsquery)"
+                "p.grams @@ CAST($3::text AS tsquery)"
             }
         };
         let matches = format!(

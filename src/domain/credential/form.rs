@@ -249,8 +249,7 @@ impl Record for Form {
             errors.push(FieldError::new("prefix", "not_a_prefix", "must be one to five letters"));
         }
         // The vendor's own sample moves the beginning alone, past the end.
-        if changed.has("course_begin_at")
-            && changed.has("course_end_at")
+        if changed.has("course_end_at")
             && let (Some(begin), Some(end)) = (self.course_begin_at, self.course_end_at)
             && end < begin
         {

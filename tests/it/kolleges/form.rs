@@ -196,7 +196,7 @@ async fn edited(server: Server) {
                        "users": [{"name": "늦은 사람", "email": "late@example.com"}]});
     let request = server.request("POST", "/open-api/achievements/issue").bearer(KEY);
     assert_eq!(request.json(&issue).send().await.status, 201);
-    // Both ends in one request have to be in order.
+    // An end is not put before the beginning.
     let mut whole = documented.clone();
     whole["course_end_at"] = json!("2025-06-30");
     let reply = patch(&server, &whole).send().await;
