@@ -32,7 +32,7 @@ WITH RECURSIVE copy (number) AS (
                   1 + CAST(number / 96 * 31 % 104 AS INTEGER), 1)
            || substr('가강건경고관광교규근기길나남다단대도동두라란래리마만명문미민백범별병보복빈상서석선성세소솔수숙순승시신아안연열영예오옥용우운원유윤은의이인일자재정제종주준중지진찬창채천철초춘충치태하한해혁현형혜호홍화환효후훈희',
                   1 + CAST(number / 9984 * 17 % 104 AS INTEGER), 1),
-           'learner' || number || '@mail' || number % 50 || '.example.com'
+           'learner' || number || '@mail' || (number % 50) || '.example.com'
     FROM copy
 )
 SELECT :first + number, 3, 1, :base + number, 1577836800000000, 1577836800000000, name, email,
