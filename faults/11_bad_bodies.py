@@ -55,6 +55,23 @@ def bodies(method, path, media_types):
     """The bodies of an operation, one for each media type that it documents; none when it is not known here."""
     if path == "/open-api/achievements/{achievementId}":
         return [json_body('"level":{n},"admin_comment":{t}', lambda: "2")]
+    if path == "/open-api/achievements/forms":
+        return [json_body('"name":{t},"type":"award","achievementBadgeDesignId":{n}', lambda: "83")]
+    if path == "/open-api/achievements/forms/{achievementFormId}":
+        return [json_body('"name":{t},"achievementBadgeDesignId":{n}', lambda: "83")]
+    if path == "/open-api/achievements/issue":
+        users = '"users":[{"name":{t},"email":"bodies@example.com"}]'
+        return [json_body('"achievementFormId":{n},"mode":"email",' + users, lambda: "551")]
+    if path == "/haksa/v1/achievements/{id}":
+        return [json_body('"evidences":[{"id":{n},"title":{t}}]', lambda: "1")]
+    if path == "/haksa/v1/forms/{id}":
+        return [json_body('"requirements":[{"order":{n}}],"institutions":[{"name":{t},"type":"a"}]', lambda: "1")]
+    if path == "/haksa/v1/designs":
+        return [json_body('"design_type":"badge","template_type":"t","name":{t},"main_color":{n}', word)]
+    if path == "/haksa/v1/designs/{id}":
+        return [json_body('"name":{t},"main_color":{n}', word)]
+    if path == "/haksa/v1/account":
+        return [json_body('"name":{t},"club_type":{n}', word)]
     if path == "/partner/{partner_id}/classes/{class_id}":
         plain = json_body('"capacity":{n},"name":{t}', lambda: "20")
         return [plain, Body(MERGE_PATCH, plain.pattern, plain.number, plain.text, plain.repeat)]
@@ -84,8 +101,11 @@ def bodies(method, path, media_types):
     return None
 
 
-# Operations that change something and read no body.
-BODYLESS = {("DELETE", "/partner/{partner_id}/course/{course_id}"), ("POST", "/haksa/v1/changes/{id}/undo")}
+# Operations that change something and read no body, and uploads, whose bodies are pictures.
+BODYLESS = {("DELETE", "/partner/{partner_id}/course/{course_id}"), ("POST", "/haksa/v1/changes/{id}/undo"),
+            ("DELETE", "/open-api/achievements/{achievementId}"), ("DELETE", "/haksa/v1/designs/{id}"),
+            ("POST", "/haksa/v1/messages/{id}/retry"), ("POST", "/open-api/badge-designs"),
+            ("POST", "/open-api/achievements/badge-designs")}
 
 
 def reserved(inner, depth=0):
@@ -169,6 +189,10 @@ TAKEN = [
     ("partner", None, "text for a number", "a course has no number; a description stands in its place"),
     # Python's JSON has no such keys, so these are read by a reader of their own, which takes a text for a text.
     ("partner", None, "reserved keys around all", "unknown keys are ignored"),
+    ("native", None, "key twice", "the last wins"),
+    ("native", None, "null", "takes a value away (RFC 7396)"),
+    ("native", None, "NUL escaped", "is kept"),
+    ("native", None, "text for a number", "a design and an account have no number; a text stands in its place"),
     ("ncloud", JSON, "key twice", "the last counts"),
     ("ncloud", JSON, "NUL escaped", "a description is any text"),
     ("solapi", JSON, "key twice", "the last wins"),
@@ -205,8 +229,10 @@ def is_in_form(dialect, status, headers, body):
 def target_of(dialect, method, path):
     """The path with the demo's own ids."""
     own = {"partner_id": "7", "class_id": "11", "course_id": "5", "enrollment_id": edit_of("ispring", 1)[1][12:],
-           "achievementId": "1539", "applicationId": edit_of("ncloud", 1)[1][14:],
+           "achievementId": "1539", "achievementFormId": "551", "applicationId": edit_of("ncloud", 1)[1][14:],
            "relationshipId": edit_of("solapi", 1)[1].rsplit("/", 1)[1]}
+    own["id"] = {"achievements": "1539", "forms": "551", "designs": "165"}.get(path.split("/")[3] if dialect == "native"
+                                                                               else None, "")
     for name, value in own.items():
         path = path.replace("{" + name + "}", value)
     return path
