@@ -12,9 +12,13 @@ from haksa import Wire, edit_of, experiment, operations, request
 
 JSON = "application/json"
 # What a path parameter holds the id of. `id` depends on the path: see ids_of().
-KINDS = {"achievementId": "achievement", "partner_id": "partner", "class_id": "class", "course_id": "course",
+KINDS = {"achievementId": "achievement", "achievementFormId": "form", "certificateDesignId": "design",
+         "badgeDesignId": "design", "partner_id": "partner", "class_id": "class", "course_id": "course",
          "applicationId": "application", "relationshipId": "relationship", "enrollment_id": "enrollment"}
-OWN_IDS = {"partner_id": "7", "class_id": "11", "course_id": "5", "achievementId": "1539",
+# Haksa's own API calls every id `id`.
+NATIVE_KINDS = {"achievements": "achievement", "forms": "form", "designs": "design", "messages": "message"}
+NATIVE_IDS = {"achievements": "1539", "forms": "551", "designs": "165"}
+OWN_IDS = {"achievementFormId": "551", "certificateDesignId": "165", "badgeDesignId": "83", "partner_id": "7", "class_id": "11", "course_id": "5", "achievementId": "1539",
            "applicationId": edit_of("ncloud", 1)[1].rsplit("/", 1)[1],
            "relationshipId": edit_of("solapi", 1)[1].rsplit("/", 1)[1],
            "enrollment_id": edit_of("ispring", 1)[1].rsplit("/", 1)[1]}
@@ -47,8 +51,16 @@ NAMED_ALIKE = {"kolleges": {"created_at": "2025-04-01"}}
 
 def good_body(dialect, method, path, n):
     """Media type and body of a good request of the operation; none when it is not known here."""
-    if method in ("GET", "DELETE") or path.endswith("/undo"):
+    if method in ("GET", "DELETE") or path.endswith(("/undo", "/retry")):
         return JSON, ""
+    if path == "/open-api/achievements/forms/{achievementFormId}":
+        return JSON, json.dumps({"name": f"walls {n}", "achievementBadgeDesignId": 83})
+    if path == "/haksa/v1/achievements/{id}":
+        return JSON, json.dumps({"nft_token": f"walls {n}"})
+    if path == "/haksa/v1/forms/{id}":
+        return JSON, json.dumps({"requirements": [{"description": f"walls {n}"}]})
+    if path == "/haksa/v1/designs/{id}":
+        return JSON, json.dumps({"name": f"walls {n}"})
     if path.startswith("/partner/{partner_id}/course"):
         more = {"course_key": f"walls-{n}"} if method == "POST" else {}
         return JSON, json.dumps({"title": f"walls {n}"} | more)
@@ -69,6 +81,8 @@ def good_body(dialect, method, path, n):
 
 
 def fill(path, **ids):
+    if "id" not in ids and path.startswith("/haksa/v1/"):
+        ids["id"] = NATIVE_IDS.get(path.split("/")[3], "")
     for name, value in (OWN_IDS | ids).items():
         path = path.replace("{" + name + "}", urllib.parse.quote(str(value), safe=""))
     return path
@@ -81,12 +95,19 @@ class Walls:
         self.trial, self.server, self.wire = trial, server, Wire(server)
         other = server.demo["kolleges"]["other_achievement_id"]
         self.other = server.query(f"SELECT account_id AS id FROM achievement WHERE id = {other}")[0]["id"]
+        # So that it has a message, too.
+        self.issue()
         self.records = {}
         for row in server.query(f"SELECT DISTINCT kind, record_id FROM change WHERE account_id = {self.other}"):
             self.records.setdefault(row["kind"], []).append(row["record_id"])
         rows = server.query(f"SELECT id FROM change WHERE account_id = {self.other}")
         self.changes = [str(row["id"]) for row in rows]
         self.known = {row["record_id"] for row in server.query("SELECT DISTINCT record_id FROM change")}
+
+    def issue(self):
+        body = {"achievementFormId": 9000, "mode": "email", "users": [{"name": "이름", "email": "walls@example.com"}]}
+        status, _, answer = self.send("kolleges", "POST", "/open-api/achievements/issue", JSON, json.dumps(body), "other")
+        self.trial.expect(status == 201, f"the other club cannot issue: {status} {answer[:200]}")
 
     def absent(self, id):
         """An id of the same shape that nothing has."""
@@ -106,9 +127,13 @@ class Walls:
                 for id in ids:
                     yield id, fill(path, kind=kind, id=id), fill(path, kind=kind, id=self.absent(id))
             return
+        if path.startswith("/haksa/v1/images/"):
+            return  # For whoever has the address.
         for parameter in parameters:
             if path.startswith("/haksa/v1/changes/{id}"):
                 ids = self.changes
+            elif parameter == "id" and path.split("/")[3] in NATIVE_KINDS:
+                ids = self.records.get(NATIVE_KINDS[path.split("/")[3]], [])
             else:
                 self.trial.expect(parameter in KINDS, f"{path}: what {parameter} names is not known: add it to KINDS")
                 ids = self.records.get(KINDS.get(parameter), [])
@@ -288,7 +313,10 @@ def edit_closed_fields(trial, walls):
         if parameters == ["partner_id"]:
             sent, taken = sent + 1, taken + create_with_closed_fields(trial, walls, dialect, method, path, target)
             continue
-        kind, id = KINDS[parameters[-1]], OWN_IDS[parameters[-1]]
+        if parameters == ["id"]:
+            kind, id = (known.get(path.split("/")[3]) for known in (NATIVE_KINDS, NATIVE_IDS))
+        else:
+            kind, id = KINDS[parameters[-1]], OWN_IDS[parameters[-1]]
         before = row(server, kind, id)
         # What the edit changes by itself, it may change.
         for n in (1, 2):

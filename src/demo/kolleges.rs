@@ -34,6 +34,7 @@ pub(super) async fn load(loader: &Loader<'_>) -> Result<(), Error> {
         (ACCOUNT, 83, DesignType::Badge, "배지", "NewBadgeType31"),
         (ACCOUNT, 123, DesignType::Badge, "새 배지", "NewBadgeTypeEmpty"),
         (OTHER_ACCOUNT, 900, DesignType::Badge, "배지", "NewBadgeTypeEmpty"),
+        (OTHER_ACCOUNT, 901, DesignType::Certificate, "수료증", "NewCertificateType33"),
     ] {
         loader.create_at(account, id, design(design_type, name, template), made_at).await?;
     }
