@@ -11,8 +11,12 @@ from haksa import Wire, edit_of, experiment, operations, parallel, request
 OWN = "date", "x-request-id"
 # iSpring's further spellings of one route.
 PREFIXES = ("", "/api/v2", "/api/v3", "/index.php/api/v2")
-# A write that takes no key, and why.
-KEYLESS = {("POST", "/api/v3/token"): "a token's text is kept nowhere, so it cannot be told again"}
+# A write that is not sent, and why.
+KEYLESS = {("POST", "/api/v3/token"): "a token's text is kept nowhere, so it cannot be told again",
+           ("POST", "/haksa/v1/messages/{id}/retry"): "no message of a demonstration has a way to go"}
+# A picture of one pixel.
+PNG = bytes.fromhex("89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c4890000000a49444154789c6300010000050001"
+                    "0d0a2db40000000049454e44ae426082")
 
 
 class Write:
@@ -101,7 +105,86 @@ def undone(server, n):
     return server.query(f"SELECT count(*) AS n FROM change WHERE kind = 'course' AND previous_id = {edit}")[0]["n"]
 
 
+def mark(n):
+    """A word by which a write is found in history."""
+    return f"mark{n}x"
+
+
+def body_of(method, target, body):
+    """A write whose body says the mark wherever `body` says MARK."""
+    def make(server, n):
+        text = json.dumps(body)
+        return method, target, "application/json", text.replace("MARK", mark(n)), text.replace("MARK", "other")
+
+    return make
+
+
+def marked(kind, action):
+    """How often history has the mark in such a change."""
+    return lambda server, n: server.query(f"SELECT count(*) AS n FROM change WHERE kind = '{kind}' AND action = "
+                                          f"'{action}' AND after LIKE '%{mark(n)}%'")[0]["n"]
+
+
+def upload(target):
+    def make(server, n):
+        def body(name):
+            head = f'--cut\r\nContent-Disposition: form-data; name="badge_image"; filename="{name}.png"\r\n\r\n'
+            return head.encode() + PNG + b"\r\n--cut--\r\n"
+        return "POST", target, "multipart/form-data; boundary=cut", body(mark(n)), body("other")
+
+    return make
+
+
+ISSUE = {"achievementFormId": 551, "mode": "email", "users": [
+    {"name": "이름", "email": "MARK@example.com", "custom_attributes": [{"attribute_tag": "a", "attribute_value": "MARK"}]}]}
+DESIGN = {"design_type": "certificate", "name": "MARK", "template_type": "t"}
+
+
+def id_of(server, kind, n):
+    return server.query(f"SELECT record_id AS id FROM change WHERE kind = '{kind}' AND action = 'create' "
+                        f"AND after LIKE '%{mark(n)}%'")[0]["id"]
+
+
+def doomed(dialect, kind, make, target):
+    """The deletion of a record of its own, made first."""
+    def prepare(server, n):
+        client = server.client()
+        method, at, media_type, body, _ = make(server, n)
+        client.send(method, at, {"Content-Type": media_type, **client.sign(dialect, method, at)}, body)
+        return "DELETE", target + id_of(server, kind, n), "application/json", "", "{}"
+
+    def count(server, n):
+        return server.query(f"SELECT count(*) AS n FROM change WHERE kind = '{kind}' AND action = 'delete' "
+                            f"AND record_id = '{id_of(server, kind, n)}'")[0]["n"]
+
+    return prepare, count
+
+
+FORMS, BADGES, NATIVE = "/open-api/achievements/forms", "/open-api/badge-designs", "/haksa/v1"
 WRITES = [
+    Write("kolleges", ("POST", "/open-api/achievements/issue"),
+          body_of("POST", "/open-api/achievements/issue", ISSUE), marked("achievement", "create")),
+    Write("kolleges", ("DELETE", "/open-api/achievements/{achievementId}"),
+          *doomed("kolleges", "achievement", body_of("POST", "/open-api/achievements/issue", ISSUE),
+                  "/open-api/achievements/")),
+    Write("kolleges", ("POST", FORMS), body_of("POST", FORMS, {
+        "name": "MARK", "type": "award", "achievementBadgeDesignId": 83}), marked("form", "create")),
+    Write("kolleges", ("PATCH", FORMS + "/{achievementFormId}"), body_of("PATCH", FORMS + "/551", {
+        "name": "MARK", "achievementBadgeDesignId": 83}), marked("form", "edit")),
+    *[Write("kolleges", ("POST", target), upload(target), marked("design", "create"))
+      for target in (BADGES, "/open-api/achievements/badge-designs")],
+    Write("native", ("PATCH", NATIVE + "/achievements/{id}"),
+          body_of("PATCH", NATIVE + "/achievements/1539", {"nft_token": "MARK"}), marked("achievement", "edit")),
+    Write("native", ("PATCH", NATIVE + "/forms/{id}"), body_of("PATCH", NATIVE + "/forms/551", {
+        "requirements": [{"description": "MARK"}]}), marked("form", "edit")),
+    Write("native", ("POST", NATIVE + "/designs"), body_of("POST", NATIVE + "/designs", DESIGN),
+          marked("design", "create")),
+    Write("native", ("PATCH", NATIVE + "/designs/{id}"),
+          body_of("PATCH", NATIVE + "/designs/165", {"main_color": "MARK"}), marked("design", "edit")),
+    Write("native", ("DELETE", NATIVE + "/designs/{id}"),
+          *doomed("native", "design", body_of("POST", NATIVE + "/designs", DESIGN), NATIVE + "/designs/")),
+    Write("native", ("PATCH", NATIVE + "/account"), body_of("PATCH", NATIVE + "/account", {"club_type": "MARK"}),
+          marked("account", "edit")),
     Write("partner", ("POST", "/partner/{partner_id}/course"), course, courses),
     Write("partner", ("PATCH", "/partner/{partner_id}/course/{course_id}"), rename, renames),
     Write("partner", ("DELETE", "/partner/{partner_id}/course/{course_id}"), delete, deletions),
