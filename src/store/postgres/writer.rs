@@ -37,6 +37,16 @@ pub enum Lane {
     Large,
 }
 
+impl Lane {
+    /// Runs what takes the processor for long, so that the thread's other tasks go on elsewhere.
+    fn run<T>(self, f: impl FnOnce() -> T) -> T {
+        match self {
+            Self::Batches => f(),
+            Self::Large => tokio::task::block_in_place(f),
+        }
+    }
+}
+
 /// A writer of one node.
 pub struct WriterTask {
     lane: Lane,
@@ -162,13 +172,15 @@ async fn decide_and_apply(
             }
             is_first = false;
         }
-        needs = batch.advance(entropy);
+        needs = lane.run(|| batch.advance(entropy));
         if needs.is_empty() {
             let relied = match lane {
                 Lane::Batches => HashSet::new(),
                 Lane::Large => batch.relied_on()?,
             };
-            return apply(connection, batch.writes(), &locked, relied).await;
+            let mut steps = lane.run(|| steps(batch.writes()))?;
+            steps.extend(still_there(&relied));
+            return apply(connection, batch.writes(), steps, &locked, !relied.is_empty()).await;
         }
     }
     Err(Error::internal("a batch asked for facts without end").into())
@@ -304,8 +316,9 @@ struct Step {
 async fn apply(
     connection: &Connection,
     writes: &Writes,
+    steps: Vec<Step>,
     locked: &HashSet<(Kind, Key)>,
-    relied: HashSet<(Kind, Key)>,
+    is_relying: bool,
 ) -> Result<(), Fault> {
     if writes.is_empty() {
         connection.client.batch_execute("ROLLBACK").await?;
@@ -315,9 +328,6 @@ async fn apply(
         connection.client.batch_execute("ROLLBACK").await?;
         return Ok(());
     }
-    let is_relying = !relied.is_empty();
-    let mut steps = steps(writes)?;
-    steps.extend(still_there(relied));
     // A row that was not locked may have moved on, and a key may have come in by another node: then
     // the numbers of rows have to be seen before the commit is sent.
     let is_certain = !is_relying
@@ -347,19 +357,19 @@ async fn apply(
 }
 
 /// Holds the records that others name, until the commit; not all of them may be there any more.
-fn still_there(relied: HashSet<(Kind, Key)>) -> Vec<Step> {
-    let mut by_kind: BTreeMap<Kind, Vec<Key>> = BTreeMap::new();
+fn still_there(relied: &HashSet<(Kind, Key)>) -> Vec<Step> {
+    let mut by_kind: BTreeMap<Kind, Vec<&Key>> = BTreeMap::new();
     for (kind, key) in relied {
-        by_kind.entry(kind).or_default().push(key);
+        by_kind.entry(*kind).or_default().push(key);
     }
-    let of = |(kind, keys): (Kind, Vec<Key>)| Step {
+    let of = |(kind, keys): (Kind, Vec<&Key>)| Step {
         text: format!(
             "SELECT id FROM {} WHERE id = ANY($1) AND deleted_at IS NULL \
              ORDER BY id FOR NO KEY UPDATE",
             kind.table().name
         ),
         rows: Some(keys.len() as u64),
-        parameters: vec![array(&keys.iter().collect::<Vec<_>>())],
+        parameters: vec![array(&keys)],
     };
     by_kind.into_iter().map(of).collect()
 }
