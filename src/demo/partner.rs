@@ -42,8 +42,8 @@ pub(super) async fn load(loader: &Loader<'_>) -> Result<(), Error> {
         let model = Model {
             provider: "demo".to_owned(),
             model_name: name.to_owned(),
-            modality: "chat".to_owned(),
             is_active: true,
+            ..Model::default()
         };
         loader.create(ACCOUNT, id, model).await?;
     }
@@ -80,15 +80,7 @@ pub(super) async fn load(loader: &Loader<'_>) -> Result<(), Error> {
             ..Class::default()
         };
         loader.create(account, id, class).await?;
-        let invite = InviteCode {
-            partner_id: partner,
-            class_id: id,
-            code: code.to_owned(),
-            target_role: "student".to_owned(),
-            status: "active".to_owned(),
-            created_by: Some(partner),
-            ..InviteCode::default()
-        };
+        let invite = InviteCode::new(partner, id, code);
         loader.create(account, code_id, invite).await?;
     }
     Ok(())

@@ -111,6 +111,8 @@ kinds! {
     Person => super::people::person::Person,
     /// What a caller proves itself with.
     Credential => super::people::credential::Credential,
+    /// A count of wrong guesses.
+    Throttle => super::people::throttle::Throttle,
     /// How a certificate or badge looks.
     Design => super::credential::design::Design,
     /// The template of an award.
@@ -129,6 +131,10 @@ kinds! {
     Class => super::teaching::class::Class,
     /// A code that lets people into a class.
     InviteCode => super::teaching::invite_code::InviteCode,
+    /// A person as a partner knows it.
+    Student => super::teaching::student::Student,
+    /// A student's membership of a class.
+    Membership => super::teaching::membership::Membership,
     /// The sign-in realm of an account.
     Tenant => super::sign_in::tenant::Tenant,
     /// An OAuth 2.0 client.

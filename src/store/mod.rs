@@ -5,6 +5,7 @@ mod cache;
 mod postgres;
 mod sql;
 mod sqlite;
+pub mod teaching;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -478,6 +479,7 @@ impl Store {
             }
         }
         let mut statements = sql::all();
+        statements.extend(teaching::statements());
         statements.extend(match self {
             Self::Sqlite(_) => sqlite::statements(),
             Self::Postgres(_) => postgres::statements(),

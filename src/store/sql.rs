@@ -540,7 +540,7 @@ pub(super) fn decode_due(row: Vec<Sql>) -> Result<(i64, super::DueMessage), Erro
 }
 
 /// A pattern that finds `text` anywhere, with its own wildcards taken literally.
-fn like(text: &str) -> String {
+pub(super) fn like(text: &str) -> String {
     let mut pattern = "%".to_owned();
     for c in text.chars() {
         if matches!(c, '%' | '_' | '\\') {
