@@ -18,6 +18,7 @@ pub const WIRE: Wire = Wire {
     prefixes: PREFIXES,
     reject: error::reject,
     malformed: error::malformed,
+    trailing_slash: None,
     openapi: include_str!("../../../docs/openapi/ispring.json"),
 };
 

@@ -15,6 +15,7 @@ pub const WIRE: Wire = Wire {
     prefixes: &["/open-api"],
     reject: error::reject,
     malformed: error::malformed,
+    trailing_slash: None,
     openapi: include_str!("../../../docs/openapi/kolleges.json"),
 };
 

@@ -16,6 +16,7 @@ pub const WIRE: Wire = Wire {
     prefixes: &["/haksa"],
     reject: error::reject,
     malformed: error::malformed,
+    trailing_slash: None,
     openapi: include_str!("../../../docs/openapi/native.json"),
 };
 

@@ -24,6 +24,7 @@ pub const WIRE: Wire = Wire {
     ],
     reject: error::reject,
     malformed: error::malformed,
+    trailing_slash: None,
     openapi: include_str!("../../../docs/openapi/ncloud.json"),
 };
 

@@ -14,6 +14,7 @@ pub const WIRE: Wire = Wire {
     prefixes: &["/crm-core"],
     reject: error::reject,
     malformed: error::malformed,
+    trailing_slash: None,
     openapi: include_str!("../../../docs/openapi/solapi.json"),
 };
 
