@@ -57,6 +57,9 @@ pub struct ServeOptions {
     /// Partner API: which rules the edit of a class keeps to.
     #[arg(long, env = "HAKSA_PARTNER_RULES", value_enum)]
     partner_rules: Option<PartnerRules>,
+    /// Partner API: the account whose courses and models anybody may list, without signing in.
+    #[arg(long, env = "HAKSA_PARTNER_PUBLIC_ACCOUNT", value_name = "ID")]
+    partner_public_account: Option<i64>,
     /// SOLAPI: accept HMAC-MD5 signatures too.
     #[arg(
         long,
@@ -103,6 +106,8 @@ impl ServeOptions {
         if let Some(rules) = self.partner_rules {
             config.partner.rules = rules;
         }
+        config.partner.public_account =
+            self.partner_public_account.or(config.partner.public_account);
         if let Some(hmac_md5) = self.solapi_hmac_md5 {
             config.solapi.hmac_md5 = hmac_md5;
         }
@@ -136,7 +141,7 @@ pub(super) async fn demo(options: DemoOptions) -> anyhow::Result<ExitCode> {
     }
     store.migrate().await?;
     let vault = KeyPlace::File(place.key_file.clone()).open(&store).await?;
-    let (app, running) = App::start(store, vault, clock, Outbox::default(), Config::default())?;
+    let (app, running) = App::start(store, vault, clock, Outbox::default(), demo::config())?;
     demo::load(&app).await.context("cannot load the demo account")?;
     let listener = listen(&options.listen).await?;
     let base_url = format!("http://{}", listener.local_addr()?);

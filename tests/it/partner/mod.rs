@@ -4,6 +4,7 @@
 mod additions;
 mod class;
 mod course;
+mod join;
 mod nodes;
 
 use serde_json::{Map, Value, json};
