@@ -589,10 +589,23 @@ fn live(actor: &Actor, kind: Kind, key: &Key, facts: &Facts) -> Known<Arc<Docume
 /// # Errors
 /// [`Error::Denied`], or [`Error::NotFound`] where the caller may not even know.
 pub fn permit(actor: &Actor, right: Right, kind: Kind, place: &access::Place) -> Known<()> {
+    Ok(permit_in(actor, right, kind, place)?)
+}
+
+/// The same for what needs no facts.
+///
+/// # Errors
+/// As [`permit`].
+pub fn permit_in(
+    actor: &Actor,
+    right: Right,
+    kind: Kind,
+    place: &access::Place,
+) -> Result<(), Error> {
     match access::check(actor, right, kind, place) {
         Verdict::Allowed => Ok(()),
-        Verdict::Denied => Err(Error::Denied.into()),
-        Verdict::Invisible => Err(Error::NotFound(kind).into()),
+        Verdict::Denied => Err(Error::Denied),
+        Verdict::Invisible => Err(Error::NotFound(kind)),
     }
 }
 

@@ -6,6 +6,7 @@ mod error;
 mod history;
 mod message;
 mod page;
+mod model;
 
 use super::{Dialect, Route, Wire, routes};
 
@@ -27,6 +28,11 @@ const ROUTES: &[Route] = routes![error::reject;
     GET "/haksa/v1/messages" => message::list,
     GET "/haksa/v1/messages/{id}" => message::read,
     POST "/haksa/v1/messages/{id}/retry" => message::retry,
+    GET "/haksa/v1/models" => model::list,
+    POST "/haksa/v1/models" => model::create,
+    GET "/haksa/v1/models/{id}" => model::get,
+    PATCH "/haksa/v1/models/{id}" => model::patch,
+    DELETE "/haksa/v1/models/{id}" => model::delete,
 ];
 
 /// True when `name` names a right of this dialect.

@@ -2,10 +2,13 @@
 //! every state, and what every edit gains.
 
 mod additions;
+mod catalogue;
 mod class;
 mod course;
 mod join;
+mod login;
 mod nodes;
+mod student;
 
 use serde_json::{Map, Value, json};
 
