@@ -143,13 +143,13 @@ impl Reader<'_> {
         match self.fields.get(name) {
             None => Patch::Absent,
             Some(Value::Null) => Patch::Null,
-            Some(value) => match read(value) {
-                Some(value) => Patch::Value(value),
-                None => {
+            Some(value) => read(value).map_or_else(
+                || {
                     self.errors.push(FieldError::new(name, "wrong_type", detail));
                     Patch::Absent
-                }
-            },
+                },
+                Patch::Value,
+            ),
         }
     }
 }

@@ -50,7 +50,7 @@ pub async fn list(call: &Call) -> Result<Answer, Refusal> {
         }
         Ok(items)
     });
-    Ok(Answer::json(200, &paged(items.await?, total, slice)))
+    Ok(Answer::json(200, &paged(&items.await?, total, slice)))
 }
 
 /// `POST /partner/{partner_id}/classes`, "강의 생성 + 기본 초대코드 발급".

@@ -66,7 +66,7 @@ pub async fn of_class(call: &Call) -> Result<Answer, Refusal> {
         }
         Ok(items)
     });
-    Ok(Answer::json(200, &paged(items.await?, total, slice)))
+    Ok(Answer::json(200, &paged(&items.await?, total, slice)))
 }
 
 /// `GET /partner/{partner_id}/student/{student_id}/enrollments`.

@@ -79,8 +79,8 @@ impl Wanted {
         let total = i64::try_from(models.len()).unwrap_or(i64::MAX);
         let skipped = usize::try_from(self.slice.offset).unwrap_or(usize::MAX);
         let size = usize::try_from(self.slice.limit).unwrap_or_default();
-        let items = models.iter().skip(skipped).take(size).map(encode).collect();
-        Ok(Answer::json(200, &paged(items, total, self.slice)))
+        let items: Vec<_> = models.iter().skip(skipped).take(size).map(encode).collect();
+        Ok(Answer::json(200, &paged(&items, total, self.slice)))
     }
 }
 

@@ -92,7 +92,7 @@ pub fn number(
 }
 
 /// The vendor's page object.
-pub fn paged(items: Vec<Value>, total: i64, slice: Slice) -> Value {
+pub fn paged(items: &[Value], total: i64, slice: Slice) -> Value {
     let page = (slice.offset / slice.limit).saturating_add(1);
     json!({"items": items, "total": total, "page": page, "size": slice.limit})
 }
@@ -107,7 +107,7 @@ pub async fn page<R: Record>(
     encode: impl Fn(&Stored<R>) -> Value,
 ) -> Result<Answer, Refusal> {
     let items = read_all(call, account_id, ids, encode).await?;
-    Ok(Answer::json(200, &paged(items, total, slice)))
+    Ok(Answer::json(200, &paged(&items, total, slice)))
 }
 
 /// The records of a list. One that went since the list was made is not shown.

@@ -72,7 +72,7 @@ pub async fn classes(call: &Call) -> Result<Answer, Refusal> {
         }
         Ok(items)
     });
-    Ok(Answer::json(200, &paged(items.await?, total, slice)))
+    Ok(Answer::json(200, &paged(&items.await?, total, slice)))
 }
 
 /// A membership as the student sees it.

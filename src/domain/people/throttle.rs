@@ -115,9 +115,9 @@ impl Guesser {
             return Ok(());
         }
         let end = throttle.since.checked_add(WINDOW).unwrap_or(Instant::MAX);
-        let left_us = end.as_microsecond() - at.as_microsecond();
-        let left_s = u32::try_from(left_us.div_euclid(1_000_000) + 1).unwrap_or(1);
-        Err(Error::TooManyRequests { retry_after_s: left_s }.into())
+        let micros = end.as_microsecond() - at.as_microsecond();
+        let seconds = u32::try_from((micros + 999_999).div_euclid(1_000_000)).unwrap_or(1);
+        Err(Error::TooManyRequests { retry_after_s: seconds }.into())
     }
 
     /// Counts a wrong guess.

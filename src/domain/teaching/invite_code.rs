@@ -349,7 +349,8 @@ mod tests {
                 }
             }
         }
-        let NewCode::Drawn(codes) = NewCode::draw(&mut Counting(1)) else { panic!("drawn") };
+        let drawn = NewCode::draw(&mut Counting(1));
+        let NewCode::Drawn(codes) = drawn else { unreachable!("they were drawn") };
         assert_eq!(codes.len(), TRIES);
         for code in codes {
             assert_eq!(normalise_new(&code), Some(code));

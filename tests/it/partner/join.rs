@@ -3,6 +3,7 @@
 use haksa::app::OsEntropy;
 use haksa::domain::actor::Actor;
 use haksa::domain::command::{Create, Entropy as _};
+use haksa::domain::learning::enrollment::Enrollment;
 use haksa::domain::people::credential::Credential;
 use haksa::domain::people::person::Person;
 use haksa::pipeline::{Envelope, Reply as Outcome};
@@ -31,6 +32,7 @@ on_both_stores!(
     leaving_keeps_what_was_learned,
     guessing_is_limited,
     look_alikes_open_nothing,
+    a_crowd_fills_a_class,
 );
 
 pub fn post(server: &Server, target: &str, body: &Value) -> Request {
@@ -479,7 +481,6 @@ async fn who_dropped_out_comes_back(server: Server) {
 
 /// What a person owes, as iSpring's callers see it.
 async fn enrollments_of(server: &Server, learner: i64) -> Vec<Value> {
-    use haksa::domain::learning::enrollment::Enrollment;
     let found = server.app.store.read(|facts| facts.select::<Enrollment>(3, "person_id", learner));
     let mut views = Vec::new();
     for enrollment in found.await.unwrap() {
@@ -585,7 +586,7 @@ async fn guessing_is_limited(server: Server) {
     // The right one opens nothing now, and what is no code is no guess.
     let reply = guess(STUDENT, "ABC234").await;
     assert_detail(&reply, 429, "Too Many Requests");
-    assert_eq!(reply.header("retry-after"), "61");
+    assert_eq!(reply.header("retry-after"), "60");
     assert_detail(&guess(STUDENT, "ABC").await, 400, "invalid_code_format");
     // Others at the same address have guesses left, a hundred in all.
     let others = people(&server, 10).await;
@@ -601,6 +602,58 @@ async fn guessing_is_limited(server: Server) {
     assert_detail(&dry, 400, "dry_run_not_supported");
     server.clock.advance(jiff::SignedDuration::from_secs(60));
     assert_eq!(guess(STUDENT, "ABC234").await.status, 201);
+    server.assert_sound().await;
+}
+
+/// The count outlives the server that counted.
+async fn limited_after_a_restart(url: &str) {
+    let first = Server::start_on(url).await;
+    for _ in 0..10 {
+        let reply = redeem(&first, STUDENT, "ZZZZZZ").send().await;
+        assert_detail(&reply, 400, "invalid_or_expired_code");
+    }
+    drop(first);
+    let second = Server::start_on(url).await;
+    let reply = redeem(&second, STUDENT, "ABC234").send().await;
+    assert_detail(&reply, 429, "Too Many Requests");
+    second.clock.advance(jiff::SignedDuration::from_secs(60));
+    assert_eq!(redeem(&second, STUDENT, "ABC234").send().await.status, 201);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn guessing_is_limited_after_a_restart_on_sqlite() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}", folder.path().join("haksa.db").display());
+    limited_after_a_restart(&url).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn guessing_is_limited_after_a_restart_on_postgres() {
+    limited_after_a_restart(&crate::support::new_postgres_database().await).await;
+}
+
+async fn a_crowd_fills_a_class(server: Server) {
+    edit(&server, &json!({"capacity": 40, "course_id": 5})).send().await;
+    let tokens = people(&server, 120).await;
+    let tries = tokens.iter().map(|token| redeem(&server, token, "ABC234").send());
+    let replies = futures_util::future::join_all(tries).await;
+    assert_eq!(replies.iter().filter(|reply| reply.status == 201).count(), 40);
+    for reply in replies.iter().filter(|reply| reply.status != 201) {
+        assert_detail(reply, 400, "class_full");
+    }
+    assert_eq!(read(&server, &format!("{CLASS}/enrollments")).await["total"], 40);
+    assert_eq!(read(&server, CODES).await["items"][0]["used_count"], 40);
+    // The last use of a code, when many want it.
+    let code = post(&server, CODES, &json!({"max_uses": 1})).send().await.json();
+    edit(&server, &json!({"capacity": 1000})).send().await;
+    let text = code["code"].as_str().unwrap();
+    let latecomers: Vec<_> =
+        tokens.iter().zip(&replies).filter(|(_, reply)| reply.status != 201).collect();
+    let tries = latecomers.iter().take(20).map(|(token, _)| redeem(&server, token, text).send());
+    let replies = futures_util::future::join_all(tries).await;
+    assert_eq!(replies.iter().filter(|reply| reply.status == 201).count(), 1);
+    let used = read(&server, CODES).await["items"][0].clone();
+    assert_eq!((&used["used_count"], &used["status"]), (&json!(1), &json!("disabled")));
     server.assert_sound().await;
 }
 

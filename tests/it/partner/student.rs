@@ -1,5 +1,6 @@
 //! Students and their memberships, as a partner keeps them.
 
+use haksa::domain::learning::enrollment::Enrollment;
 use serde_json::{Value, json};
 
 use super::join::{get, people, post, redeem};
@@ -142,7 +143,6 @@ async fn memberships_by_hand(server: Server) {
     assert_eq!((&made["student_id"], &made["status"]), (&student, &json!("active")));
     assert_eq!(enroll(body).await.json(), made, "it is there already");
     // It owes the class's course, as whoever comes by a code.
-    use haksa::domain::learning::enrollment::Enrollment;
     let owed = server.app.store.read(|facts| facts.select::<Enrollment>(3, "person_id", 91));
     assert_eq!(owed.await.unwrap().len(), 1);
     let page = read(&server, &target).await;
