@@ -20,6 +20,8 @@ use crate::domain::time::Instant;
 const ALPHABET: &[u8; 32] = b"ABCDEFGHJKLMNPQRSTUVWXYZ23456789";
 /// The length of a code.
 pub const CODE_LENGTH: usize = 6;
+/// No code is for more uses: the largest 32-bit number.
+const MAX_USES_MAX: i64 = 2_147_483_647;
 /// How many codes are tried until one is free.
 const TRIES: usize = 5;
 
@@ -205,6 +207,10 @@ impl Record for InviteCode {
         {
             let detail = "max_uses is less than used_count";
             errors.push(FieldError::new("max_uses", "max_uses_below_used_count", detail));
+        }
+        if changed.has("max_uses") && self.max_uses.is_some_and(|max| max > MAX_USES_MAX) {
+            let detail = format!("must be at most {MAX_USES_MAX}");
+            errors.push(FieldError::new("max_uses", "max_uses_out_of_range", detail));
         }
         Ok(errors)
     }

@@ -257,6 +257,8 @@ async fn codes_are_made_edited_and_revoked(server: Server) {
     let tokens = people(&server, 1).await;
     assert_eq!(redeem(&server, &tokens[0], "XYZ789").send().await.status, 201);
     assert_detail(&patch(json!({"max_uses": 1})).await, 400, "max_uses_below_used_count");
+    let huge = json!({"max_uses": "99999999999999999999"});
+    assert_detail(&patch(huge).await, 400, "max_uses_out_of_range");
     let reply = patch(json!({"status": "off"})).await;
     assert_eq!(
         reply.json()["detail"][0]["msg"],
