@@ -11,7 +11,7 @@ use super::model::Model;
 use crate::domain::access::Place;
 use crate::domain::command::{self, Command, Context, Create, Decision, Delete, Expected};
 use crate::domain::error::FieldError;
-use crate::domain::facts::{Facts, Known, Need, Selector, Sequence};
+use crate::domain::facts::{Facts, Known, Need, Selector};
 use crate::domain::kind::Kind;
 use crate::domain::learning::course::Course;
 use crate::domain::patch::Patch;
@@ -317,12 +317,8 @@ pub struct CreateClass {
 
 impl Command for CreateClass {
     fn needs(&self) -> Vec<Need> {
-        let mut needs = vec![
-            Need::Id(Sequence::Record(Kind::Class)),
-            Need::Id(Sequence::Record(Kind::InviteCode)),
-        ];
-        needs.extend(self.class.course_id.map(|id| Need::Record(Kind::Course, Key::Int(id))));
-        needs
+        let course = self.class.course_id.map(|id| Need::Record(Kind::Course, Key::Int(id)));
+        course.into_iter().collect()
     }
 
     fn decide(&self, context: &mut Context<'_>, facts: &mut Facts) -> Known<Decision> {

@@ -231,10 +231,7 @@ pub struct CreateInviteCode {
 
 impl Command for CreateInviteCode {
     fn needs(&self) -> Vec<Need> {
-        vec![
-            Need::Record(Kind::Class, Key::Int(self.class_id)),
-            Need::Id(crate::domain::facts::Sequence::Record(Kind::InviteCode)),
-        ]
+        vec![Need::Record(Kind::Class, Key::Int(self.class_id))]
     }
 
     fn decide(&self, context: &mut Context<'_>, facts: &mut Facts) -> Known<Decision> {

@@ -11,7 +11,7 @@ use super::student::Student;
 use crate::domain::access::Right;
 use crate::domain::command::{self, Command, Context, Decision, Write};
 use crate::domain::error::Error;
-use crate::domain::facts::{Facts, Known, Need, Selector, Sequence};
+use crate::domain::facts::{Facts, Known, Need, Selector};
 use crate::domain::kind::Kind;
 use crate::domain::learning::course::Course;
 use crate::domain::learning::enrollment::{DueDateType, Enrollment};
@@ -75,7 +75,6 @@ impl Command for Redeem {
             return needs;
         };
         needs.push(Need::Record(Kind::InviteCode, invite_code_id.into()));
-        needs.push(Need::Id(Sequence::Record(Kind::Membership)));
         needs.extend(roster_needs(class_id));
         let of_person = |kind| {
             Need::Select(Selector { kind, column: "person_id", value: self.person_id.into() })
@@ -139,10 +138,7 @@ pub struct Enroll {
 
 impl Command for Enroll {
     fn needs(&self) -> Vec<Need> {
-        let mut needs = vec![
-            Need::Record(Kind::Student, self.student_id.into()),
-            Need::Id(Sequence::Record(Kind::Membership)),
-        ];
+        let mut needs = vec![Need::Record(Kind::Student, self.student_id.into())];
         needs.extend(self.course_id.map(|id| Need::Record(Kind::Course, id.into())));
         needs.extend(roster_needs(self.class_id));
         needs
