@@ -1,12 +1,13 @@
 //! `haksa demo` and `haksa serve`.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Args;
 use jiff::Timestamp;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 use super::key::KeyPlace;
 use super::{DatabaseOptions, address, say};
@@ -21,6 +22,9 @@ use crate::store::{Schema, Store};
 use crate::vault::Secret;
 
 const LISTEN: &str = "127.0.0.1:8080";
+/// How many connections may wait to be taken: as many as may be open. Of a crowd that comes at once,
+/// those beyond it are lost and come again only after seconds.
+const BACKLOG: u32 = 4096;
 
 /// Options of `haksa demo`.
 #[derive(Args, Debug)]
@@ -225,7 +229,22 @@ fn check_clock() -> anyhow::Result<()> {
 }
 
 async fn listen(address: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
+    let place = || format!("cannot listen on {address}");
+    let mut refused = anyhow::anyhow!("the name has no address");
+    for address in tokio::net::lookup_host(address).await.with_context(place)? {
+        match listen_at(address) {
+            Ok(listener) => return Ok(listener),
+            Err(cause) => refused = cause.into(),
+        }
+    }
+    Err(refused.context(place()))
+}
+
+fn listen_at(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Serves until a signal or a fatal fault, then lets the writer finish.

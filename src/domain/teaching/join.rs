@@ -100,6 +100,13 @@ impl Command for Redeem {
             }
             return Ok(Decision { subject: None, writes });
         };
+        let is_locked = self.expected.is_some_and(|expected| {
+            expected.invite_code_id == code.id() && expected.class_id == code.record.class_id
+        });
+        if !is_locked {
+            // It came to be since the request did.
+            return Err(Error::Unavailable { retry_after_s: 1 }.into());
+        }
         let class = facts.find::<Class>(account_id, code.record.class_id)?;
         let class = class.ok_or_else(|| refusal("class_not_found"))?;
         let person = facts.get::<Person>(account_id, self.person_id)?;
@@ -107,7 +114,8 @@ impl Command for Redeem {
             return Err(refusal("email_required").into());
         }
         let student = find_student(class.record.partner_id, &person, facts)?;
-        if let Some(membership) = find_membership(class.id(), student.as_ref(), facts)?
+        let dropped = find_membership(class.id(), student.as_ref(), facts)?;
+        if let Some(membership) = &dropped
             && membership.record.status != MembershipStatus::Dropped
         {
             let subject = facts.document(Kind::Membership, &membership.meta.key)?;
@@ -116,7 +124,7 @@ impl Command for Redeem {
         if class.record.status == ClassStatus::Ended {
             return Err(refusal("class_ended").into());
         }
-        let join = Join { class, code: Some(code), status: MembershipStatus::Active };
+        let join = Join { class, code: Some(code), status: MembershipStatus::Active, dropped };
         join.decide(Joiner::Person(person, student), context, facts)
     }
 }
@@ -168,7 +176,7 @@ impl Command for Enroll {
         };
         // Naming a code in the books is no use of it.
         let named = code.map(|code| code.id());
-        let join = Join { class, code: None, status: self.status };
+        let join = Join { class, code: None, status: self.status, dropped: None };
         join.decide(Joiner::Student(student, named), context, facts)
     }
 }
@@ -236,6 +244,8 @@ struct Join {
     /// The code, which has one use less afterwards.
     code: Option<Stored<InviteCode>>,
     status: MembershipStatus,
+    /// The membership of somebody who had dropped out.
+    dropped: Option<Stored<Membership>>,
 }
 
 impl Join {
@@ -245,6 +255,13 @@ impl Join {
         context: &mut Context<'_>,
         facts: &mut Facts,
     ) -> Known<Decision> {
+        // First of all: most of a crowd at the door of a full class need nothing else to be known.
+        let but = self.dropped.as_ref().map_or(Key::Int(0), |old| old.meta.key.clone());
+        if self.status == MembershipStatus::Active
+            && !has_room(&self.class.record, self.class.id(), &but, facts)?
+        {
+            return Err(refusal("class_full").into());
+        }
         let mut writes = Vec::new();
         let (student_id, person_id, named) = match joiner {
             Joiner::Person(person, student) => {
@@ -289,23 +306,14 @@ impl Join {
         facts: &mut Facts,
     ) -> Known<Write> {
         let class = &self.class;
-        let account_id = class.meta.account_id;
-        let dropped = facts.select::<Membership>(account_id, "class_id", class.id())?;
-        let dropped = dropped.into_iter().find(|old| old.record.student_id == student_id);
-        let but = dropped.as_ref().map_or(Key::Int(0), |old| old.meta.key.clone());
-        if self.status == MembershipStatus::Active
-            && !has_room(&class.record, class.id(), &but, facts)?
-        {
-            return Err(refusal("class_full").into());
-        }
-        if let Some(old) = dropped {
+        if let Some(old) = &self.dropped {
             let membership = Membership {
                 status: self.status,
                 invite_code_id,
                 completed_at: None,
                 ..Membership::clone(&old.record)
             };
-            let before = document(&old, facts)?;
+            let before = document(old, facts)?;
             let write = command::amend(before, membership, context, facts)?;
             return write.ok_or_else(|| Error::internal("nobody came back").into());
         }

@@ -77,7 +77,7 @@ pub fn has_room(class: &Class, class_id: i64, but: &Key, facts: &Facts) -> Known
     let members = facts.select_documents(Kind::Membership, "class_id", Key::Int(class_id))?;
     let mut active = 0_usize;
     for member in &members {
-        let is_active = member.typed::<Membership>()?.record.status == MembershipStatus::Active;
+        let is_active = member.look::<Membership>()?.status == MembershipStatus::Active;
         active += usize::from(is_active && member.meta.key != *but);
     }
     Ok(i64::try_from(active).is_ok_and(|active| active < capacity))

@@ -72,12 +72,13 @@ pub struct StudentEdit {
 }
 
 impl Student {
-    /// A person as a new student of a partner.
+    /// A person as a new student of a partner; one without a name goes by the e-mail address.
     pub fn of(partner_id: i64, person_id: i64, person: &Person) -> Self {
+        let name = Some(&person.name).filter(|name| !name.trim().is_empty());
         Self {
             partner_id,
             person_id: Some(person_id),
-            full_name: person.name.clone(),
+            full_name: name.or(person.email.as_ref()).cloned().unwrap_or_default(),
             email: person.email.clone(),
             primary_contact: person.phone.clone(),
             ..Self::default()

@@ -578,6 +578,7 @@ async fn guessing_is_limited(server: Server) {
     });
     let mut statuses = Vec::new();
     for reply in futures_util::future::join_all(guesses).await {
+        assert_eq!(reply.header("etag"), "", "nothing tells how many guesses there were");
         match reply.status {
             400 => assert_detail(&reply, 400, "invalid_or_expired_code"),
             _ => assert_detail(&reply, 429, "Too Many Requests"),
