@@ -170,9 +170,8 @@ async fn the_documents_are_served() {
                 }
             }
         }
-        let routes = wire.routes.iter();
         let mut routed: Vec<String> =
-            routes.map(|route| format!("{} {}", route.method, route.path)).collect();
+            wire.routes.iter().map(|route| format!("{} {}", route.method, route.path)).collect();
         if wire.dialect == haksa::dialect::Dialect::Native {
             routed.extend(["/healthz", "/readyz", "/metrics"].map(|path| format!("GET {path}")));
         }

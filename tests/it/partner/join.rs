@@ -31,7 +31,7 @@ on_both_stores!(
     one_commit_has_all_that_follows,
     leaving_keeps_what_was_learned,
     guessing_is_limited,
-    look_alikes_open_nothing,
+    a_code_that_looks_alike_opens_nothing,
     a_crowd_fills_a_class,
 );
 
@@ -660,7 +660,7 @@ async fn a_crowd_fills_a_class(server: Server) {
     server.assert_sound().await;
 }
 
-async fn look_alikes_open_nothing(server: Server) {
+async fn a_code_that_looks_alike_opens_nothing(server: Server) {
     // Cyrillic and full-width letters that look like the code's, and what folds into six letters.
     for code in ["АВС234", "ＡＢＣ２３４", "ABC23４", "abc\u{0}34", "ßßß"] {
         let reply = redeem(&server, STUDENT, code).send().await;

@@ -14,7 +14,7 @@ on_both_stores!(
     null_clears_what_a_partner_noted,
     a_student_goes_with_every_membership,
     memberships_by_hand,
-    nobody_sees_anothers_students,
+    nobody_sees_students_of_another,
 );
 
 async fn patch(server: &Server, target: &str, body: &Value) -> Reply {
@@ -182,7 +182,7 @@ async fn memberships_by_hand(server: Server) {
     server.assert_sound().await;
 }
 
-async fn nobody_sees_anothers_students(server: Server) {
+async fn nobody_sees_students_of_another(server: Server) {
     let membership = joined(&server, "demo-student-token").await;
     let (student, id) = (&membership["student_id"], &membership["id"]);
     assert_eq!(get(&server, OTHER_TOKEN, "/partner/8/student").await.json(), json!([]));

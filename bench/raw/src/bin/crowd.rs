@@ -30,7 +30,11 @@ fn plan() -> Option<Plan> {
 }
 
 /// Sends one request when everybody is ready; gives the answer's first line and `detail`, and when it was whole.
-async fn redeem(plan: Arc<Plan>, number: usize, ready: Arc<Barrier>) -> std::io::Result<(String, Instant)> {
+async fn redeem(
+    plan: Arc<Plan>,
+    number: usize,
+    ready: Arc<Barrier>,
+) -> std::io::Result<(String, Instant)> {
     let mut stream = TcpStream::connect(&plan.address).await?;
     stream.set_nodelay(true)?;
     let body = format!(r#"{{"code":"{}"}}"#, plan.code);

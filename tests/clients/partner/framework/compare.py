@@ -111,7 +111,7 @@ BROKEN = [
     b"", b"null", b"[]", b'"x"', b"5", b"true", b"{", b'{"name":}', b'{"name":"a",}', b'{"a":1} x', b'{"name":"a"', b'{"name" "a"}',
     '{"한":}'.encode(), b'{"name":"\xff"}', b'{"name":"a\tb"}', b'{"name":"\\x"}', b'{"name":"\\u12"}', b'{"name":"a', b"{'name':1}",
     b'{"name":"a","name":"b"}', b'\xef\xbb\xbf{"name":"bom"}', b"[" * 30 + b"]" * 30, b'{"name":01}', b'{"name":"a"}}', b" {} ",
-    b'{"capacity":-}', b'{"capacity":1.}', b"nul", b'{"a":tru}', b'{"a":"\\ud83d\\ude00"}',
+    b'{"capacity":-}', b'{"capacity":1.}', b"nul", b'{"a":falsey}', b'{"a":"\\ud83d\\ude00"}',
 ]
 TYPES = ["application/json"] * 12 + [None, "application/json; charset=utf-8", "application/vnd.a+json", "text/plain",
                                      "application/x-www-form-urlencoded", "APPLICATION/JSON", "application/xml"]
