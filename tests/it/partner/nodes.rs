@@ -60,10 +60,14 @@ async fn an_idempotency_key_gets_one_answer_from_all_nodes() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_nodes_fill_a_class_to_its_last_place_and_no_further() {
     let nodes = two_nodes().await;
-    edit(&nodes[0], &json!({"capacity": 20, "course_id": 5})).send().await;
+    edit(&nodes[0], &json!({"capacity": 20})).send().await;
+    // A code for each node: nothing but the class itself keeps them apart.
+    let other = post(&nodes[0], CODES, &json!({"code": "BCD345"})).send().await.json();
     let tokens = people(&nodes[0], 60).await;
-    let tries = tokens.iter().enumerate();
-    let tries = tries.map(|(n, token)| redeem(&nodes[n % 2], token, "ABC234").send());
+    let tries = tokens.iter().enumerate().map(|(n, token)| {
+        let code = if n % 2 == 0 { "ABC234" } else { "BCD345" };
+        redeem(&nodes[n % 2], token, code).send()
+    });
     let replies = join_all(tries).await;
     let joined = replies.iter().filter(|reply| reply.status == 201).count();
     assert_eq!(joined, 20);
@@ -72,7 +76,32 @@ async fn two_nodes_fill_a_class_to_its_last_place_and_no_further() {
     }
     let members = read(&nodes[1], &format!("{CLASS}/enrollments?status=active")).await;
     assert_eq!(members["total"], 20);
-    assert_eq!(read(&nodes[1], CODES).await["items"][0]["used_count"], 20);
+    let codes = read(&nodes[1], CODES).await;
+    assert_eq!(codes["items"][0]["id"], other["id"]);
+    let uses = |n: usize| codes["items"][n]["used_count"].as_i64().unwrap();
+    assert_eq!(uses(0) + uses(1), 20);
+    nodes[0].assert_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_last_place_goes_to_one_of_two_nodes() {
+    let nodes = two_nodes().await;
+    let tokens = people(&nodes[0], 2).await;
+    for round in 0..60 {
+        let body = json!({"name": "a", "capacity": 1});
+        let class = post(&nodes[0], CLASSES, &body).send().await.json();
+        let target = format!("{CLASSES}/{}/invite-codes", class["id"]);
+        let other = post(&nodes[0], &target, &json!({})).send().await.json();
+        let code = class["invite_codes"][0]["code"].as_str().unwrap();
+        let (one, two) = tokio::join!(
+            redeem(&nodes[0], &tokens[0], code).send(),
+            redeem(&nodes[1], &tokens[1], other["code"].as_str().unwrap()).send()
+        );
+        let mut replies = [(one.status, one), (two.status, two)];
+        replies.sort_by_key(|(status, _)| *status);
+        assert_eq!(replies[0].0, 201, "round {round}: {}", replies[0].1.text());
+        assert_detail(&replies[1].1, 400, "class_full");
+    }
     nodes[0].assert_sound().await;
 }
 
