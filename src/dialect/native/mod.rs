@@ -5,8 +5,8 @@ mod auth;
 mod error;
 mod history;
 mod message;
-mod page;
 mod model;
+mod page;
 
 use super::{Dialect, Route, Wire, routes};
 
