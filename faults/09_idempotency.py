@@ -6,13 +6,14 @@ import random
 import secrets
 import time
 
-from haksa import Wire, edit_of, experiment, operations, parallel, request
+from haksa import Wire, edit_of, experiment, joined, newcomer, operations, parallel, request, told
 
 OWN = "date", "x-request-id"
 # iSpring's further spellings of one route.
 PREFIXES = ("", "/api/v2", "/api/v3", "/index.php/api/v2")
 # A write that is not sent, and why.
-KEYLESS = {("POST", "/api/v3/token"): "a token's text is kept nowhere, so it cannot be told again",
+KEYLESS = {**dict.fromkeys([("POST", "/api/v3/token"), ("POST", "/user/login"), ("POST", "/user/refresh")],
+                           "a token's text is kept nowhere, so it cannot be told again"),
            ("POST", "/haksa/v1/messages/{id}/retry"): "no message of a demonstration has a way to go"}
 # A picture of one pixel.
 PNG = bytes.fromhex("89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c4890000000a49444154789c6300010000050001"
@@ -161,7 +162,7 @@ def doomed(dialect, kind, make, target):
 
 
 FORMS, BADGES, NATIVE = "/open-api/achievements/forms", "/open-api/badge-designs", "/haksa/v1"
-WRITES = [
+CERTIFICATES = [
     Write("kolleges", ("POST", "/open-api/achievements/issue"),
           body_of("POST", "/open-api/achievements/issue", ISSUE), marked("achievement", "create")),
     Write("kolleges", ("DELETE", "/open-api/achievements/{achievementId}"),
@@ -185,6 +186,119 @@ WRITES = [
           *doomed("native", "design", body_of("POST", NATIVE + "/designs", DESIGN), NATIVE + "/designs/")),
     Write("native", ("PATCH", NATIVE + "/account"), body_of("PATCH", NATIVE + "/account", {"club_type": "MARK"}),
           marked("account", "edit")),
+]
+
+# What a write is about, by its number: the id of the record.
+ABOUT = {}
+
+
+def about(kind, action):
+    """How often history has the act on what the write is about."""
+    return lambda server, n: server.query(f"SELECT count(*) AS n FROM change WHERE kind = '{kind}' AND action = '{action}' "
+                                          f"AND record_id = '{ABOUT[n]}'")[0]["n"]
+
+
+def with_text(kind, action, text):
+    """How often history has the act with that text in it."""
+    return lambda server, n: server.query(f"SELECT count(*) AS n FROM change WHERE kind = '{kind}' AND action = '{action}' "
+                                          f"AND after LIKE '%{text.format(n=n)}%'")[0]["n"]
+
+
+def act(method, target, body, other, make):
+    """A write on something of its own: `make` makes it and gives its id, and further places in the address."""
+    def write(server, n):
+        ABOUT[n], *places = make(server, n)
+        where = target.format(*places, id=ABOUT[n])
+        return method, where, "application/json", body.replace("<n>", str(n)), other.replace("<n>", str(n))
+
+    return write
+
+
+def klass(server, n):
+    return [told(server, "POST", "/partner/7/classes", {"name": f"own {n}"})["id"]]
+
+
+def code(server, n):
+    made = told(server, "POST", "/partner/7/classes", {"name": f"own {n}"})
+    return [made["invite_codes"][0]["id"], made["id"]]
+
+
+def member(server, n):
+    return [joined(server, f"own {n}")[1]["id"]]
+
+
+def student(server, n):
+    return [newcomer(server, f"own{n}")["student_id"]]
+
+
+def model(server, n):
+    headers = server.client().sign("native", "POST", "")
+    return [told(server, "POST", "/haksa/v1/models", {"provider": "own", "model_name": f"m{n}"}, headers)["id"]]
+
+
+def redeemed(server, n):
+    made = told(server, "POST", "/partner/7/classes", {"name": f"own {n}"})
+    ABOUT[n] = made["id"]
+    body = json.dumps({"code": made["invite_codes"][0]["code"]})
+    return "POST", "/user/class/invites/redeem", "application/json", body, '{"code":"ZZZZZZ"}'
+
+
+def enrolled(server, n):
+    student_id = joined(server, f"first {n}")[1]["student_id"]
+    ABOUT[n] = klass(server, n)[0]
+    body = {"class_id": ABOUT[n], "student_id": student_id}
+    target = f"/partner/7/student/{student_id}/enrollments"
+    return "POST", target, "application/json", json.dumps(body), json.dumps({**body, "status": "inactive"})
+
+
+def members(server, n):
+    return server.query(f"SELECT count(*) AS n FROM membership WHERE class_id = {ABOUT[n]}")[0]["n"]
+
+
+CLASSES, STUDENT = "/partner/{partner_id}/classes", "/partner/{partner_id}/student"
+CODES, MEMBER = CLASSES + "/{class_id}/invite-codes", STUDENT + "/enrollments/{enrollment_id}"
+
+
+def own(path):
+    """An address as `act` fills it in."""
+    for name in ("class_id", "invite_code_id", "student_id", "enrollment_id"):
+        path = path.replace("{" + name + "}", "{0}" if name == "class_id" and "invite" in path else "{id}")
+    return path.replace("{partner_id}", "7")
+
+
+def write_of(method, path, kind, action, make, body="", other="{}", dialect="partner"):
+    return Write(dialect, (method, path), act(method, own(path), body, other, make), about(kind, action))
+
+
+TEACHING = [
+    Write("partner", ("POST", CLASSES), lambda server, n: ("POST", "/partner/7/classes", "application/json",
+          json.dumps({"name": f"made {n}."}), json.dumps({"name": "other"})), with_text("class", "create", '"made {n}.')),
+    write_of("DELETE", CLASSES + "/{class_id}", "class", "delete", klass),
+    Write("partner", ("POST", CODES), lambda server, n: ("POST", "/partner/7/classes/11/invite-codes", "application/json",
+          json.dumps({"max_uses": 1_000_000 + n}), '{"max_uses":1}'), lambda server, n: with_text("invite_code", "create", '"max_uses":{n},')(server, 1_000_000 + n)),
+    write_of("PATCH", CODES + "/{invite_code_id}", "invite_code", "edit", code, '{"max_uses":5}'),
+    write_of("DELETE", CODES + "/{invite_code_id}", "invite_code", "delete", code),
+    write_of("PATCH", STUDENT + "/{student_id}", "student", "edit", student, '{"notes":"<n>"}'),
+    write_of("DELETE", STUDENT + "/{student_id}", "student", "delete", student),
+    write_of("POST", STUDENT + "/{student_id}/deactivate", "student", "edit", student),
+    write_of("POST", STUDENT + "/{student_id}/archive", "student", "edit", student),
+    Write("partner", ("POST", STUDENT + "/{student_id}/enrollments"), enrolled, members),
+    write_of("PATCH", MEMBER, "membership", "edit", member, '{"status":"inactive"}'),
+    write_of("DELETE", MEMBER, "membership", "delete", member),
+    write_of("POST", MEMBER + "/complete", "membership", "edit", member),
+    write_of("POST", MEMBER + "/drop", "membership", "edit", member),
+    Write("partner", ("POST", "/user/class/invites/redeem"), redeemed, members),
+    write_of("DELETE", "/user/class/enrollments/{enrollment_id}", "membership", "delete", member),
+    Write("native", ("POST", "/haksa/v1/models"), lambda server, n: ("POST", "/haksa/v1/models", "application/json",
+          json.dumps({"provider": "made", "model_name": f"m{n}"}), json.dumps({"provider": "made", "model_name": "other"})),
+          with_text("model", "create", '"model_name":"m{n}"')),
+    write_of("PATCH", "/haksa/v1/models/{id}", "model", "edit", model, '{"supports_parallel":true}', dialect="native"),
+    write_of("DELETE", "/haksa/v1/models/{id}", "model", "delete", model, dialect="native"),
+]
+
+WRITES = [
+    *CERTIFICATES,
+    *TEACHING,
     Write("partner", ("POST", "/partner/{partner_id}/course"), course, courses),
     Write("partner", ("PATCH", "/partner/{partner_id}/course/{course_id}"), rename, renames),
     Write("partner", ("DELETE", "/partner/{partner_id}/course/{course_id}"), delete, deletions),

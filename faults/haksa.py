@@ -366,6 +366,37 @@ def operations():
     return found
 
 
+def told(server, method, target, body=None, headers=None):
+    """Sends JSON as the partner does, or with other headers; gives the answer's JSON. Anything but success is an error."""
+    client = server.client()
+    headers = {"Content-Type": "application/json", **(headers or client.sign("partner", method, target))}
+    status, _, answer = client.send(method, target, headers, "" if body is None else json.dumps(body))
+    if not 200 <= status < 300:
+        raise RuntimeError(f"{method} {target}: {status} {answer[:300]}")
+    return json.loads(answer) if answer else None
+
+
+def joined(server, name):
+    """A class of its own, which the partner, who is a person too, has joined; gives it and the membership."""
+    made = told(server, "POST", "/partner/7/classes", {"name": name})
+    code = {"code": made["invite_codes"][0]["code"]}
+    return made, told(server, "POST", "/user/class/invites/redeem", code)
+
+
+def newcomer(server, name):
+    """A person of its own who has joined a class; gives the membership."""
+    def haksa(*words):
+        done = subprocess.run([str(PROGRAM), *words, "--account", "3", "--database", server.database], capture_output=True,
+                              text=True, check=True)
+        return done.stdout.split()
+
+    person = haksa("person", "create", name, "--email", f"{name}@example.com")[1]
+    token = haksa("credential", "create", "--dialect", "partner", "--person", person)[-1]
+    made = told(server, "POST", "/partner/7/classes", {"name": name})
+    return told(server, "POST", "/user/class/invites/redeem", {"code": made["invite_codes"][0]["code"]},
+                {"Authorization": f"Bearer {token}"})
+
+
 def parallel(jobs):
     """Runs functions at the same time; gives their results in order."""
     results = [None] * len(jobs)

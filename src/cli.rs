@@ -3,6 +3,7 @@
 mod inspect;
 mod key;
 mod manage;
+mod person;
 mod run;
 
 use std::path::PathBuf;
@@ -66,6 +67,9 @@ enum Command {
     /// Manage credentials: the keys that clients call with.
     #[command(subcommand)]
     Credential(manage::CredentialCommand),
+    /// Manage people: who signs in and who teaches.
+    #[command(subcommand)]
+    Person(person::PersonCommand),
     /// Show what happened to a record, newest first.
     #[command(after_help = "Example:\n  haksa history achievement/1539 --database sqlite:haksa.db")]
     History(inspect::HistoryOptions),
@@ -235,6 +239,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Check(options) => inspect::check(&options).await,
         Command::Account(command) => manage::account(command).await,
         Command::Credential(command) => manage::credential(command).await,
+        Command::Person(command) => person::person(command).await,
         Command::History(options) => inspect::history(options).await,
         Command::Undo(options) => inspect::undo(options).await,
         Command::Openapi { dialect } => openapi(&dialect),

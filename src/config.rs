@@ -56,6 +56,8 @@ pub enum UnknownFields {
 pub struct PartnerConfig {
     /// Which rules the edit of a class keeps to.
     pub rules: PartnerRules,
+    /// The account whose courses and models anybody may list.
+    pub public_account: Option<i64>,
 }
 
 /// Which rules the edit of a class keeps to.
@@ -113,6 +115,7 @@ pub const KEYS: &[&str] = &[
     "master_key_file",
     "public_url",
     "kolleges.unknown_fields",
+    "partner.public_account",
     "partner.rules",
     "solapi.hmac_md5",
     "mail.url",

@@ -69,10 +69,16 @@ static METRICS: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
 /// Everything that the server serves.
 pub fn router(app: App) -> Router {
     let mut router = Router::new();
-    for route in WIRES.iter().flat_map(|wire| wire.routes.iter().chain(wire.strays)) {
-        let handler = route.handler;
-        let filter = MethodFilter::try_from(route.method.clone()).unwrap_or(MethodFilter::GET);
-        router = router.route(route.path, on(filter, move |call: Call| handler(call)));
+    for wire in WIRES {
+        for route in wire.routes.iter().chain(wire.strays) {
+            let handler = route.handler;
+            let filter = MethodFilter::try_from(route.method.clone()).unwrap_or(MethodFilter::GET);
+            router = router.route(route.path, on(filter, move |call: Call| handler(call)));
+            if let Some(handler) = wire.trailing_slash {
+                let path = format!("{}/", route.path);
+                router = router.route(&path, on(filter, move |call: Call| handler(call)));
+            }
+        }
     }
     let documents = WIRES.iter().map(|wire| format!("/openapi/{}.json", wire.dialect.name()));
     let docs = utoipa_swagger_ui::Config::new(documents.collect::<Vec<_>>());

@@ -39,6 +39,8 @@ pub struct Outcome {
     /// The changes made, oldest first (in a dry run, those that would be); empty when nothing
     /// differed.
     pub changes: Vec<Arc<Change>>,
+    /// The records that these changed, as they are now, in the same order.
+    pub written: Vec<Arc<Document>>,
     /// How many records change.
     pub changed_count: usize,
 }
@@ -233,7 +235,6 @@ pub struct Batch {
     results: Vec<Result<Reply, Error>>,
     facts: Facts,
     writes: Writes,
-    deferred: Vec<Job>,
     at: Timestamp,
 }
 
@@ -245,7 +246,6 @@ impl Batch {
             jobs,
             facts: Facts::default(),
             writes: Writes::default(),
-            deferred: Vec::new(),
             at,
         }
     }
@@ -302,22 +302,11 @@ impl Batch {
                 }
                 Err(Stop::Missing(needs)) => {
                     self.facts.release_ids();
-                    if needs.iter().any(|need| self.must_wait_for(need)) {
-                        // Rows of that kind are written in this batch but not yet in the database,
-                        // so only the next batch can select among them.
-                        self.deferred = self.jobs.split_off(index);
-                        return Vec::new();
-                    }
                     return self.missing_from(index, needs, entropy);
                 }
             }
         }
         Vec::new()
-    }
-
-    fn must_wait_for(&self, need: &Need) -> bool {
-        matches!(need, Need::Select(selector)
-            if self.writes.documents.keys().any(|(kind, _)| *kind == selector.kind))
     }
 
     /// What this and the later jobs lack, so that one round loads it for all.
@@ -336,9 +325,6 @@ impl Batch {
             let stopped = evaluate(&**command, envelope, self.at, entropy, &mut self.facts);
             self.facts.release_ids();
             let Err(Stop::Missing(lacking)) = stopped else { continue };
-            if lacking.iter().any(|need| self.must_wait_for(need)) {
-                continue;
-            }
             for need in lacking {
                 if matches!(need, Need::Id(_)) || seen.insert(need.clone()) {
                     needs.push(need);
@@ -457,21 +443,17 @@ impl Batch {
         Ok(relied)
     }
 
-    /// Tells everybody what became of it, once it is durable. Returns jobs that have to wait for
-    /// the next batch.
-    pub fn answer(self) -> Vec<Job> {
+    /// Tells everybody what became of it, once it is durable.
+    pub fn answer(self) {
         for (job, result) in self.jobs.into_iter().zip(self.results) {
             // A caller that hung up has no use for the answer; the write stands.
             let _ = job.reply.send(result);
         }
-        self.deferred
     }
 
     /// Gives the jobs back undecided, to be run again.
     pub fn into_jobs(self) -> Vec<Job> {
-        let mut jobs = self.jobs;
-        jobs.extend(self.deferred);
-        jobs
+        self.jobs
     }
 
     /// What to do when the database refused the whole: halve it until the job at fault stands alone,
@@ -519,7 +501,10 @@ fn evaluate(
         let decision = command.decide(&mut context, facts)?;
         let changed_count = decision.writes.len();
         let (subject, recorded) = record(decision, envelope, at, facts)?;
-        let outcome = Outcome { subject, changes: recorded.changes.clone(), changed_count };
+        let written = recorded.documents.iter().map(|pending| Arc::clone(&pending.document));
+        let written = written.collect();
+        let changes = recorded.changes.clone();
+        let outcome = Outcome { subject, changes, written, changed_count };
         let answer = (envelope.encode)(&outcome, facts)?;
         Ok(Evaluated { outcome, answer, recorded })
     };

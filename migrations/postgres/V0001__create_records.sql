@@ -99,6 +99,18 @@ CREATE TABLE credential (
     UNIQUE (public_id)
 ) WITH (fillfactor = 70);
 CREATE INDEX credential_by_secret_hash ON credential (secret_hash);
+CREATE INDEX credential_by_person_id ON credential (person_id);
+
+CREATE TABLE throttle (
+    id TEXT PRIMARY KEY,
+    account_id BIGINT NOT NULL REFERENCES account (id),
+    version BIGINT NOT NULL CHECK (version > 0),
+    change_id BIGINT NOT NULL,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL,
+    deleted_at BIGINT,
+    body TEXT NOT NULL
+) WITH (fillfactor = 70);
 
 -- What pictures show, by its hash: one copy, whoever has it.
 CREATE TABLE content (
@@ -218,8 +230,12 @@ CREATE TABLE model (
     created_at BIGINT NOT NULL,
     updated_at BIGINT NOT NULL,
     deleted_at BIGINT,
+    provider TEXT NOT NULL,
+    model_name TEXT NOT NULL,
     body TEXT NOT NULL
 ) WITH (fillfactor = 70);
+CREATE UNIQUE INDEX model_name_live ON model (account_id, provider, model_name) WHERE deleted_at IS NULL;
+CREATE INDEX model_by_model_name ON model (model_name);
 
 CREATE TABLE course (
     id BIGINT PRIMARY KEY,
@@ -250,9 +266,12 @@ CREATE TABLE class (
     partner_id BIGINT NOT NULL REFERENCES partner (id),
     course_id BIGINT REFERENCES course (id),
     primary_model_id BIGINT REFERENCES model (id),
+    status TEXT NOT NULL,
     body TEXT NOT NULL
 ) WITH (fillfactor = 70);
-CREATE INDEX class_by_partner_id ON class (partner_id);
+CREATE INDEX class_by_partner_id ON class (partner_id, created_at, id) WHERE deleted_at IS NULL;
+CREATE INDEX class_by_account_id ON class (account_id);
+CREATE INDEX class_by_primary_model_id ON class (primary_model_id);
 CREATE INDEX class_by_course_id ON class (course_id);
 
 CREATE TABLE invite_code (
@@ -266,10 +285,57 @@ CREATE TABLE invite_code (
     partner_id BIGINT NOT NULL REFERENCES partner (id),
     class_id BIGINT NOT NULL REFERENCES class (id),
     code TEXT NOT NULL,
-    body TEXT NOT NULL,
-    UNIQUE (code)
+    status TEXT NOT NULL,
+    expires_at BIGINT,
+    body TEXT NOT NULL
 ) WITH (fillfactor = 70);
+CREATE UNIQUE INDEX invite_code_code_live ON invite_code (account_id, code) WHERE deleted_at IS NULL;
+CREATE INDEX invite_code_by_code ON invite_code (code);
 CREATE INDEX invite_code_by_class_id ON invite_code (class_id);
+CREATE INDEX invite_code_by_partner_id ON invite_code (partner_id);
+
+CREATE TABLE student (
+    id BIGINT PRIMARY KEY,
+    account_id BIGINT NOT NULL REFERENCES account (id),
+    version BIGINT NOT NULL CHECK (version > 0),
+    change_id BIGINT NOT NULL,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL,
+    deleted_at BIGINT,
+    partner_id BIGINT NOT NULL REFERENCES partner (id),
+    person_id BIGINT REFERENCES person (id),
+    email_key TEXT,
+    search_key TEXT NOT NULL,
+    status TEXT NOT NULL,
+    body TEXT NOT NULL
+) WITH (fillfactor = 70);
+CREATE UNIQUE INDEX student_person_live ON student (partner_id, person_id) WHERE deleted_at IS NULL;
+CREATE UNIQUE INDEX student_email_live ON student (partner_id, email_key) WHERE deleted_at IS NULL;
+CREATE INDEX student_by_partner_id ON student (partner_id, created_at, id);
+CREATE INDEX student_by_person_id ON student (person_id);
+CREATE INDEX student_by_email_key ON student (email_key);
+
+CREATE TABLE membership (
+    id BIGINT PRIMARY KEY,
+    account_id BIGINT NOT NULL REFERENCES account (id),
+    version BIGINT NOT NULL CHECK (version > 0),
+    change_id BIGINT NOT NULL,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL,
+    deleted_at BIGINT,
+    partner_id BIGINT NOT NULL REFERENCES partner (id),
+    class_id BIGINT NOT NULL REFERENCES class (id),
+    student_id BIGINT NOT NULL REFERENCES student (id),
+    invite_code_id BIGINT REFERENCES invite_code (id),
+    status TEXT NOT NULL,
+    enrolled_at BIGINT NOT NULL,
+    body TEXT NOT NULL
+) WITH (fillfactor = 70);
+CREATE UNIQUE INDEX membership_live ON membership (class_id, student_id) WHERE deleted_at IS NULL;
+CREATE INDEX membership_by_class_id ON membership (class_id, enrolled_at, id);
+CREATE INDEX membership_by_student_id ON membership (student_id);
+CREATE INDEX membership_by_partner_id ON membership (partner_id);
+CREATE INDEX membership_by_invite_code_id ON membership (invite_code_id);
 
 CREATE TABLE tenant (
     id TEXT PRIMARY KEY,
@@ -443,3 +509,5 @@ CREATE SEQUENCE model_id_seq;
 CREATE SEQUENCE course_id_seq;
 CREATE SEQUENCE class_id_seq;
 CREATE SEQUENCE invite_code_id_seq;
+CREATE SEQUENCE student_id_seq;
+CREATE SEQUENCE membership_id_seq;

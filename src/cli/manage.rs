@@ -406,7 +406,7 @@ async fn revoke(id: i64, database: &DatabaseOptions) -> anyhow::Result<()> {
 }
 
 /// The account, which has to be there.
-async fn find_account(store: &Store, id: i64) -> anyhow::Result<Stored<Account>> {
+pub(super) async fn find_account(store: &Store, id: i64) -> anyhow::Result<Stored<Account>> {
     let found = store.read(|facts| facts.find::<Account>(id, id)).await?;
     found.with_context(|| format!("there is no account {id}; `haksa account list` lists them"))
 }

@@ -1,12 +1,13 @@
 //! `haksa demo` and `haksa serve`.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Args;
 use jiff::Timestamp;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 use super::key::KeyPlace;
 use super::{DatabaseOptions, address, say};
@@ -21,6 +22,9 @@ use crate::store::{Schema, Store};
 use crate::vault::Secret;
 
 const LISTEN: &str = "127.0.0.1:8080";
+/// How many connections may wait to be taken: as many as may be open. Of a crowd that comes at once,
+/// those beyond it are lost and come again only after seconds.
+const BACKLOG: u32 = 4096;
 
 /// Options of `haksa demo`.
 #[derive(Args, Debug)]
@@ -61,6 +65,9 @@ pub struct ServeOptions {
     /// Partner API: which rules the edit of a class keeps to.
     #[arg(long, env = "HAKSA_PARTNER_RULES", value_enum)]
     partner_rules: Option<PartnerRules>,
+    /// Partner API: the account whose courses and models anybody may list, without signing in.
+    #[arg(long, env = "HAKSA_PARTNER_PUBLIC_ACCOUNT", value_name = "ID")]
+    partner_public_account: Option<i64>,
     /// SOLAPI: accept HMAC-MD5 signatures too.
     #[arg(
         long,
@@ -109,6 +116,8 @@ impl ServeOptions {
         if let Some(rules) = self.partner_rules {
             config.partner.rules = rules;
         }
+        config.partner.public_account =
+            self.partner_public_account.or(config.partner.public_account);
         if let Some(hmac_md5) = self.solapi_hmac_md5 {
             config.solapi.hmac_md5 = hmac_md5;
         }
@@ -144,7 +153,7 @@ pub(super) async fn demo(options: DemoOptions) -> anyhow::Result<ExitCode> {
     let vault = KeyPlace::File(place.key_file.clone()).open(&store).await?;
     let listener = listen(&options.listen).await?;
     let base_url = format!("http://{}", listener.local_addr()?);
-    let config = Config { public_url: Some(base_url.clone()), ..Config::default() };
+    let config = Config { public_url: Some(base_url.clone()), ..demo::config() };
     let (app, running) = App::start(store, vault, clock, Outbox::default(), config)?;
     demo::load(&app).await.context("cannot load the demo account")?;
     let signals = signals()?;
@@ -241,7 +250,22 @@ fn check_clock() -> anyhow::Result<()> {
 }
 
 async fn listen(address: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
+    let place = || format!("cannot listen on {address}");
+    let mut refused = anyhow::anyhow!("the name has no address");
+    for address in tokio::net::lookup_host(address).await.with_context(place)? {
+        match listen_at(address) {
+            Ok(listener) => return Ok(listener),
+            Err(cause) => refused = cause.into(),
+        }
+    }
+    Err(refused.context(place()))
+}
+
+fn listen_at(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Serves until a signal or a fatal fault, then lets the writer finish.

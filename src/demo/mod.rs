@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::app::{App, OsEntropy};
+use crate::config::Config;
 use crate::dialect::Dialect;
 use crate::domain::actor::Actor;
 use crate::domain::command::{Create, Entropy as _};
@@ -156,6 +157,13 @@ pub async fn stranger(store: &Store) -> Result<Option<String>, Error> {
         }
     }
     Ok(None)
+}
+
+/// What an operator of the demonstration has chosen.
+pub fn config() -> Config {
+    let mut config = Config::default();
+    config.partner.public_account = Some(ACCOUNT);
+    config
 }
 
 /// Loads the demo account.

@@ -24,15 +24,32 @@ const CLASS: i64 = 11;
 const OTHER_CLASS: i64 = 12;
 const INVITE_CODE: &str = "ABC234";
 
+/// The passwords of those who can sign in, as hashed by [`crate::vault::hash_password`]: hashing takes
+/// longer than all the rest.
+const PASSWORD: &str = "demo-partner-password";
+const PASSWORD_HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1\
+    $ZGVtby1FWEFNUExFc2x0MQ$2Tp/VdvrWXF8eTzqerSq8I/TUxk6W66zobuym5CV0e0";
+const STUDENT_PASSWORD: &str = "demo-student-password";
+const STUDENT_PASSWORD_HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1\
+    $ZGVtby1FWEFNUExFc2x0Mg$2Yy6r/sv9gxzB/3rvYsbOTgvzk8/wCvBeX5t0fEzG0Y";
+const EMAIL: &str = "doyun@example.com";
+const STUDENT_EMAIL: &str = "hajun@example.com";
+
 pub(super) async fn load(loader: &Loader<'_>) -> Result<(), Error> {
     for (account, person, name, email, credential, label, token) in [
-        (ACCOUNT, 101, "이도윤", Some("doyun@example.com"), 11, "an instructor", TOKEN),
+        (ACCOUNT, 101, "이도윤", Some(EMAIL), 11, "an instructor", TOKEN),
         (OTHER_ACCOUNT, 102, "박서연", Some("seoyeon@example.com"), 12, "another one", OTHER_TOKEN),
-        (ACCOUNT, 91, "최하준", Some("hajun@example.com"), 13, "a student", STUDENT_TOKEN),
+        (ACCOUNT, 91, "최하준", Some(STUDENT_EMAIL), 13, "a student", STUDENT_TOKEN),
         (ACCOUNT, 90, "정지우", None, 14, "a user", USER_TOKEN),
     ] {
         let email = email.map(str::to_owned);
-        let who = Person { name: name.to_owned(), email, ..Person::default() };
+        let hash = match person {
+            101 => Some(PASSWORD_HASH),
+            91 => Some(STUDENT_PASSWORD_HASH),
+            _ => None,
+        };
+        let password_hash = hash.map(str::to_owned);
+        let who = Person { name: name.to_owned(), email, password_hash, ..Person::default() };
         loader.create(account, person, who).await?;
         let mut key = Credential::new(Dialect::Partner, label);
         key.person_id = Some(person);
@@ -42,8 +59,8 @@ pub(super) async fn load(loader: &Loader<'_>) -> Result<(), Error> {
         let model = Model {
             provider: "demo".to_owned(),
             model_name: name.to_owned(),
-            modality: "chat".to_owned(),
             is_active: true,
+            ..Model::default()
         };
         loader.create(ACCOUNT, id, model).await?;
     }
@@ -80,15 +97,7 @@ pub(super) async fn load(loader: &Loader<'_>) -> Result<(), Error> {
             ..Class::default()
         };
         loader.create(account, id, class).await?;
-        let invite = InviteCode {
-            partner_id: partner,
-            class_id: id,
-            code: code.to_owned(),
-            target_role: "student".to_owned(),
-            status: "active".to_owned(),
-            created_by: Some(partner),
-            ..InviteCode::default()
-        };
+        let invite = InviteCode::new(partner, id, code);
         loader.create(account, code_id, invite).await?;
     }
     Ok(())
@@ -106,6 +115,8 @@ pub(super) fn summary(_base_url: &str) -> Value {
         "other_partner_id": OTHER_PARTNER,
         "other_class_id": OTHER_CLASS,
         "invite_code": INVITE_CODE,
+        "login": {"email": EMAIL, "password": PASSWORD},
+        "student_login": {"email": STUDENT_EMAIL, "password": STUDENT_PASSWORD},
     })
 }
 

@@ -225,7 +225,11 @@ impl Call {
     ) -> Result<Answer, Error> {
         let is_dry_run = self.is_dry_run()?;
         let encode = move |outcome: &Outcome, facts: &mut Facts| {
-            let answer = encode(outcome, facts)?.etag(outcome.subject.meta.version);
+            let mut answer = encode(outcome, facts)?;
+            // An outcome that is worded as a refusal is about a record that is not the caller's.
+            if answer.status < 300 {
+                answer = answer.etag(outcome.subject.meta.version);
+            }
             Ok(if is_dry_run {
                 answer.header(CHANGES, outcome.changed_count.to_string())
             } else {

@@ -10,6 +10,7 @@ pub mod kolleges;
 pub mod native;
 pub mod ncloud;
 pub mod partner;
+mod password;
 pub mod solapi;
 mod upload;
 
@@ -105,6 +106,8 @@ pub struct Wire {
     pub reject: fn(&Error) -> Answer,
     /// Words a fault of the request itself, whose headers say how the caller wants to be answered.
     pub malformed: fn(Malformed, &HeaderMap) -> Answer,
+    /// What serves its routes' paths with one slash too many, where that is not simply unknown.
+    pub trailing_slash: Option<Handler>,
     /// Its OpenAPI document, JSON.
     pub openapi: &'static str,
 }

@@ -153,41 +153,48 @@ impl<R: Record> Create<R> {
 
 impl<R: Record> Command for Create<R> {
     fn decide(&self, context: &mut Context<'_>, facts: &mut Facts) -> Known<Decision> {
-        let mut record = self.record.clone();
-        record.settle(None, context, facts)?;
-        let key = match &self.key {
-            Some(key) => key.clone(),
-            None => R::new_key(context, facts)?,
-        };
-        let meta = new_meta::<R>(key, self.created_at.unwrap_or(context.at), context);
+        let key = self.key.clone();
+        let (meta, record) = draft(key, self.created_at, self.record.clone(), context, facts)?;
         let place = record.place(&meta, facts)?;
         permit(context.actor, Right::Create, R::KIND, &place)?;
-        let document = judge_new(meta, record, facts)?;
+        let document = new_document(meta, record, facts)?;
         refuse_dangling(&[], &document, facts)?;
         Ok(Decision::write(Action::Create, None, document))
     }
 }
 
-fn new_meta<R: Record>(key: Key, at: Timestamp, context: &Context<'_>) -> Meta {
+/// A new record in its normal form, and what there is to know of it.
+fn draft<R: Record>(
+    key: Option<Key>,
+    created_at: Option<Timestamp>,
+    mut record: R,
+    context: &mut Context<'_>,
+    facts: &mut Facts,
+) -> Known<(Meta, R)> {
+    record.settle(None, context, facts)?;
+    let key = match key {
+        Some(key) => key,
+        None => R::new_key(context, facts)?,
+    };
     // An account owns itself; everything else belongs to the caller's account.
     let account_id = match (R::KIND, key.as_int()) {
         (Kind::Account, Some(id)) => id,
         _ => context.actor.account_id,
     };
-    Meta {
+    let meta = Meta {
         kind: R::KIND,
         key,
         account_id,
         version: 0,
         change_id: 0,
-        created_at: at,
-        updated_at: at,
+        created_at: created_at.unwrap_or(context.at),
+        updated_at: created_at.unwrap_or(context.at),
         deleted_at: None,
-    }
+    };
+    Ok((meta, record))
 }
 
-/// A new record as a document, where it keeps every rule.
-fn judge_new<R: Record>(meta: Meta, record: R, facts: &mut Facts) -> Known<Document> {
+fn new_document<R: Record>(meta: Meta, record: R, facts: &mut Facts) -> Known<Document> {
     let document = Document::of(meta, record);
     let fields = document.fields()?;
     let mut errors = unstorable::<R>(fields);
@@ -197,46 +204,73 @@ fn judge_new<R: Record>(meta: Meta, record: R, facts: &mut Facts) -> Known<Docum
     Ok(document)
 }
 
-/// A new record among others of a command, which has seen to it that the caller may make it and that
-/// what it names is there or comes with it.
+/// Makes a record that follows from a command about another. Whether the caller may, and that what
+/// it names is there (or comes with it), is the command's to know.
 ///
 /// # Errors
-/// [`super::facts::Stop`] when a fact is missing or a rule is broken.
-pub fn new_record<R: Record>(
-    mut record: R,
-    key: Key,
+/// As [`Command::decide`].
+pub fn make<R: Record>(record: R, context: &mut Context<'_>, facts: &mut Facts) -> Known<Write> {
+    make_with(None, record, context, facts)
+}
+
+/// The same with a key of the command's.
+///
+/// # Errors
+/// As [`Command::decide`].
+pub fn make_with<R: Record>(
+    key: Option<Key>,
+    record: R,
     context: &mut Context<'_>,
     facts: &mut Facts,
 ) -> Known<Write> {
-    record.settle(None, context, facts)?;
-    let meta = new_meta::<R>(key, context.at, context);
-    let after = judge_new(meta, record, facts)?;
+    let (meta, record) = draft(key, None, record, context, facts)?;
+    let after = new_document(meta, record, facts)?;
     Ok(Write { action: Action::Create, before: None, after })
 }
 
-/// A changed record among others of a command, on the same terms as [`new_record`]. Nothing, when
-/// nothing differs.
+/// Changes a record to `candidate`, as follows from a command about another; none where nothing
+/// differs. The rest is as with [`make`].
 ///
 /// # Errors
-/// As [`new_record`].
-pub fn changed_record<R: Record>(
-    document: &Arc<Document>,
+/// As [`Command::decide`].
+pub fn amend<R: Record>(
+    before: Arc<Document>,
     mut candidate: R,
     context: &mut Context<'_>,
     facts: &mut Facts,
 ) -> Known<Option<Write>> {
-    let current = document.typed::<R>()?;
+    let current = before.typed::<R>()?;
     candidate.settle(Some(&current.record), context, facts)?;
-    let after = Document::of(current.meta.clone(), candidate);
-    let changed = Changed::between(document.fields()?, after.fields()?);
+    let after = Document::of(before.meta.clone(), candidate);
+    let candidate = after.typed::<R>()?.record;
+    let changed = Changed::between(before.fields()?, after.fields()?);
     if changed.is_empty() {
         return Ok(None);
     }
     let mut errors = unstorable::<R>(after.fields()?);
-    let candidate = after.typed::<R>()?.record;
-    errors.extend(candidate.validate(&current.meta, &changed, facts)?);
+    errors.extend(candidate.validate(&before.meta, &changed, facts)?);
     refuse_invalid(errors)?;
-    Ok(Some(Write { action: Action::Edit, before: Some(Arc::clone(document)), after }))
+    Ok(Some(Write { action: Action::Edit, before: Some(before), after }))
+}
+
+/// The end of every record of a kind with a value in a column.
+///
+/// # Errors
+/// [`super::facts::Stop::Missing`] until they are loaded.
+pub fn ended(
+    context: &Context<'_>,
+    kind: Kind,
+    column: &'static str,
+    value: i64,
+    facts: &Facts,
+) -> Known<Vec<Write>> {
+    let found = facts.select_documents(kind, column, Key::Int(value))?;
+    let end = |before: Arc<Document>| {
+        let mut after = (*before).clone();
+        after.meta.deleted_at = Some(context.at);
+        Write { action: Action::Delete, before: Some(before), after }
+    };
+    Ok(found.into_iter().map(end).collect())
 }
 
 /// Changes a record.
@@ -576,10 +610,23 @@ fn live(actor: &Actor, kind: Kind, key: &Key, facts: &Facts) -> Known<Arc<Docume
 /// # Errors
 /// [`Error::Denied`], or [`Error::NotFound`] where the caller may not even know.
 pub fn permit(actor: &Actor, right: Right, kind: Kind, place: &access::Place) -> Known<()> {
+    Ok(permit_in(actor, right, kind, place)?)
+}
+
+/// The same for what needs no facts.
+///
+/// # Errors
+/// As [`permit`].
+pub fn permit_in(
+    actor: &Actor,
+    right: Right,
+    kind: Kind,
+    place: &access::Place,
+) -> Result<(), Error> {
     match access::check(actor, right, kind, place) {
         Verdict::Allowed => Ok(()),
-        Verdict::Denied => Err(Error::Denied.into()),
-        Verdict::Invisible => Err(Error::NotFound(kind).into()),
+        Verdict::Denied => Err(Error::Denied),
+        Verdict::Invisible => Err(Error::NotFound(kind)),
     }
 }
 

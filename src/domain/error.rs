@@ -31,6 +31,12 @@ pub enum Error {
     /// A signed request was sent a second time.
     #[error("signature already used")]
     Replayed,
+    /// The caller has guessed wrong too often.
+    #[error("too many requests")]
+    TooManyRequests {
+        /// Seconds after which a new attempt is worth it.
+        retry_after_s: u32,
+    },
     /// The queue is full or the database is away: nothing was written, try again.
     #[error("temporarily unavailable")]
     Unavailable {

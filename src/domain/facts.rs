@@ -2,7 +2,7 @@
 //! decision with [`Stop::Missing`]; the pipeline loads it and decides again. So a decision stays a
 //! pure function, and nobody has to list beforehand what it will want to know.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -45,6 +45,23 @@ pub struct Selector {
     pub column: &'static str,
     /// The value it must have.
     pub value: Key,
+}
+
+impl Selector {
+    /// True for a live record with the value.
+    fn fits(&self, document: &Document) -> Result<bool, Error> {
+        if document.meta.deleted_at.is_some() {
+            return Ok(false);
+        }
+        Ok(match (self.column, &self.value) {
+            // The one column that is no field.
+            ("account_id", Key::Int(id)) => document.meta.account_id == *id,
+            (column, Key::Int(id)) => document.fields()?.value(column).as_i64() == Some(*id),
+            (column, Key::Text(text)) => {
+                document.fields()?.value(column).as_str() == Some(text.as_str())
+            }
+        })
+    }
 }
 
 /// A source of new ids.
@@ -127,7 +144,9 @@ pub enum Fact {
 #[derive(Debug, Default)]
 pub struct Facts {
     records: HashMap<(Kind, Key), Option<Arc<Document>>>,
-    selections: HashMap<Kind, HashMap<Selector, Vec<Key>>>,
+    selections: HashMap<Selector, Vec<Key>>,
+    /// What earlier decisions of the batch wrote: no selection from the database knows of it.
+    written: HashMap<Kind, BTreeSet<Key>>,
     ids: HashMap<Sequence, VecDeque<i64>>,
     taken: Vec<(Sequence, i64)>,
     others: HashMap<Need, Arc<Fact>>,
@@ -213,7 +232,7 @@ impl Facts {
         value: Key,
     ) -> Known<Vec<Arc<Document>>> {
         let selector = Selector { kind, column, value };
-        let Some(keys) = self.selections.get(&kind).and_then(|known| known.get(&selector)) else {
+        let Some(keys) = self.selections.get(&selector) else {
             return Err(Stop::Missing(vec![Need::Select(selector)]));
         };
         let mut found = Vec::with_capacity(keys.len());
@@ -221,6 +240,17 @@ impl Facts {
             found.extend(
                 self.document(kind, key)?.filter(|document| document.meta.deleted_at.is_none()),
             );
+        }
+        if let Some(written) = self.written.get(&kind) {
+            found.retain(|document| !written.contains(&document.meta.key));
+            for key in written {
+                if let Some(document) = self.document(kind, key)?
+                    && selector.fits(&document)?
+                {
+                    found.push(document);
+                }
+            }
+            found.sort_by(|one, other| one.meta.key.cmp(&other.meta.key));
         }
         Ok(found)
     }
@@ -243,12 +273,9 @@ impl Facts {
     /// # Errors
     /// [`Stop::Missing`] with all that are not loaded.
     pub fn want_selections(&self, selectors: impl IntoIterator<Item = Selector>) -> Known<()> {
-        let is_known = |selector: &Selector| {
-            self.selections.get(&selector.kind).is_some_and(|known| known.contains_key(selector))
-        };
         let missing: Vec<Need> = selectors
             .into_iter()
-            .filter(|selector| !is_known(selector))
+            .filter(|selector| !self.selections.contains_key(selector))
             .map(Need::Select)
             .collect();
         if missing.is_empty() { Ok(()) } else { Err(Stop::Missing(missing)) }
@@ -380,7 +407,7 @@ impl Facts {
                     keys.push(key.clone());
                     self.records.entry((selector.kind, key)).or_insert(Some(document));
                 }
-                self.selections.entry(selector.kind).or_default().insert(selector, keys);
+                self.selections.insert(selector, keys);
             }
             (Need::Id(sequence), Fact::Ids(ids)) => {
                 self.ids.entry(sequence).or_default().extend(ids);
@@ -399,16 +426,58 @@ impl Facts {
         }
     }
 
-    /// Puts an accepted write on top. Selections of the kind are forgotten, because the write may
-    /// have moved records in or out of them.
+    /// Puts an accepted write on top, of selections too.
     pub fn overlay(&mut self, document: Arc<Document>) {
-        let kind = document.meta.kind;
-        self.selections.remove(&kind);
-        self.records.insert((kind, document.meta.key.clone()), Some(document));
+        let (kind, key) = (document.meta.kind, document.meta.key.clone());
+        self.written.entry(kind).or_default().insert(key.clone());
+        self.records.insert((kind, key), Some(document));
     }
 
     /// Remembers an answer, a token or a used signature for later commands of the batch.
     pub fn remember(&mut self, need: Need, fact: Fact) {
         self.others.insert(need, Arc::new(fact));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::learning::course::CourseStatus::{Active, Draft};
+    use crate::domain::learning::course::{Course, CourseStatus};
+    use crate::domain::record::Meta;
+
+    fn course(id: i64, status: CourseStatus, is_deleted: bool) -> Arc<Document> {
+        let at = Timestamp::UNIX_EPOCH;
+        let meta = Meta {
+            kind: Kind::Course,
+            key: id.into(),
+            account_id: 3,
+            version: 1,
+            change_id: 1,
+            created_at: at,
+            updated_at: at,
+            deleted_at: is_deleted.then_some(at),
+        };
+        Arc::new(Document::of(meta, Course { status, ..Course::default() }))
+    }
+
+    #[test]
+    fn a_selection_knows_what_the_batch_has_written() {
+        let mut facts = Facts::default();
+        let value = Key::from("active");
+        let select = |facts: &Facts| {
+            let found = facts.select_documents(Kind::Course, "status", value.clone()).unwrap();
+            found.iter().map(|document| document.meta.key.as_int().unwrap()).collect::<Vec<_>>()
+        };
+        facts.overlay(course(5, Active, false));
+        facts.overlay(course(2, Draft, false));
+        let selector = Selector { kind: Kind::Course, column: "status", value: value.clone() };
+        let stored = [1, 2, 3].map(|id| course(id, Active, false));
+        facts.supply(Need::Select(selector), Fact::Select(stored.to_vec()));
+        assert_eq!(select(&facts), [1, 3, 5]);
+        facts.overlay(course(4, Active, false));
+        facts.overlay(course(2, Active, false));
+        facts.overlay(course(1, Active, true));
+        assert_eq!(select(&facts), [2, 3, 4, 5]);
     }
 }

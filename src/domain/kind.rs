@@ -113,6 +113,8 @@ kinds! {
     Credential => super::people::credential::Credential,
     /// An uploaded picture.
     Image => super::credential::image::Image,
+    /// A count of wrong guesses.
+    Throttle => super::people::throttle::Throttle,
     /// How a certificate or badge looks.
     Design => super::credential::design::Design,
     /// The template of an award.
@@ -131,6 +133,10 @@ kinds! {
     Class => super::teaching::class::Class,
     /// A code that lets people into a class.
     InviteCode => super::teaching::invite_code::InviteCode,
+    /// A person as a partner knows it.
+    Student => super::teaching::student::Student,
+    /// A student's membership of a class.
+    Membership => super::teaching::membership::Membership,
     /// The sign-in realm of an account.
     Tenant => super::sign_in::tenant::Tenant,
     /// An OAuth 2.0 client.

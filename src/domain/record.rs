@@ -203,6 +203,17 @@ impl Document {
         Ok(Stored { meta: self.meta.clone(), record })
     }
 
+    /// The same where they stand, for whoever looks at many.
+    ///
+    /// # Errors
+    /// As [`Document::typed`].
+    pub fn look<R: Record>(&self) -> Result<&R, Error> {
+        let record: &dyn Any = &*self.record;
+        record.downcast_ref().ok_or_else(|| {
+            Error::internal(format!("a {} is no {}", self.meta.kind.name(), R::TABLE.name))
+        })
+    }
+
     /// The fields as JSON.
     ///
     /// # Errors

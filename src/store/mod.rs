@@ -6,6 +6,7 @@ mod postgres;
 mod search;
 mod sql;
 mod sqlite;
+pub mod teaching;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -560,6 +561,7 @@ impl Store {
             }
         }
         let mut statements = sql::all();
+        statements.extend(teaching::statements());
         statements.extend(match self {
             Self::Sqlite(_) => sqlite::statements(),
             Self::Postgres(_) => postgres::statements(),

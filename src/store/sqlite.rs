@@ -509,12 +509,7 @@ impl WriterThread {
             while let Some((waiting, attempt)) = queue.pop_front() {
                 let mut batch = Batch::new(waiting, now());
                 match self.commit(&mut batch, entropy) {
-                    Ok(()) => {
-                        let deferred = batch.answer();
-                        if !deferred.is_empty() {
-                            queue.push_front((deferred, 0));
-                        }
-                    }
+                    Ok(()) => batch.answer(),
                     Err(Fault::Constraint(what)) => {
                         batch.split(attempt, &mut queue, &Error::Conflict(vec![what]));
                     }

@@ -2,6 +2,7 @@
 
 mod database;
 mod manage;
+mod person;
 mod serve;
 
 use std::io::{BufRead as _, BufReader, Read as _};

@@ -2,9 +2,7 @@
 //! `X-Auth-Email` and `X-Auth-Password`. Either way the caller is a person, with that person's roles
 //! as they stand now.
 
-use tokio::sync::{Semaphore, SemaphorePermit};
-
-use crate::dialect::{Call, Dialect};
+use crate::dialect::{Call, Dialect, password};
 use crate::domain::actor::Actor;
 use crate::domain::error::Error;
 use crate::domain::facts::{Facts, Known};
@@ -14,21 +12,11 @@ use crate::domain::people::credential::Credential;
 use crate::domain::people::person::{Person, PersonStatus, fold};
 use crate::domain::people::role::Role;
 use crate::domain::record::{Key, Stored};
-use crate::sabotage::Protection;
-use crate::vault::{hash_token, is_password};
-
-/// Who has a password checked: each check takes a core and 19 MiB for tens of milliseconds, so two
-/// are done at once. Those who wait for longer than 32 others take had better come again.
-static CHECKS: Queue = Queue::new(2, 32);
+use crate::vault::hash_token;
 
 /// Each may come once: with two, the next program on the way may believe the other.
 const SECURITY_HEADERS: [&str; 4] =
     ["authorization", "x-auth-account-url", "x-auth-email", "x-auth-password"];
-
-/// The hash of a password that nobody has: checked for unknown callers, so that the time of an
-/// answer does not tell who is known.
-const NOBODYS_HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1\
-    $aGFrc2Etbm9ib2R5c2FsdA$DAGCTE3+cBpEz3fZBne3PTVm2QE7ZTc/g4k3W9Bokj4";
 
 /// Finds out who calls.
 ///
@@ -97,7 +85,7 @@ pub fn owner(credential: &Stored<Credential>, facts: &Facts) -> Known<Option<Sto
 }
 
 async fn by_password(call: &Call) -> Result<Option<Actor>, Error> {
-    let (Some(url), Some(login), Some(password)) = (
+    let (Some(url), Some(login), Some(password_given)) = (
         text_header(call, "x-auth-account-url"),
         text_header(call, "x-auth-email"),
         text_header(call, "x-auth-password"),
@@ -106,54 +94,15 @@ async fn by_password(call: &Call) -> Result<Option<Actor>, Error> {
     };
     let (url, login) = (portal_url(url), fold(login));
     let person = call.read(|facts| person_by_login(&url, &login, facts)).await?;
-    let (known, hash) = match person {
-        Some(person) => match person.record.password_hash.clone() {
-            Some(hash) => (Some(person), hash),
-            None => (None, NOBODYS_HASH.to_owned()),
-        },
-        None => (None, NOBODYS_HASH.to_owned()),
-    };
-    if known.is_none() && !Protection::NobodysPassword.is_on() {
-        return Ok(None);
-    }
-    let password = password.to_owned();
-    let turn = CHECKS.turn().await?;
-    let check = tokio::task::spawn_blocking(move || {
-        // The turn ends with the check, even when the caller has gone meanwhile.
-        let _turn = turn;
-        is_password(&password, &hash)
-    });
-    let is_right = check.await.map_err(Error::internal)?.map_err(Error::internal)?;
-    let Some(person) = known.filter(|_| is_right) else {
+    let hash = person.as_ref().and_then(|person| person.record.password_hash.clone());
+    let is_right = password::is_right(password_given, hash).await?;
+    let Some(person) = person.filter(|_| is_right) else {
         return Ok(None);
     };
     // There is no credential behind a password. Idempotency keys belong to credentials, so each
     // person gets a number that no credential has.
     let credential_id = -person.id();
     call.read(|facts| actor(person.meta.account_id, credential_id, &person, facts)).await.map(Some)
-}
-
-/// Lets a few in at once and some more wait; turns the rest away.
-struct Queue {
-    places: Semaphore,
-    turns: Semaphore,
-}
-
-impl Queue {
-    const fn new(at_once: usize, waiting: usize) -> Self {
-        Self {
-            places: Semaphore::const_new(at_once + waiting),
-            turns: Semaphore::const_new(at_once),
-        }
-    }
-
-    /// Waits for a turn, which lasts until both are dropped.
-    async fn turn(&self) -> Result<(SemaphorePermit<'_>, SemaphorePermit<'_>), Error> {
-        let place =
-            self.places.try_acquire().map_err(|_| Error::Unavailable { retry_after_s: 1 })?;
-        let turn = self.turns.acquire().await.map_err(Error::internal)?;
-        Ok((turn, place))
-    }
 }
 
 /// A header as text, beyond ASCII too.
@@ -207,7 +156,6 @@ fn actor(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use futures_util::FutureExt as _;
 
     #[test]
     fn a_token_comes_bare_or_as_bearer() {
@@ -223,35 +171,5 @@ mod tests {
         ] {
             assert_eq!(token(value), expected, "{value:?}");
         }
-    }
-
-    #[tokio::test]
-    async fn a_queue_turns_away_whom_it_cannot_seat() {
-        let queue = Queue::new(1, 2);
-        let first = queue.turn().await.unwrap();
-        let mut second = std::pin::pin!(queue.turn());
-        let mut third = std::pin::pin!(queue.turn());
-        assert!(second.as_mut().now_or_never().is_none());
-        assert!(third.as_mut().now_or_never().is_none());
-        let is_full =
-            || matches!(queue.turn().now_or_never(), Some(Err(Error::Unavailable { .. })));
-        assert!(is_full());
-        // Who leaves makes room, whether waiting or done.
-        drop(first);
-        let second = second.await.unwrap();
-        let mut fourth = Box::pin(queue.turn());
-        assert!(fourth.as_mut().now_or_never().is_none());
-        assert!(is_full());
-        drop(fourth);
-        let mut fifth = std::pin::pin!(queue.turn());
-        assert!(fifth.as_mut().now_or_never().is_none());
-        drop(second);
-        drop(third.await.unwrap());
-        drop(fifth.await.unwrap());
-    }
-
-    #[test]
-    fn the_hash_that_nobody_has_can_be_checked() {
-        assert!(matches!(is_password("", NOBODYS_HASH), Ok(false)));
     }
 }

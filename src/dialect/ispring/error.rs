@@ -104,6 +104,8 @@ fn reject_in(format: Format, error: &Error) -> Answer {
         Error::Conflict(_) => refusal(format, 409, "Conflict"),
         Error::Stale => refusal(format, 412, "Precondition failed"),
         Error::KeyReused => refusal(format, 422, "Idempotency-Key was used with another request"),
+        Error::TooManyRequests { retry_after_s } => refusal(format, 429, "Too many requests")
+            .header("retry-after", retry_after_s.to_string()),
         Error::Unavailable { retry_after_s } => refusal(format, 503, "Service unavailable")
             .header("retry-after", retry_after_s.to_string()),
         Error::Internal(_) => refusal(format, 500, "Internal error"),

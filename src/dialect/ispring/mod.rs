@@ -20,6 +20,7 @@ pub const WIRE: Wire = Wire {
     malformed: error::malformed,
     strays: &[],
     long_bodies: &[],
+    trailing_slash: None,
     openapi: include_str!("../../../docs/openapi/ispring.json"),
 };
 

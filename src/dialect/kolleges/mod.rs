@@ -21,6 +21,7 @@ pub const WIRE: Wire = Wire {
     malformed: error::malformed,
     strays: STRAYS,
     long_bodies: LONG_BODIES,
+    trailing_slash: None,
     openapi: include_str!("../../../docs/openapi/kolleges.json"),
 };
 

@@ -48,6 +48,8 @@ pub fn reject(error: &Error) -> Answer {
             "Unprocessable Content",
             json!({"detail": "this Idempotency-Key was used with another request"}),
         ),
+        Error::TooManyRequests { retry_after_s } => problem(429, "Too Many Requests", Value::Null)
+            .header("retry-after", retry_after_s.to_string()),
         Error::Unavailable { retry_after_s } => problem(503, "Service Unavailable", Value::Null)
             .header("retry-after", retry_after_s.to_string()),
         Error::Internal(_) => problem(500, "Internal Server Error", Value::Null),

@@ -7,6 +7,7 @@ mod error;
 mod history;
 mod image;
 mod message;
+mod model;
 mod page;
 mod record;
 
@@ -21,6 +22,7 @@ pub const WIRE: Wire = Wire {
     malformed: error::malformed,
     strays: &[],
     long_bodies: &[],
+    trailing_slash: None,
     openapi: include_str!("../../../docs/openapi/native.json"),
 };
 
@@ -43,6 +45,11 @@ const ROUTES: &[Route] = routes![error::reject;
     DELETE "/haksa/v1/designs/{id}" => certificates::delete_design,
     GET "/haksa/v1/account" => certificates::account,
     PATCH "/haksa/v1/account" => certificates::edit_account,
+    GET "/haksa/v1/models" => model::list,
+    POST "/haksa/v1/models" => model::create,
+    GET "/haksa/v1/models/{id}" => model::get,
+    PATCH "/haksa/v1/models/{id}" => model::patch,
+    DELETE "/haksa/v1/models/{id}" => model::delete,
 ];
 
 /// True when `name` names a right of this dialect.

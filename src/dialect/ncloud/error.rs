@@ -68,6 +68,9 @@ fn reject_in(language: Language, error: &Error) -> Answer {
         Error::Conflict(_) => service(409, 409, "Conflict with another change"),
         Error::Stale => service(412, 412, "Precondition failed"),
         Error::KeyReused => service(422, 422, "Idempotency-Key was used with another request"),
+        Error::TooManyRequests { retry_after_s } => {
+            gateway(429, "420", "Rate Limited").header("retry-after", retry_after_s.to_string())
+        }
         Error::Unavailable { retry_after_s } => {
             gateway(503, "500", "Endpoint Error").header("retry-after", retry_after_s.to_string())
         }

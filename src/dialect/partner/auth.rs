@@ -1,35 +1,95 @@
-//! `Authorization: Bearer TOKEN` of a user, who must be the partner that the path names.
+//! `Authorization: Bearer TOKEN` of a user; on a partner's routes of the partner that the path names.
 
 use super::error::{detail, unauthorized};
 use super::validate::Faults;
 use crate::dialect::{Call, Dialect, Refusal, credential_by_key};
 use crate::domain::access::{Grant, Right, Scope};
 use crate::domain::actor::Actor;
+use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
+use crate::domain::people::credential::Credential;
 use crate::domain::people::person::{Person, PersonStatus};
+use crate::domain::record::{Key, Stored};
 use crate::domain::teaching::partner::Partner;
+use crate::vault::hash_token;
+
+/// Somebody who has signed in.
+#[derive(Debug)]
+pub struct User {
+    /// What proved it.
+    pub credential: Stored<Credential>,
+    /// Who it is.
+    pub person: Stored<Person>,
+}
+
+impl User {
+    /// The user as a caller who may do nothing but what is everybody's own.
+    pub fn actor(&self) -> Actor {
+        Actor {
+            account_id: self.person.meta.account_id,
+            credential_id: self.credential.id(),
+            person_id: Some(self.person.id()),
+            dialect: Dialect::Partner,
+            grants: Vec::new(),
+        }
+    }
+}
+
+/// Finds out who calls: 401 for nobody.
+pub async fn signed_in(call: &Call) -> Result<User, Refusal> {
+    let token = bearer(call).ok_or_else(unauthorized)?;
+    let found = call.read(|facts| user(call, token, facts)).await?;
+    Ok(found.ok_or_else(unauthorized)?)
+}
+
+/// The active user behind a token, whether an operator issued it or a login.
+fn user(call: &Call, token: &str, facts: &mut Facts) -> Known<Option<User>> {
+    let issued = credential_by_key(Dialect::Partner, token, call, facts)?;
+    let credential = match issued {
+        Some(credential) => Some(credential),
+        None => credential_of_login(call, token, facts)?,
+    };
+    let Some(credential) = credential else { return Ok(None) };
+    let Some(person_id) = credential.record.person_id else { return Ok(None) };
+    let person = facts.find::<Person>(credential.meta.account_id, person_id)?;
+    let active = person.filter(|person| person.record.status == PersonStatus::Active);
+    Ok(active.map(|person| User { credential, person }))
+}
+
+fn credential_of_login(
+    call: &Call,
+    token: &str,
+    facts: &Facts,
+) -> Known<Option<Stored<Credential>>> {
+    let hash = hex::encode(hash_token(token));
+    let Some(token) = facts.token(&hash)?.filter(|token| call.at < token.expires_at) else {
+        return Ok(None);
+    };
+    live_credential(call, token.credential_id, facts)
+}
+
+/// A credential of this dialect that is good for this call.
+pub fn live_credential(call: &Call, id: i64, facts: &Facts) -> Known<Option<Stored<Credential>>> {
+    let Some(document) = facts.document(Kind::Credential, &Key::Int(id))? else {
+        return Ok(None);
+    };
+    let stored = document.typed::<Credential>()?;
+    let is_live = document.meta.deleted_at.is_none()
+        && stored.record.dialect == Dialect::Partner
+        && stored.record.is_live(call.at)
+        && stored.record.allows(call.peer);
+    Ok(is_live.then_some(stored))
+}
 
 /// Finds out who calls: 401 for nobody, 403 for somebody else than the partner in the path. None
 /// when the path names no partner; then `faults` says so, twice, because two places of the vendor's
 /// code declare it.
 pub async fn admit(call: &Call, faults: &mut Faults) -> Result<Option<Actor>, Refusal> {
-    let token = bearer(call).ok_or_else(unauthorized)?;
-    let known = call.read(|facts| {
-        let Some(credential) = credential_by_key(Dialect::Partner, token, call, facts)? else {
-            return Ok(None);
-        };
-        let account_id = credential.meta.account_id;
-        let Some(person_id) = credential.record.person_id else {
-            return Ok(None);
-        };
-        let person = facts.find::<Person>(account_id, person_id)?;
-        if person.is_none_or(|person| person.record.status != PersonStatus::Active) {
-            return Ok(None);
-        }
-        let partners = facts.select::<Partner>(account_id, "person_id", person_id)?;
-        Ok(Some((credential, person_id, partners.into_iter().next())))
+    let user = signed_in(call).await?;
+    let partners = call.read(|facts| {
+        facts.select::<Partner>(user.person.meta.account_id, "person_id", user.person.id())
     });
-    let (credential, person_id, partner) = known.await?.ok_or_else(unauthorized)?;
+    let partner = partners.await?.into_iter().next();
     let text = call.parameter("partner_id");
     let Some(partner_id) = faults.path("partner_id", text, None) else {
         faults.path("partner_id", text, None);
@@ -39,21 +99,39 @@ pub async fn admit(call: &Call, faults: &mut Faults) -> Result<Option<Actor>, Re
     if !partner.record.is_active || partner.id() != partner_id {
         return Err(detail(403, "forbidden").into());
     }
+    let grant = |kinds: &[Kind], rights: &[Right]| Grant {
+        kinds: Some(kinds.to_vec()),
+        rights: rights.to_vec(),
+        scope: Scope::Partner(partner_id),
+    };
+    let own =
+        [Kind::Class, Kind::InviteCode, Kind::Course, Kind::Student, Kind::Membership].as_slice();
     Ok(Some(Actor {
-        account_id: credential.meta.account_id,
-        credential_id: credential.id(),
-        person_id: Some(person_id),
-        dialect: Dialect::Partner,
-        grants: vec![Grant {
-            kinds: Some(vec![Kind::Class, Kind::InviteCode, Kind::Course]),
-            rights: Right::ALL.to_vec(),
-            scope: Scope::Partner(partner_id),
-        }],
+        grants: vec![grant(own, &Right::ALL), grant(&[Kind::Model], &[Right::Read])],
+        ..user.actor()
     }))
 }
 
+/// The account whose courses and models are shown without a partner's token: the one that the
+/// operator made public; without one, the account of whoever has signed in.
+pub async fn public_account(call: &Call) -> Result<i64, Refusal> {
+    match call.app.config.partner.public_account {
+        Some(account_id) => Ok(account_id),
+        None => Ok(signed_in(call).await?.person.meta.account_id),
+    }
+}
+
+/// The id of the partner who calls.
+pub fn partner_id(actor: &Actor) -> i64 {
+    let own = actor.grants.iter().find_map(|grant| match grant.scope {
+        Scope::Partner(id) => Some(id),
+        Scope::Account | Scope::Departments(_) => None,
+    });
+    own.unwrap_or_default()
+}
+
 /// The token, exactly as it stands behind the first blank.
-fn bearer(call: &Call) -> Option<&str> {
+pub fn bearer(call: &Call) -> Option<&str> {
     let (scheme, token) = call.header("authorization")?.split_once(' ')?;
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }

@@ -1,19 +1,26 @@
-//! Classes: `PATCH` and `GET` of one.
+//! Classes: list, create with a first invite code, and `GET`, `PATCH`, `DELETE` of one.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::auth::admit;
+use super::auth::{admit, partner_id};
 use super::instant::{self, instant};
-use super::request::{body, null_clears};
+use super::invite;
+use super::request::{body, filter, null_clears, paged, slice};
 use super::validate::{Faults, Fields, choice, text, truth, whole};
+use crate::app::OsEntropy;
 use crate::config::PartnerRules;
 use crate::dialect::{Answer, Call, Refusal};
 use crate::domain::command::{self, Edit};
-use crate::domain::facts::{Facts, Known};
-use crate::domain::record::{Key, Stored};
-use crate::domain::teaching::class::{Class, ClassEdit, ClassStatus, Rules};
-use crate::domain::teaching::invite_code::InviteCode;
+use crate::domain::facts::{Facts, Known, Selector};
+use crate::domain::kind::Kind;
+use crate::domain::patch::Patch;
+use crate::domain::record::{Key, Meta, Record as _, Stored};
+use crate::domain::teaching::class::{
+    Class, ClassEdit, ClassStatus, CreateClass, DeleteClass, Rules,
+};
+use crate::domain::teaching::invite_code::{InviteCode, NewCode};
+use crate::store::teaching::ClassQuery;
 
 const STATUSES: &[(&str, ClassStatus)] = &[
     ("planned", ClassStatus::Planned),
@@ -21,16 +28,76 @@ const STATUSES: &[(&str, ClassStatus)] = &[
     ("ended", ClassStatus::Ended),
 ];
 
+/// `GET /partner/{partner_id}/classes`.
+pub async fn list(call: &Call) -> Result<Answer, Refusal> {
+    let mut faults = Faults::default();
+    let actor = admit(call, &mut faults).await?;
+    let course_id = faults.query_value(call, "course_id", whole);
+    let slice = slice(call, &mut faults, 50, 100);
+    let (actor, slice) = faults.refuse_or(actor.zip(slice))?;
+    let status = filter(call, "status")?;
+    let wanted = ClassQuery { partner_id: partner_id(&actor), course_id, status };
+    let (ids, total) = call.app.store.classes(&wanted, slice).await?;
+    let items = call.read(|facts| {
+        facts.want(ids.iter().map(|id| (Kind::Class, Key::Int(*id))))?;
+        facts.want_selections(ids.iter().map(|id| Selector {
+            kind: Kind::InviteCode,
+            column: "class_id",
+            value: Key::Int(*id),
+        }))?;
+        let mut items = Vec::with_capacity(ids.len());
+        for id in &ids {
+            // One that went between the two reads is not shown.
+            if let Some(class) = facts.find::<Class>(actor.account_id, *id)? {
+                items.push(encode(&class, call.at, facts)?);
+            }
+        }
+        Ok(items)
+    });
+    Ok(Answer::json(200, &paged(&items.await?, total, slice)))
+}
+
+/// `POST /partner/{partner_id}/classes`, "강의 생성 + 기본 초대코드 발급".
+pub async fn create(call: &Call) -> Result<Answer, Refusal> {
+    let body = body(call)?;
+    let mut faults = Faults::default();
+    let actor = admit(call, &mut faults).await?;
+    let course_id = faults.query_value(call, "course_id", whole);
+    let edit = Fields::of(&body, false, &mut faults).and_then(decode_new);
+    let (actor, edit) = faults.refuse_or(actor.zip(edit))?;
+    let partner_id = partner_id(&actor);
+    let mut class = Class { partner_id, timezone: "UTC".to_owned(), ..Class::default() };
+    class.apply(&ClassEdit { rules: rules(call), ..edit });
+    class.course_id = course_id.or(class.course_id);
+    let command = CreateClass { class, code: NewCode::draw(&mut OsEntropy) };
+    let at = call.at;
+    let answered = call.submit(actor, command, move |outcome, _| {
+        let codes = outcome.written.iter().filter(|made| made.meta.kind == Kind::InviteCode);
+        let codes = codes.map(|code| code.typed()).collect::<Result<Vec<_>, _>>()?;
+        Ok(Answer::json(201, &encode_with(&outcome.subject.typed()?, &codes, at)))
+    });
+    Ok(answered.await?)
+}
+
+/// `DELETE /partner/{partner_id}/classes/{class_id}`.
+pub async fn delete(call: &Call) -> Result<Answer, Refusal> {
+    let mut faults = Faults::default();
+    let actor = admit(call, &mut faults).await?;
+    let id = faults.path("class_id", call.parameter("class_id"), Some(1));
+    let (actor, id) = faults.refuse_or(actor.zip(id))?;
+    // There is nothing to say in it; but one that is too long is no request.
+    call.body()?;
+    let command = DeleteClass { id, expected: call.expected() };
+    Ok(call.submit(actor, command, |_, _| Ok(Answer::empty(204))).await?)
+}
+
 /// `PATCH /partner/{partner_id}/classes/{class_id}`, "강의 수정".
 pub async fn patch(call: &Call) -> Result<Answer, Refusal> {
     let body = body(call)?;
     let mut faults = Faults::default();
     let actor = admit(call, &mut faults).await?;
     let id = faults.path("class_id", call.parameter("class_id"), Some(1));
-    let rules = match call.app.config.partner.rules {
-        PartnerRules::Strict => Rules::All,
-        PartnerRules::Vendor => Rules::Vendors,
-    };
+    let rules = rules(call);
     let edit = Fields::of(&body, null_clears(call), &mut faults)
         .map(|fields| ClassEdit { rules, ..decode(fields) });
     let (actor, (id, edit)) = faults.refuse_or(actor.zip(id.zip(edit)))?;
@@ -55,9 +122,30 @@ pub async fn get(call: &Call) -> Result<Answer, Refusal> {
     Ok(answer.await?)
 }
 
+fn rules(call: &Call) -> Rules {
+    match call.app.config.partner.rules {
+        PartnerRules::Strict => Rules::All,
+        PartnerRules::Vendor => Rules::Vendors,
+    }
+}
+
+/// A new class: its name must be there, and its models are a list.
+fn decode_new(mut fields: Fields<'_>) -> Option<ClassEdit> {
+    let name = fields.required("name", text);
+    let edit = decode_rest(&mut fields);
+    let allowed_model_ids = fields.numbers_not_null("allowed_model_ids");
+    Some(ClassEdit { name: Patch::Value(name?), allowed_model_ids, ..edit })
+}
+
 fn decode(mut fields: Fields<'_>) -> ClassEdit {
+    let name = fields.field("name", text);
+    let edit = decode_rest(&mut fields);
+    ClassEdit { name, allowed_model_ids: fields.numbers("allowed_model_ids"), ..edit }
+}
+
+/// What stands between the first field of the schema and the last.
+fn decode_rest(fields: &mut Fields<'_>) -> ClassEdit {
     ClassEdit {
-        name: fields.field("name", text),
         status: fields.field("status", |value| choice(value, STATUSES)),
         description: fields.field("description", text),
         start_at: fields.field("start_at", instant),
@@ -69,16 +157,20 @@ fn decode(mut fields: Fields<'_>) -> ClassEdit {
         invite_only: fields.field("invite_only", truth),
         course_id: fields.field("course_id", whole),
         primary_model_id: fields.field("primary_model_id", whole),
-        allowed_model_ids: fields.numbers("allowed_model_ids"),
-        rules: Rules::All,
+        ..ClassEdit::default()
     }
 }
 
 /// A class, its keys in the vendor's order.
 fn encode(class: &Stored<Class>, at: Timestamp, facts: &Facts) -> Known<Value> {
+    let Meta { account_id, key, .. } = &class.meta;
+    let codes = facts.select::<InviteCode>(*account_id, "class_id", key.clone())?;
+    Ok(encode_with(class, &codes, at))
+}
+
+fn encode_with(class: &Stored<Class>, codes: &[Stored<InviteCode>], at: Timestamp) -> Value {
     let Stored { meta, record } = class;
-    let codes = facts.select::<InviteCode>(meta.account_id, "class_id", meta.key.clone())?;
-    Ok(json!({
+    json!({
         "name": record.name,
         "status": record.status,
         "description": record.description,
@@ -96,23 +188,6 @@ fn encode(class: &Stored<Class>, at: Timestamp, facts: &Facts) -> Known<Value> {
         "course_id": record.course_id,
         "created_at": instant::format(meta.created_at.into()),
         "updated_at": instant::format(meta.updated_at.into()),
-        "invite_codes": codes.iter().map(|code| encode_code(code, at)).collect::<Vec<_>>(),
-    }))
-}
-
-fn encode_code(code: &Stored<InviteCode>, at: Timestamp) -> Value {
-    let Stored { meta, record } = code;
-    json!({
-        "id": code.id(),
-        "partner_id": record.partner_id,
-        "class_id": record.class_id,
-        "code": record.code,
-        "target_role": record.target_role,
-        "expires_at": record.expires_at.map(instant::format),
-        "max_uses": record.max_uses,
-        "used_count": record.used_count,
-        "status": record.effective_status(at),
-        "created_by": record.created_by,
-        "created_at": instant::format(meta.created_at.into()),
+        "invite_codes": codes.iter().map(|code| invite::encode(code, at)).collect::<Vec<_>>(),
     })
 }

@@ -2,10 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::auth::admit;
-use super::error::{NUL, detail};
+use super::auth::{admit, public_account};
 use super::instant::{self, date};
-use super::request::{body, null_clears, query};
+use super::request::{body, filter, null_clears, page, slice};
 use super::validate::{Faults, Fields, choice, text};
 use crate::dialect::{Answer, Call, Refusal};
 use crate::domain::command::{self, Create, Edit};
@@ -14,9 +13,8 @@ use crate::domain::learning::course::{
 };
 use crate::domain::record::{Key, Record as _, Stored};
 use crate::store::CourseQuery;
+use crate::store::teaching::Slice;
 
-/// Rows of a page, unless the caller says otherwise.
-const LIMIT: i64 = 50;
 const STATUSES: &[(&str, CourseStatus)] = &[
     ("draft", CourseStatus::Draft),
     ("active", CourseStatus::Active),
@@ -27,34 +25,25 @@ const STATUSES: &[(&str, CourseStatus)] = &[
 pub async fn list(call: &Call) -> Result<Answer, Refusal> {
     let mut faults = Faults::default();
     let actor = admit(call, &mut faults).await?;
-    let number = |faults: &mut Faults, name: &str, default, least, most| match query(call, name) {
-        Some(text) => faults.query(name, &text, least, most),
-        None => Some(default),
-    };
-    let limit = number(&mut faults, "limit", LIMIT, 1, Some(100));
-    let offset = number(&mut faults, "offset", 0, 0, None);
-    let (actor, (limit, offset)) = faults.refuse_or(actor.zip(limit.zip(offset)))?;
-    let filter = |name| match query(call, name).filter(|text| !text.is_empty()) {
-        Some(text) if text.contains('\0') => Err(detail(400, NUL)),
-        text => Ok(text),
-    };
-    let search = filter("search")?.map(|text| search_form(&text));
-    let wanted = CourseQuery { status: filter("status")?, search, offset, limit };
-    let (ids, total) = call.app.store.courses(actor.account_id, &wanted).await?;
-    let items = call
-        .read(|facts| {
-            let mut items = Vec::with_capacity(ids.len());
-            for id in &ids {
-                // One that went between the two reads is not shown.
-                if let Some(course) = facts.find::<Course>(actor.account_id, *id)? {
-                    items.push(encode(&course));
-                }
-            }
-            Ok(items)
-        })
-        .await?;
-    let page = (offset / limit).saturating_add(1);
-    Ok(Answer::json(200, &json!({"items": items, "total": total, "page": page, "size": limit})))
+    let slice = slice(call, &mut faults, 50, 100);
+    let (actor, slice) = faults.refuse_or(actor.zip(slice))?;
+    list_of(call, actor.account_id, slice).await
+}
+
+async fn list_of(call: &Call, account_id: i64, slice: Slice) -> Result<Answer, Refusal> {
+    let search = filter(call, "search")?.map(|text| search_form(&text));
+    let Slice { offset, limit } = slice;
+    let wanted = CourseQuery { status: filter(call, "status")?, search, offset, limit };
+    let (ids, total) = call.app.store.courses(account_id, &wanted).await?;
+    page(call, account_id, &ids, total, slice, encode).await
+}
+
+/// `GET /course`: what anybody may see of the courses.
+pub async fn list_public(call: &Call) -> Result<Answer, Refusal> {
+    let mut faults = Faults::default();
+    let slice = slice(call, &mut faults, 50, 100);
+    let slice = faults.refuse_or(slice)?;
+    list_of(call, public_account(call).await?, slice).await
 }
 
 /// `POST /partner/{partner_id}/course`.

@@ -38,6 +38,9 @@ pub fn reject(error: &Error) -> Answer {
         Error::Denied => detail(403, "forbidden"),
         Error::NotFound(Kind::Class) => detail(404, "Class not found"),
         Error::NotFound(Kind::Course) => detail(404, "Course not found"),
+        Error::NotFound(Kind::InviteCode) => detail(404, "Invite not found"),
+        Error::NotFound(Kind::Student) => detail(404, "student not found"),
+        Error::NotFound(Kind::Membership) => detail(404, "enrollment not found"),
         Error::NotFound(_) => detail(404, "Not Found"),
         Error::Invalid(errors) => errors.first().map_or_else(failed, broken_rule),
         Error::Conflict(with) if with.iter().any(|name| name.contains("course_key")) => {
@@ -46,14 +49,35 @@ pub fn reject(error: &Error) -> Answer {
         Error::Conflict(with) if with.iter().any(|name| name == "content_item_id") => {
             detail(409, "course is in use")
         }
+        Error::Conflict(with) if is_about(with, "code") => detail(409, "code already exists"),
+        Error::Conflict(with) if is_about(with, "student") => {
+            detail(409, "student conflict within partner")
+        }
         Error::Conflict(_) => detail(409, "conflict"),
         Error::Stale => detail(412, "precondition_failed"),
         Error::KeyReused => detail(422, "idempotency_key_reused"),
+        Error::TooManyRequests { retry_after_s } => {
+            detail(429, "Too Many Requests").header("retry-after", retry_after_s.to_string())
+        }
         Error::Unavailable { retry_after_s } => {
             detail(503, "service_unavailable").header("retry-after", retry_after_s.to_string())
         }
         Error::Internal(_) => failed(),
     }
+}
+
+/// Whether a conflict is over `name`, as a decision calls it, or over an index of a database's that
+/// begins with a table of codes or students.
+fn is_about(with: &[String], name: &str) -> bool {
+    let index = match name {
+        "code" => "invite_code",
+        name => name,
+    };
+    // SQLite names the columns (`invite_code.account_id, invite_code.code`), PostgreSQL the index.
+    let names = |text: &String| {
+        text == name || text.contains(&format!("{index}_")) || text.contains(&format!("{index}."))
+    };
+    with.iter().any(names)
 }
 
 /// The vendor names one broken rule at a time.

@@ -2,11 +2,14 @@
 
 use http::HeaderValue;
 use http::header::CONTENT_TYPE;
+use serde_json::{Value, json};
 
-use super::error::{UNREADABLE, detail};
+use super::error::{NUL, UNREADABLE, detail};
 use super::json::{Json, Unreadable};
 use super::validate::Faults;
 use crate::dialect::{Answer, Call, Refusal};
+use crate::domain::record::{Key, Record, Stored};
+use crate::store::teaching::Slice;
 
 /// Reads the body, which the vendor's framework does before it asks who calls. A body of another
 /// type than JSON counts as a string.
@@ -55,13 +58,83 @@ pub fn query(call: &Call, name: &str) -> Option<String> {
         .map(|(_, value)| value.into_owned())
 }
 
+/// A text to filter by; an empty one is none.
+///
+/// # Errors
+/// 400 for one that no database could keep.
+pub fn filter(call: &Call, name: &str) -> Result<Option<String>, Answer> {
+    match query(call, name).filter(|text| !text.is_empty()) {
+        Some(text) if text.contains('\0') => Err(detail(400, NUL)),
+        text => Ok(text),
+    }
+}
+
+/// `limit` and `offset` of a list.
+pub fn slice(call: &Call, faults: &mut Faults, limit: i64, limit_max: i64) -> Option<Slice> {
+    let limit = number(call, faults, "limit", limit, 1, Some(limit_max));
+    let offset = number(call, faults, "offset", 0, 0, None);
+    limit.zip(offset).map(|(limit, offset)| Slice { offset, limit })
+}
+
+/// A whole number in the query, within bounds; `default`, if absent.
+pub fn number(
+    call: &Call,
+    faults: &mut Faults,
+    name: &str,
+    default: i64,
+    least: i64,
+    most: Option<i64>,
+) -> Option<i64> {
+    match query(call, name) {
+        Some(text) => faults.query(name, &text, least, most),
+        None => Some(default),
+    }
+}
+
+/// The vendor's page object.
+pub fn paged(items: &[Value], total: i64, slice: Slice) -> Value {
+    let page = (slice.offset / slice.limit).saturating_add(1);
+    json!({"items": items, "total": total, "page": page, "size": slice.limit})
+}
+
+/// The records of a page, as the vendor's page object.
+pub async fn page<R: Record>(
+    call: &Call,
+    account_id: i64,
+    ids: &[i64],
+    total: i64,
+    slice: Slice,
+    encode: impl Fn(&Stored<R>) -> Value,
+) -> Result<Answer, Refusal> {
+    let items = read_all(call, account_id, ids, encode).await?;
+    Ok(Answer::json(200, &paged(&items, total, slice)))
+}
+
+/// The records of a list. One that went since the list was made is not shown.
+pub async fn read_all<R: Record>(
+    call: &Call,
+    account_id: i64,
+    ids: &[i64],
+    encode: impl Fn(&Stored<R>) -> Value,
+) -> Result<Vec<Value>, Refusal> {
+    let items = call.read(|facts| {
+        facts.want(ids.iter().map(|id| (R::KIND, Key::Int(*id))))?;
+        let mut items = Vec::with_capacity(ids.len());
+        for id in ids {
+            items.extend(facts.find::<R>(account_id, *id)?.map(|record| encode(&record)));
+        }
+        Ok(items)
+    });
+    Ok(items.await?)
+}
+
 /// Sends a caller with one slash too many on to the path without it. The address is relative, so
 /// that it holds behind any proxy.
-pub async fn redirect(call: &Call) -> Result<Answer, Refusal> {
+pub fn redirect(call: &Call) -> Answer {
     let path = call.path().strip_suffix('/').unwrap_or(call.path());
     let query = call.query();
     let mark = if query.is_empty() { "" } else { "?" };
-    Ok(Answer::empty(307).header("location", format!("{path}{mark}{query}")))
+    Answer::empty(307).header("location", format!("{path}{mark}{query}"))
 }
 
 #[cfg(test)]

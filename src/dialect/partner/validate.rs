@@ -6,7 +6,8 @@ use std::fmt::Write as _;
 
 use super::error;
 use super::json::{Json, quoted};
-use crate::dialect::Answer;
+use super::request::query;
+use crate::dialect::{Answer, Call};
 use crate::domain::patch::Patch;
 
 /// A longer text, its minus sign included, is no whole number.
@@ -101,6 +102,18 @@ impl Faults {
         self.number("query", name, text, Some(least), most)
     }
 
+    /// A value in the query, read as one in a body is; none where it is absent or at fault.
+    pub fn query_value<T>(
+        &mut self,
+        call: &Call,
+        name: &str,
+        read: impl Fn(&Json) -> Result<T, Fault>,
+    ) -> Option<T> {
+        let value = Json::Text(query(call, name)?);
+        let place = format!(r#"["query","{name}"]"#);
+        read(&value).map_err(|fault| self.push(&place, &value, &fault)).ok()
+    }
+
     fn number(
         &mut self,
         part: &str,
@@ -167,11 +180,28 @@ impl<'a> Fields<'a> {
         None
     }
 
+    /// A field that may be absent, but not null.
+    pub fn field_not_null<T>(
+        &mut self,
+        name: &str,
+        read: impl Fn(&Json) -> Result<T, Fault>,
+    ) -> Option<T> {
+        let value = self.body.get(name)?;
+        self.read(name, value, read)
+    }
+
+    /// A list of whole numbers that may be absent, but not null.
+    pub fn numbers_not_null(&mut self, name: &str) -> Patch<Vec<i64>> {
+        if let Some(Json::Null) = self.body.get(name) {
+            self.field_not_null::<()>(name, |_| Err(NOT_A_LIST));
+        }
+        self.numbers(name)
+    }
+
     /// A list of whole numbers, each of which is at fault for itself.
     pub fn numbers(&mut self, name: &str) -> Patch<Vec<i64>> {
         let Some(Json::List(items)) = self.body.get(name) else {
-            return self
-                .field(name, |_| Err(Fault::new("list_type", "Input should be a valid list")));
+            return self.field(name, |_| Err(NOT_A_LIST));
         };
         let mut read = Vec::with_capacity(items.len());
         for (index, item) in items.iter().enumerate() {
@@ -195,6 +225,7 @@ impl<'a> Fields<'a> {
     }
 }
 
+const NOT_A_LIST: Fault = Fault::new("list_type", "Input should be a valid list");
 const MISSING: Fault = Fault::new("missing", "Field required");
 
 fn place(name: &str) -> String {
@@ -228,6 +259,28 @@ pub fn choice<T: Copy>(value: &Json, choices: &[(&str, T)]) -> Result<T, Fault> 
             context: Some(format!(r#"{{"expected":{}}}"#, quoted(&expected))),
         }
     })
+}
+
+/// Reads the one value that there is.
+pub fn literal(value: &Json, only: &str) -> Result<(), Fault> {
+    if matches!(value, Json::Text(text) if text == only) {
+        return Ok(());
+    }
+    let expected = format!("'{only}'");
+    Err(Fault {
+        kind: "literal_error",
+        message: format!("Input should be {expected}").into(),
+        context: Some(format!(r#"{{"expected":{}}}"#, quoted(&expected))),
+    })
+}
+
+/// Reads a whole number that is not below `least`.
+pub fn whole_from(value: &Json, least: i64) -> Result<i64, Fault> {
+    let number = whole(value)?;
+    if number < least {
+        return Err(Fault::bound("greater_than_equal", "greater than or equal to", "ge", least));
+    }
+    Ok(number)
 }
 
 /// Reads a truth value: also 0 and 1, and the usual words.

@@ -63,6 +63,10 @@ pub fn reject(error: &Error) -> Answer {
         Error::KeyReused => {
             refusal(422, "ValidationError", "Idempotency-Key was used with another request")
         }
+        Error::TooManyRequests { retry_after_s } => {
+            refusal(429, "TooManyRequests", "Too many requests")
+                .header("retry-after", retry_after_s.to_string())
+        }
         Error::Unavailable { retry_after_s } => {
             refusal(503, "ServiceUnavailable", "Service unavailable")
                 .header("retry-after", retry_after_s.to_string())

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::image::{Image, NewImage, find_or_make};
 use crate::domain::access::{Place, Right};
-use crate::domain::command::{Command, Context, Decision, new_record, permit};
+use crate::domain::command::{Command, Context, Decision, make_with, permit};
 use crate::domain::error::FieldError;
 use crate::domain::facts::{Facts, Known, Need};
 use crate::domain::kind::Kind;
@@ -168,7 +168,7 @@ impl Command for CreateBadge {
             ..Design::default()
         };
         let key = Design::new_key(context, facts)?;
-        let write = new_record(design, key, context, facts)?;
+        let write = make_with(Some(key), design, context, facts)?;
         // The first one written is what the answer is about.
         let mut decision = Decision { writes: vec![write], ..Decision::default() };
         if let Some(made) = made {

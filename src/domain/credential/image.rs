@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::access::{Place, Right};
-use crate::domain::command::{Content, Context, Write, new_record, permit};
+use crate::domain::command::{Content, Context, Write, make_with, permit};
 use crate::domain::facts::{Facts, Known, Need, Selector};
 use crate::domain::kind::Kind;
 use crate::domain::record::{ColumnType, Key, KeyType, Record, Stored, Table};
@@ -103,6 +103,6 @@ pub fn find_or_make(
         return Ok((known, None));
     }
     let key = Image::new_key(context, facts)?;
-    let write = new_record(new.image.clone(), key, context, facts)?;
+    let write = make_with(Some(key), new.image.clone(), context, facts)?;
     Ok((write.after.typed()?, Some(write)))
 }

@@ -12,9 +12,7 @@ use sha2::{Digest as _, Sha256};
 use super::achievement::{Achievement, CustomAttribute, IssuanceMethod, IssuanceRoute};
 use super::form::Form;
 use crate::domain::access::{Place, Right};
-use crate::domain::command::{
-    Command, Context, Decision, Write, changed_record, new_record, permit,
-};
+use crate::domain::command::{Command, Context, Decision, Write, amend, make_with, permit};
 use crate::domain::delivery::message::Channel;
 use crate::domain::delivery::outbox::{Occasion, Outbox};
 use crate::domain::facts::{Facts, Known, Need, Selector, Sequence};
@@ -255,11 +253,11 @@ impl Command for Issue {
         for holder in &mut holders {
             let person = std::mem::take(&mut holder.person);
             if let Some(known) = &holder.known {
-                writes.extend(changed_record(known, person, context, facts)?);
+                writes.extend(amend(Arc::clone(known), person, context, facts)?);
             } else {
                 let key = Person::new_key(context, facts)?;
                 holder.id = key.as_int().unwrap_or_default();
-                writes.push(new_record(person, key, context, facts)?);
+                writes.push(make_with(Some(key), person, context, facts)?);
             }
         }
         for ((recipient, number), (at, holder_name)) in
@@ -292,7 +290,7 @@ impl Command for Issue {
             };
             let message = self.outbox.message(&occasion, context);
             writes.push(message.enqueue(context, facts)?);
-            writes.push(new_record(achievement, key, context, facts)?);
+            writes.push(make_with(Some(key), achievement, context, facts)?);
         }
         Ok(Decision { subject, writes, ..Decision::default() })
     }

@@ -5,3 +5,4 @@ pub mod credential;
 pub mod department;
 pub mod person;
 pub mod role;
+pub mod throttle;

@@ -84,6 +84,8 @@ pub struct PersonEdit {
     pub name: Patch<String>,
     /// See [`Person::email`].
     pub email: Patch<String>,
+    /// See [`Person::password_hash`].
+    pub password_hash: Patch<String>,
     /// See [`Person::status`].
     pub status: Patch<PersonStatus>,
     /// See [`Person::department_id`].
@@ -155,9 +157,10 @@ impl Record for Person {
     type Edit = PersonEdit;
 
     fn apply(&mut self, edit: &PersonEdit) {
-        let PersonEdit { name, email, status, department_id, roles } = edit;
+        let PersonEdit { name, email, password_hash, status, department_id, roles } = edit;
         name.apply_required(&mut self.name);
         email.apply(&mut self.email);
+        password_hash.apply(&mut self.password_hash);
         status.apply_required(&mut self.status);
         department_id.apply(&mut self.department_id);
         roles.apply_or(&mut self.roles, Vec::new());

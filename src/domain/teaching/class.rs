@@ -6,11 +6,12 @@ use std::sync::LazyLock;
 use jiff::tz::TimeZoneDatabase;
 use serde::{Deserialize, Serialize};
 
+use super::invite_code::{InviteCode, NewCode};
 use super::model::Model;
 use crate::domain::access::Place;
-use crate::domain::command::Context;
+use crate::domain::command::{self, Command, Context, Create, Decision, Delete, Expected};
 use crate::domain::error::FieldError;
-use crate::domain::facts::{Facts, Known, Need};
+use crate::domain::facts::{Facts, Known, Need, Selector};
 use crate::domain::kind::Kind;
 use crate::domain::learning::course::Course;
 use crate::domain::patch::Patch;
@@ -129,6 +130,7 @@ impl Record for Class {
             ("partner_id", ColumnType::Reference(Kind::Partner)),
             ("course_id", ColumnType::Reference(Kind::Course)),
             ("primary_model_id", ColumnType::Reference(Kind::Model)),
+            ("status", ColumnType::Text),
         ],
         secrets: &[],
     };
@@ -301,6 +303,73 @@ impl Class {
             Some(primary) if !seen.contains(&primary) => self.allowed_model_ids.push(primary),
             Some(_) => {}
         }
+    }
+}
+
+/// Makes a class and its first invite code.
+#[derive(Debug)]
+pub struct CreateClass {
+    /// The class.
+    pub class: Class,
+    /// The code.
+    pub code: NewCode,
+}
+
+impl Command for CreateClass {
+    fn needs(&self) -> Vec<Need> {
+        let course = self.class.course_id.map(|id| Need::Record(Kind::Course, Key::Int(id)));
+        course.into_iter().collect()
+    }
+
+    fn decide(&self, context: &mut Context<'_>, facts: &mut Facts) -> Known<Decision> {
+        let mut decision = Create::new(self.class.clone()).decide(context, facts)?;
+        let made = decision.writes.first().and_then(|write| write.after.meta.key.as_int());
+        let code = self.code.free(context.actor.account_id, facts)?;
+        let code = InviteCode::new(self.class.partner_id, made.unwrap_or_default(), code);
+        decision.writes.push(command::make(code, context, facts)?);
+        Ok(decision)
+    }
+}
+
+/// Removes a class, its invite codes and its memberships.
+#[derive(Debug)]
+pub struct DeleteClass {
+    /// Which.
+    pub id: i64,
+    /// From which version.
+    pub expected: Expected,
+}
+
+impl Command for DeleteClass {
+    fn needs(&self) -> Vec<Need> {
+        let of_class =
+            |kind| Need::Select(Selector { kind, column: "class_id", value: self.id.into() });
+        vec![
+            Need::Record(Kind::Class, Key::Int(self.id)),
+            of_class(Kind::InviteCode),
+            of_class(Kind::Membership),
+        ]
+    }
+
+    fn decide(&self, context: &mut Context<'_>, facts: &mut Facts) -> Known<Decision> {
+        let delete = Delete::<Class>::new(self.id.into(), self.expected.clone());
+        let spared = [Kind::InviteCode, Kind::Membership];
+        let mut decision = delete.decide_but(&spared, context, facts)?;
+        decision.writes.extend(command::ended(
+            context,
+            Kind::InviteCode,
+            "class_id",
+            self.id,
+            facts,
+        )?);
+        decision.writes.extend(command::ended(
+            context,
+            Kind::Membership,
+            "class_id",
+            self.id,
+            facts,
+        )?);
+        Ok(decision)
     }
 }
 

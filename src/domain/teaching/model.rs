@@ -1,10 +1,50 @@
-//! An AI model in an account's catalogue, which classes may allow.
+//! An AI model in an account's catalogue, which classes may allow. Source: the partner API, "models".
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
+use super::class::{Class, ClassEdit};
+use crate::domain::command::{self, Command, Context, Decision, Delete, Expected};
+use crate::domain::error::{Error, FieldError};
+use crate::domain::facts::{Facts, Known, Need};
 use crate::domain::kind::Kind;
 use crate::domain::patch::Patch;
-use crate::domain::record::{KeyType, Record, Table};
+use crate::domain::record::{Changed, ColumnType, Key, KeyType, Meta, Record, Table};
+
+/// A longer provider or name is refused, characters. Databases keep both in an index, whose entries
+/// have a limit.
+const NAME_MAX: usize = 255;
+
+/// What a model turns into what.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Modality {
+    /// Talks.
+    #[default]
+    Chat,
+    /// Text into vectors.
+    Embedding,
+    /// Speech into text.
+    Stt,
+    /// Makes pictures.
+    Image,
+    /// Text into speech.
+    Tts,
+    /// Puts texts in order.
+    Rerank,
+}
+
+impl Modality {
+    /// Every modality, with its name.
+    pub const ALL: &[(&str, Self)] = &[
+        ("chat", Self::Chat),
+        ("embedding", Self::Embedding),
+        ("stt", Self::Stt),
+        ("image", Self::Image),
+        ("tts", Self::Tts),
+        ("rerank", Self::Rerank),
+    ];
+}
 
 /// A model.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -12,10 +52,14 @@ use crate::domain::record::{KeyType, Record, Table};
 pub struct Model {
     /// Who runs it.
     pub provider: String,
-    /// The provider's name for it.
+    /// The provider's name for it, unique with the provider's own in the account.
     pub model_name: String,
-    /// `chat`, `embedding`, `stt`, `image`, `tts` or `rerank`.
-    pub modality: String,
+    /// What it does.
+    pub modality: Modality,
+    /// Can be asked several things at once.
+    pub supports_parallel: bool,
+    /// What it costs, in the operator's own form: a JSON object.
+    pub default_pricing: Option<Value>,
     /// May still be chosen.
     pub is_active: bool,
 }
@@ -23,17 +67,122 @@ pub struct Model {
 /// An edit of a model.
 #[derive(Clone, Debug, Default)]
 pub struct ModelEdit {
+    /// See [`Model::provider`].
+    pub provider: Patch<String>,
+    /// See [`Model::model_name`].
+    pub model_name: Patch<String>,
+    /// See [`Model::modality`].
+    pub modality: Patch<Modality>,
+    /// See [`Model::supports_parallel`].
+    pub supports_parallel: Patch<bool>,
+    /// See [`Model::default_pricing`].
+    pub default_pricing: Patch<Value>,
     /// See [`Model::is_active`].
     pub is_active: Patch<bool>,
 }
 
 impl Record for Model {
     const KIND: Kind = Kind::Model;
-    const TABLE: Table = Table { name: "model", key: KeyType::Int, columns: &[], secrets: &[] };
+    const TABLE: Table = Table {
+        name: "model",
+        key: KeyType::Int,
+        columns: &[("provider", ColumnType::Text), ("model_name", ColumnType::Text)],
+        secrets: &[],
+    };
     type Edit = ModelEdit;
 
     fn apply(&mut self, edit: &ModelEdit) {
-        let ModelEdit { is_active } = edit;
-        is_active.apply_required(&mut self.is_active);
+        let ModelEdit {
+            provider,
+            model_name,
+            modality,
+            supports_parallel,
+            default_pricing,
+            is_active,
+        } = edit;
+        provider.apply_or(&mut self.provider, String::new());
+        model_name.apply_or(&mut self.model_name, String::new());
+        modality.apply_or(&mut self.modality, Modality::Chat);
+        supports_parallel.apply_or(&mut self.supports_parallel, false);
+        default_pricing.apply(&mut self.default_pricing);
+        is_active.apply_or(&mut self.is_active, true);
+    }
+
+    fn validate(
+        &self,
+        meta: &Meta,
+        changed: &Changed,
+        facts: &mut Facts,
+    ) -> Known<Vec<FieldError>> {
+        let mut errors = Vec::new();
+        for (field, text) in [("provider", &self.provider), ("model_name", &self.model_name)] {
+            if !changed.has(field) {
+                continue;
+            }
+            if text.trim().is_empty() {
+                errors.push(FieldError::new(field, "required", "must not be blank"));
+            }
+            if text.chars().count() > NAME_MAX {
+                let detail = format!("must be of at most {NAME_MAX} characters");
+                errors.push(FieldError::new(field, "too_long", detail));
+            }
+        }
+        if changed.has("default_pricing")
+            && self.default_pricing.as_ref().is_some_and(|pricing| !pricing.is_object())
+        {
+            let detail = "must be an object";
+            errors.push(FieldError::new("default_pricing", "not_an_object", detail));
+        }
+        if errors.is_empty()
+            && changed.any(&["provider", "model_name"])
+            && !self.model_name.contains('\0')
+            && facts
+                .select::<Self>(meta.account_id, "model_name", self.model_name.as_str())?
+                .iter()
+                .any(|other| other.meta.key != meta.key && other.record.provider == self.provider)
+        {
+            return Err(Error::Conflict(vec!["model_name".to_owned()]).into());
+        }
+        Ok(errors)
+    }
+}
+
+/// Removes a model from the catalogue, and from every class that allowed it.
+#[derive(Debug)]
+pub struct DeleteModel {
+    /// Which.
+    pub id: i64,
+    /// From which version.
+    pub expected: Expected,
+}
+
+impl Command for DeleteModel {
+    fn needs(&self) -> Vec<Need> {
+        vec![Need::Record(Kind::Model, Key::Int(self.id))]
+    }
+
+    fn decide(&self, context: &mut Context<'_>, facts: &mut Facts) -> Known<Decision> {
+        let account_id = context.actor.account_id;
+        let delete = Delete::<Model>::new(self.id.into(), self.expected.clone());
+        let mut decision = delete.decide_but(&[Kind::Class], context, facts)?;
+        let classes = facts.select_documents(Kind::Class, "account_id", Key::Int(account_id))?;
+        for before in classes {
+            let class = before.typed::<Class>()?.record;
+            let names = class.primary_model_id == Some(self.id)
+                || class.allowed_model_ids.contains(&self.id);
+            if !names {
+                continue;
+            }
+            let mut without = Class::clone(&class);
+            let allowed = class.allowed_model_ids.iter().copied().filter(|id| *id != self.id);
+            let is_primary = class.primary_model_id == Some(self.id);
+            without.apply(&ClassEdit {
+                allowed_model_ids: Patch::Value(allowed.collect()),
+                primary_model_id: if is_primary { Patch::Null } else { Patch::Absent },
+                ..ClassEdit::default()
+            });
+            decision.writes.extend(command::amend(before, without, context, facts)?);
+        }
+        Ok(decision)
     }
 }

@@ -80,12 +80,7 @@ impl WriterTask {
             while let Some((waiting, attempt)) = queue.pop_front() {
                 let mut batch = Batch::new(waiting, now());
                 match self.commit(&mut batch, &mut *entropy).await {
-                    Ok(()) => {
-                        let deferred = batch.answer();
-                        if !deferred.is_empty() {
-                            queue.push_front((deferred, 0));
-                        }
-                    }
+                    Ok(()) => batch.answer(),
                     Err(Fault::Constraint(what)) => {
                         batch.split(attempt, &mut queue, &Error::Conflict(vec![what]));
                     }

@@ -6,7 +6,7 @@ use super::Outcome::{Becomes, Kept, Refused};
 use super::{Edit, Field, Outcome, Sender, run};
 use crate::support::{Request, Server, on_both_stores};
 
-on_both_stores!(classes, classes_by_merge_patch);
+on_both_stores!(classes, classes_by_merge_patch, invite_codes, students);
 
 fn class_base() -> Value {
     json!({
@@ -152,5 +152,115 @@ async fn classes_by_merge_patch(server: Server) {
         request.header("content-type", "application/merge-patch+json").body(body.to_string())
     };
     let edit = class_edit("partner (merge patch)", allowed, class_fields(Becomes));
+    run(&server, edit).await;
+}
+
+fn code_by(server: &Server, token: &str, body: &Value) -> Request {
+    let target = "/partner/7/classes/11/invite-codes/21";
+    server.request("PATCH", target).bearer(token).json(body)
+}
+
+async fn invite_codes(server: Server) {
+    let instant = Becomes(json!("2026-12-30T15:00:00Z"));
+    let edit = Edit {
+        dialect: "partner",
+        record: "invite_code/21",
+        base: json!({"expires_at": "2026-12-31T00:00:00Z", "max_uses": 5, "status": "disabled"}),
+        allowed: |server, body| code_by(server, "demo-partner-token", body),
+        denied: vec![
+            ("another partner", 403, |server, body| {
+                code_by(server, "demo-partner-other-token", body)
+            }),
+            ("a student", 403, |server, body| code_by(server, "demo-student-token", body)),
+            ("nobody", 401, |server, body| code_by(server, "demo-nobodys-token", body)),
+        ],
+        fields: vec![
+            Field::new(
+                "/expires_at",
+                "expires_at",
+                Kept,
+                Kept,
+                (json!("2026-12-31T00:00:00+09:00"), instant),
+                json!("soon"),
+            ),
+            Field::new(
+                "/max_uses",
+                "max_uses",
+                Kept,
+                Kept,
+                (json!(7), Becomes(json!(7))),
+                json!(0),
+            ),
+            Field::new(
+                "/status",
+                "status",
+                Kept,
+                Kept,
+                (json!("active"), Becomes(json!("active"))),
+                json!("off"),
+            ),
+        ],
+    };
+    run(&server, edit).await;
+}
+
+fn student_by(server: &Server, token: &str, body: &Value) -> Request {
+    server.request("PATCH", "/partner/7/student/1").bearer(token).json(body)
+}
+
+async fn students(server: Server) {
+    let redeem = server.request("POST", "/user/class/invites/redeem").bearer("demo-student-token");
+    let reply = redeem.json(&json!({"code": "ABC234"})).send().await;
+    assert_eq!(reply.json()["student_id"], 1, "{}", reply.text());
+    let text = |wire, name, value: &str| {
+        let becomes = Becomes(json!(value));
+        Field::new(wire, name, Kept, Becomes(Value::Null), (json!(value), becomes), json!(7))
+    };
+    let edit = Edit {
+        dialect: "partner",
+        record: "student/1",
+        base: json!({
+            "full_name": "김학생", "email": "kim@example.com", "status": "inactive",
+            "primary_contact": "010-0000-0000", "notes": "창가", "user_id": 91,
+        }),
+        allowed: |server, body| student_by(server, "demo-partner-token", body),
+        denied: vec![
+            ("another partner", 403, |server, body| {
+                student_by(server, "demo-partner-other-token", body)
+            }),
+            ("the student", 403, |server, body| student_by(server, "demo-student-token", body)),
+            ("nobody", 401, |server, body| student_by(server, "demo-nobodys-token", body)),
+        ],
+        fields: vec![
+            Field::new(
+                "/full_name",
+                "full_name",
+                Kept,
+                Refused,
+                (json!("이학생"), Becomes(json!("이학생"))),
+                json!(" "),
+            )
+            .along(&["search_key"]),
+            text("/email", "email", "lee@example.com").along(&["email_key", "search_key"]),
+            Field::new(
+                "/status",
+                "status",
+                Kept,
+                Becomes(json!("active")),
+                (json!("archived"), Becomes(json!("archived"))),
+                json!("gone"),
+            ),
+            text("/primary_contact", "primary_contact", "창구").along(&["search_key"]),
+            text("/notes", "notes", "복도"),
+            Field::new(
+                "/user_id",
+                "person_id",
+                Kept,
+                Becomes(Value::Null),
+                (json!(90), Becomes(json!(90))),
+                json!(102),
+            ),
+        ],
+    };
     run(&server, edit).await;
 }

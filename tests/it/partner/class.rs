@@ -2,7 +2,7 @@
 
 use haksa::config::{Config, PartnerRules};
 use haksa::domain::patch::Patch;
-use haksa::domain::teaching::invite_code::{InviteCode, InviteCodeEdit};
+use haksa::domain::teaching::invite_code::{InviteCode, InviteCodeEdit, InviteStatus};
 use serde_json::{Value, json};
 
 use super::{CLASS, TOKEN, assert_detail, edit, read, set};
@@ -324,17 +324,12 @@ async fn first_list_names_the_primary_model() {
 }
 
 async fn invite_codes(server: Server) {
-    let status = Patch::Value("disabled".to_owned());
-    set::<InviteCode>(&server, 21, InviteCodeEdit { status }).await;
+    let status = Patch::Value(InviteStatus::Disabled);
+    set::<InviteCode>(&server, 21, InviteCodeEdit { status, ..<_>::default() }).await;
     let code = InviteCode {
-        partner_id: 7,
-        class_id: 11,
-        code: "GHJ789".to_owned(),
-        target_role: "student".to_owned(),
-        status: "active".to_owned(),
         expires_at: Some(crate::support::NOW.parse().unwrap()),
         max_uses: Some(1),
-        ..InviteCode::default()
+        ..InviteCode::new(7, 11, "GHJ789")
     };
     let create = haksa::domain::command::Create::new(code);
     let operator = haksa::domain::actor::Actor::operator(3);

@@ -2,9 +2,13 @@
 //! every state, and what every edit gains.
 
 mod additions;
+mod catalogue;
 mod class;
 mod course;
+mod join;
+mod login;
 mod nodes;
+mod student;
 
 use serde_json::{Map, Value, json};
 
@@ -59,7 +63,31 @@ async fn who_may(server: Server) {
         ("GET", COURSE, ""),
         ("PATCH", COURSE, "{}"),
         ("DELETE", COURSE, ""),
+        ("GET", "/partner/7/classes", ""),
+        ("POST", "/partner/7/classes", r#"{"name":"a"}"#),
+        ("DELETE", CLASS, ""),
+        ("GET", "/partner/7/classes/11/invite-codes", ""),
+        ("POST", "/partner/7/classes/11/invite-codes", "{}"),
+        ("PATCH", "/partner/7/classes/11/invite-codes/21", "{}"),
+        ("DELETE", "/partner/7/classes/11/invite-codes/21", ""),
+        ("GET", "/partner/7/classes/11/enrollments", ""),
+        ("GET", "/partner/7/student", ""),
+        ("GET", "/partner/7/student/1", ""),
+        ("PATCH", "/partner/7/student/1", "{}"),
+        ("DELETE", "/partner/7/student/1", ""),
+        ("POST", "/partner/7/student/1/deactivate", ""),
+        ("POST", "/partner/7/student/1/archive", ""),
+        ("GET", "/partner/7/student/1/enrollments", ""),
+        ("POST", "/partner/7/student/1/enrollments", r#"{"class_id":11,"student_id":1}"#),
+        ("PATCH", "/partner/7/student/enrollments/1", "{}"),
+        ("DELETE", "/partner/7/student/enrollments/1", ""),
+        ("POST", "/partner/7/student/enrollments/1/complete", ""),
+        ("POST", "/partner/7/student/enrollments/1/drop", ""),
+        ("GET", "/partner/7/catalog/models", ""),
     ];
+    let all = haksa::dialect::WIRES.iter().flat_map(|wire| wire.routes);
+    let own = all.filter(|route| route.path.starts_with("/partner/")).count();
+    assert_eq!(routes.len(), own, "every route of a partner's is asked");
     for (method, target, body) in routes {
         let send = |authorization: &str, target: &str, body: &str| {
             let request = server.request(method, target).body(body.to_owned());
@@ -82,7 +110,7 @@ async fn who_may(server: Server) {
             for (target, body) in
                 [(target, body), ("/partner/abc/classes/0", r#"{"capacity":"x"}"#)]
             {
-                if target.ends_with("/0") && !["GET", "PATCH"].contains(&method) {
+                if target.ends_with("/0") && !["GET", "PATCH", "DELETE"].contains(&method) {
                     continue;
                 }
                 let reply = send(authorization, target, body).await;
@@ -230,20 +258,44 @@ async fn unknown_routes(server: Server) {
         ("GET", "/partner/7/nothing"),
         ("GET", "/partner/7/classes/11/more"),
         ("GET", "/partner//classes/11/more"),
+        ("GET", "/user/class"),
+        ("GET", "/user/classes/1"),
+        ("GET", "/models/1"),
     ] {
         let reply = server.request(method, target).bearer(TOKEN).send().await;
         assert_detail(&reply, 404, "Not Found");
     }
-    for (method, target) in
-        [("PUT", CLASS), ("POST", CLASS), ("PUT", COURSES), ("OPTIONS", COURSE), ("POST", COURSE)]
-    {
+    for (method, target, allowed) in [
+        ("PUT", CLASS, "GET"),
+        ("POST", CLASS, "DELETE"),
+        ("PUT", COURSES, "GET"),
+        ("OPTIONS", COURSE, "GET"),
+        ("POST", COURSE, "GET"),
+        ("DELETE", "/partner/7/classes", "POST"),
+        ("GET", "/partner/7/classes/11/invite-codes/21", "PATCH"),
+        ("GET", "/user/login", "POST"),
+        ("GET", "/user/class/invites/redeem", "POST"),
+        ("GET", "/user/class/enrollments/1", "DELETE"),
+        ("POST", "/user/classes", "GET"),
+        ("POST", "/models", "GET"),
+    ] {
         let reply = server.request(method, target).bearer(TOKEN).send().await;
         assert_detail(&reply, 405, "Method Not Allowed");
-        assert!(reply.header("allow").contains("GET"), "{}", reply.header("allow"));
+        assert!(reply.header("allow").contains(allowed), "{}", reply.header("allow"));
     }
-    for (method, target) in
-        [("PATCH", CLASS), ("GET", COURSE), ("POST", COURSES), ("DELETE", COURSE)]
-    {
+    for (method, target) in [
+        ("PATCH", CLASS),
+        ("GET", COURSE),
+        ("POST", COURSES),
+        ("DELETE", COURSE),
+        ("POST", "/partner/7/classes"),
+        ("GET", "/partner/7/classes/11/invite-codes"),
+        ("GET", "/partner/7/student"),
+        ("POST", "/user/login"),
+        ("POST", "/user/class/invites/redeem"),
+        ("GET", "/user/classes"),
+        ("GET", "/models"),
+    ] {
         let reply = server.request(method, &format!("{target}/?a=b")).send().await;
         assert_eq!((reply.status, reply.body.len()), (307, 0));
         assert_eq!(reply.header("location"), format!("{target}?a=b"));

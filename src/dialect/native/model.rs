@@ -1,0 +1,170 @@
+//! The catalogue of models, which the partner API only shows: list, create, and one's read, edit and
+//! removal.
+
+use serde_json::{Map, Value, json};
+
+use super::auth::authenticate;
+use crate::dialect::json::parse_object;
+use crate::dialect::{Answer, Call, Refusal};
+use crate::domain::access::{Place, Right};
+use crate::domain::command::{self, Create, Edit};
+use crate::domain::error::{Error, FieldError};
+use crate::domain::kind::Kind;
+use crate::domain::patch::Patch;
+use crate::domain::record::{Key, Record as _, Stored, parse_id};
+use crate::domain::teaching::model::{DeleteModel, Modality, Model, ModelEdit};
+
+/// Models of a page, unless the caller says otherwise.
+const LIMIT: usize = 50;
+/// Models of a page at the most.
+const LIMIT_MAX: usize = 100;
+/// The fields of a body.
+const FIELDS: [&str; 6] =
+    ["provider", "model_name", "modality", "supports_parallel", "default_pricing", "is_active"];
+
+/// `GET /haksa/v1/models`: in the order of their ids; `limit`, `cursor`.
+pub async fn list(call: &Call) -> Result<Answer, Refusal> {
+    let actor = authenticate(call).await?;
+    command::permit_in(&actor, Right::Read, Kind::Model, &Place::Account)?;
+    let limit = match call.query_parameter("limit") {
+        None => LIMIT,
+        Some(text) => text
+            .parse()
+            .ok()
+            .filter(|limit| (1..=LIMIT_MAX).contains(limit))
+            .ok_or_else(|| Error::invalid("limit", "out_of_range", "must be 1 to 100"))?,
+    };
+    let after = match call.query_parameter("cursor") {
+        None => 0,
+        Some(text) => parse_id(&text)
+            .ok_or_else(|| Error::invalid("cursor", "invalid", "not a cursor of this list"))?,
+    };
+    // A catalogue is small: it is read whole.
+    let account_id = actor.account_id;
+    let read = call.read(|facts| facts.select::<Model>(account_id, "account_id", account_id));
+    let mut models = read.await?;
+    models.retain(|model| model.id() > after);
+    let next = models.len() > limit;
+    models.truncate(limit);
+    let next = models.last().filter(|_| next).map(|model| model.id().to_string());
+    let items: Vec<_> = models.iter().map(encode).collect();
+    Ok(Answer::json(200, &json!({"items": items, "next": next})))
+}
+
+/// `POST /haksa/v1/models`.
+pub async fn create(call: &Call) -> Result<Answer, Refusal> {
+    let actor = authenticate(call).await?;
+    let edit = decode(call)?;
+    let mut model = Model { is_active: true, ..Model::default() };
+    model.apply(&edit);
+    let answered = call.submit(actor, Create::new(model), |outcome, _| {
+        Ok(Answer::json(201, &encode(&outcome.subject.typed()?)))
+    });
+    Ok(answered.await?)
+}
+
+/// `GET /haksa/v1/models/{id}`.
+pub async fn get(call: &Call) -> Result<Answer, Refusal> {
+    let actor = authenticate(call).await?;
+    let id = id(call)?;
+    let model = call.read(|facts| command::read::<Model>(&actor, id, facts)).await?;
+    Ok(Answer::json(200, &encode(&model)).etag(model.meta.version))
+}
+
+/// `PATCH /haksa/v1/models/{id}`: a merge patch (RFC 7396).
+pub async fn patch(call: &Call) -> Result<Answer, Refusal> {
+    let actor = authenticate(call).await?;
+    let edit = decode(call)?;
+    let command = Edit::<Model> { key: Key::Int(id(call)?), edit, expected: call.expected() };
+    let answered = call.submit(actor, command, |outcome, _| {
+        Ok(Answer::json(200, &encode(&outcome.subject.typed()?)))
+    });
+    Ok(answered.await?)
+}
+
+/// `DELETE /haksa/v1/models/{id}`: no class names it any more.
+pub async fn delete(call: &Call) -> Result<Answer, Refusal> {
+    let actor = authenticate(call).await?;
+    // There is nothing to say in it; but one that is too long is no request.
+    call.body()?;
+    let command = DeleteModel { id: id(call)?, expected: call.expected() };
+    Ok(call.submit(actor, command, |_, _| Ok(Answer::empty(204))).await?)
+}
+
+fn id(call: &Call) -> Result<i64, Error> {
+    parse_id(call.parameter("id")).ok_or(Error::NotFound(Kind::Model))
+}
+
+/// Reads a body, naming everything in it that is wrong.
+fn decode(call: &Call) -> Result<ModelEdit, Refusal> {
+    let body = call.body()?;
+    let fields = parse_object(body)
+        .ok_or_else(|| Error::invalid("body", "not_an_object", "must be a JSON object"))?;
+    let mut errors = Vec::new();
+    if fields.keys().any(|name| !FIELDS.contains(&name.as_str())) {
+        let detail = format!("a model has {}", FIELDS.join(", "));
+        errors.push(FieldError::new("body", "unknown_field", detail));
+    }
+    let mut reader = Reader { fields: &fields, errors: &mut errors };
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let modality = |value: &Value| {
+        let found = Modality::ALL.iter().find(|(name, _)| value.as_str() == Some(name));
+        found.map(|(_, modality)| *modality)
+    };
+    let edit = ModelEdit {
+        provider: reader.field("provider", "must be a string", text),
+        model_name: reader.field("model_name", "must be a string", text),
+        modality: reader.field(
+            "modality",
+            "must be chat, embedding, stt, image, tts or rerank",
+            modality,
+        ),
+        supports_parallel: reader.field("supports_parallel", "must be a boolean", Value::as_bool),
+        default_pricing: reader.field("default_pricing", "must be an object", |value| {
+            value.is_object().then(|| value.clone())
+        }),
+        is_active: reader.field("is_active", "must be a boolean", Value::as_bool),
+    };
+    if errors.is_empty() { Ok(edit) } else { Err(Error::Invalid(errors).into()) }
+}
+
+struct Reader<'a> {
+    fields: &'a Map<String, Value>,
+    errors: &'a mut Vec<FieldError>,
+}
+
+impl Reader<'_> {
+    fn field<T>(
+        &mut self,
+        name: &'static str,
+        detail: &str,
+        read: impl Fn(&Value) -> Option<T>,
+    ) -> Patch<T> {
+        match self.fields.get(name) {
+            None => Patch::Absent,
+            Some(Value::Null) => Patch::Null,
+            Some(value) => read(value).map_or_else(
+                || {
+                    self.errors.push(FieldError::new(name, "wrong_type", detail));
+                    Patch::Absent
+                },
+                Patch::Value,
+            ),
+        }
+    }
+}
+
+fn encode(model: &Stored<Model>) -> Value {
+    let Stored { meta, record } = model;
+    json!({
+        "id": model.id(),
+        "provider": record.provider,
+        "model_name": record.model_name,
+        "modality": record.modality,
+        "supports_parallel": record.supports_parallel,
+        "default_pricing": record.default_pricing,
+        "is_active": record.is_active,
+        "created_at": meta.created_at,
+        "updated_at": meta.updated_at,
+    })
+}

@@ -1,0 +1,123 @@
+//! Students of a partner: list, and `GET`, `PATCH`, `DELETE` of one.
+
+use serde_json::{Value, json};
+
+use super::auth::{admit, partner_id};
+use super::instant;
+use super::request::{body, filter, read_all, slice};
+use super::validate::{Faults, Fields, choice, text, whole};
+use crate::dialect::{Answer, Call, Refusal};
+use crate::domain::command::{self, Edit};
+use crate::domain::patch::Patch;
+use crate::domain::people::person::fold;
+use crate::domain::record::{Key, Stored};
+use crate::domain::teaching::student::{DeleteStudent, Student, StudentEdit, StudentStatus};
+use crate::store::teaching::StudentQuery;
+
+const STATUSES: &[(&str, StudentStatus)] = &[
+    ("active", StudentStatus::Active),
+    ("inactive", StudentStatus::Inactive),
+    ("archived", StudentStatus::Archived),
+];
+
+/// `GET /partner/{partner_id}/student`: a plain array.
+pub async fn list(call: &Call) -> Result<Answer, Refusal> {
+    let mut faults = Faults::default();
+    let actor = admit(call, &mut faults).await?;
+    let status = faults.query_value(call, "status", |value| {
+        let named = STATUSES.iter().map(|(name, _)| (*name, *name)).collect::<Vec<_>>();
+        choice(value, &named)
+    });
+    let slice = slice(call, &mut faults, 200, 500);
+    let (actor, slice) = faults.refuse_or(actor.zip(slice))?;
+    let search = filter(call, "q")?.map(|text| fold(&text));
+    let query = StudentQuery { partner_id: partner_id(&actor), status, search };
+    let (ids, _) = call.app.store.students(&query, slice).await?;
+    Ok(Answer::json(200, &read_all(call, actor.account_id, &ids, encode).await?))
+}
+
+/// `GET /partner/{partner_id}/student/{student_id}`.
+pub async fn get(call: &Call) -> Result<Answer, Refusal> {
+    let mut faults = Faults::default();
+    let actor = admit(call, &mut faults).await?;
+    let id = faults.path("student_id", call.parameter("student_id"), Some(1));
+    let (actor, id) = faults.refuse_or(actor.zip(id))?;
+    let student = call.read(|facts| command::read::<Student>(&actor, id, facts)).await?;
+    Ok(Answer::json(200, &encode(&student)).etag(student.meta.version))
+}
+
+/// `PATCH /partner/{partner_id}/student/{student_id}`: null clears, in plain JSON too.
+pub async fn patch(call: &Call) -> Result<Answer, Refusal> {
+    let body = body(call)?;
+    edit(call, |faults| {
+        Fields::of(&body, true, faults).map(|mut fields| StudentEdit {
+            full_name: fields.field("full_name", text),
+            email: fields.field("email", text),
+            status: fields.field("status", |value| choice(value, STATUSES)),
+            primary_contact: fields.field("primary_contact", text),
+            notes: fields.field("notes", text),
+            person_id: fields.field("user_id", whole),
+        })
+    })
+    .await
+}
+
+/// `POST /partner/{partner_id}/student/{student_id}/deactivate`.
+pub async fn deactivate(call: &Call) -> Result<Answer, Refusal> {
+    call.body()?;
+    edit(call, |_| Some(with_status(StudentStatus::Inactive))).await
+}
+
+/// `POST /partner/{partner_id}/student/{student_id}/archive`.
+pub async fn archive(call: &Call) -> Result<Answer, Refusal> {
+    call.body()?;
+    edit(call, |_| Some(with_status(StudentStatus::Archived))).await
+}
+
+fn with_status(status: StudentStatus) -> StudentEdit {
+    StudentEdit { status: Patch::Value(status), ..StudentEdit::default() }
+}
+
+async fn edit(
+    call: &Call,
+    decode: impl FnOnce(&mut Faults) -> Option<StudentEdit>,
+) -> Result<Answer, Refusal> {
+    let mut faults = Faults::default();
+    let actor = admit(call, &mut faults).await?;
+    let id = faults.path("student_id", call.parameter("student_id"), Some(1));
+    let edit = decode(&mut faults);
+    let (actor, (id, edit)) = faults.refuse_or(actor.zip(id.zip(edit)))?;
+    let command = Edit::<Student> { key: Key::Int(id), edit, expected: call.expected() };
+    let answered = call.submit(actor, command, |outcome, _| {
+        Ok(Answer::json(200, &encode(&outcome.subject.typed()?)))
+    });
+    Ok(answered.await?)
+}
+
+/// `DELETE /partner/{partner_id}/student/{student_id}`.
+pub async fn delete(call: &Call) -> Result<Answer, Refusal> {
+    let mut faults = Faults::default();
+    let actor = admit(call, &mut faults).await?;
+    let id = faults.path("student_id", call.parameter("student_id"), Some(1));
+    let (actor, id) = faults.refuse_or(actor.zip(id))?;
+    // There is nothing to say in it; but one that is too long is no request.
+    call.body()?;
+    let command = DeleteStudent { id, expected: call.expected() };
+    Ok(call.submit(actor, command, |_, _| Ok(Answer::empty(204))).await?)
+}
+
+/// A student, its keys in the vendor's order.
+pub fn encode(student: &Stored<Student>) -> Value {
+    let Stored { meta, record } = student;
+    json!({
+        "id": student.id(),
+        "partner_id": record.partner_id,
+        "user_id": record.person_id,
+        "full_name": record.full_name,
+        "email": record.email,
+        "status": record.status,
+        "joined_at": instant::format(meta.created_at.into()),
+        "primary_contact": record.primary_contact,
+        "notes": record.notes,
+    })
+}

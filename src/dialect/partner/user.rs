@@ -1,0 +1,160 @@
+//! What anybody who has signed in may do: redeem a code, see one's classes, leave one.
+
+use serde_json::json;
+
+use super::auth::{User, signed_in};
+use super::error::detail;
+use super::request::{body, paged, slice};
+use super::validate::{Faults, Fields, text};
+use super::{instant, member};
+use crate::dialect::call::DRY_RUN;
+use crate::dialect::{Answer, Call, Refusal};
+use crate::domain::facts::{Facts, Known};
+use crate::domain::kind::Kind;
+use crate::domain::learning::course::Course;
+use crate::domain::people::account::Account;
+use crate::domain::people::throttle::Guesser;
+use crate::domain::record::{Key, Stored};
+use crate::domain::teaching::class::Class;
+use crate::domain::teaching::invite_code::normalise;
+use crate::domain::teaching::join::{Opens, Redeem};
+use crate::domain::teaching::membership::{Leave, Membership};
+use crate::domain::teaching::partner::Partner;
+use crate::store::teaching::{Members, MembershipQuery};
+
+/// `POST /user/class/invites/redeem`.
+pub async fn redeem(call: &Call) -> Result<Answer, Refusal> {
+    let body = body(call)?;
+    let user = signed_in(call).await?;
+    let mut faults = Faults::default();
+    let code = Fields::of(&body, false, &mut faults).and_then(|mut f| f.required("code", text));
+    let code = faults.refuse_or(code)?;
+    // A guess that leaves no trace would be one that nobody counts.
+    if call.headers.contains_key(DRY_RUN) && call.is_dry_run()? {
+        return Err(detail(400, "dry_run_not_supported").into());
+    }
+    let code = normalise(&code).ok_or_else(|| detail(400, "invalid_code_format"))?;
+    let actor = user.actor();
+    let account_id = actor.account_id;
+    let command = Redeem {
+        expected: call.read(|facts| Opens::find(account_id, &code, facts)).await?,
+        code,
+        person_id: user.person.id(),
+        guessers: vec![
+            Guesser::person(account_id, "code", user.person.id()),
+            Guesser::address(account_id, "code", call.peer),
+        ],
+    };
+    let answered = call.submit(actor, command, |outcome, _| {
+        Ok(if outcome.subject.meta.kind == Kind::Throttle {
+            detail(400, "invalid_or_expired_code")
+        } else {
+            Answer::json(201, &member::encode(&outcome.subject.typed()?))
+        })
+    });
+    Ok(answered.await?)
+}
+
+/// `GET /user/classes`: those that run and those that are done, where nothing else is asked for.
+pub async fn classes(call: &Call) -> Result<Answer, Refusal> {
+    let User { person, .. } = signed_in(call).await?;
+    let mut faults = Faults::default();
+    let statuses = member::status(&mut faults, call).unwrap_or(&["active", "completed"]);
+    let slice = slice(call, &mut faults, 50, 100);
+    let slice = faults.refuse_or(slice)?;
+    let query = MembershipQuery { of: Members::Person(person.id()), statuses };
+    let (ids, total) = call.app.store.memberships(&query, slice).await?;
+    let account_id = person.meta.account_id;
+    let items = call.read(|facts| {
+        let mut items = Vec::with_capacity(ids.len());
+        for view in views(account_id, &ids, facts)? {
+            items.push(view.encode());
+        }
+        Ok(items)
+    });
+    Ok(Answer::json(200, &paged(&items.await?, total, slice)))
+}
+
+/// A membership as the student sees it.
+struct View {
+    member: Stored<Membership>,
+    class: Stored<Class>,
+    course_title: Option<String>,
+    org_name: String,
+    teacher_name: Option<String>,
+}
+
+/// The views of memberships, loaded kind by kind.
+fn views(account_id: i64, ids: &[i64], facts: &Facts) -> Known<Vec<View>> {
+    let account = facts.find::<Account>(account_id, account_id)?;
+    let org_name = account.map(|account| account.record.name.clone()).unwrap_or_default();
+    facts.want(ids.iter().map(|id| (Kind::Membership, Key::Int(*id))))?;
+    let mut members = Vec::with_capacity(ids.len());
+    for id in ids {
+        members.extend(facts.find::<Membership>(account_id, *id)?);
+    }
+    let named = members.iter().flat_map(|member| {
+        let Membership { class_id, partner_id, .. } = *member.record;
+        [(Kind::Class, Key::Int(class_id)), (Kind::Partner, Key::Int(partner_id))]
+    });
+    facts.want(named)?;
+    let mut classes = Vec::with_capacity(members.len());
+    for member in members {
+        let class = facts.find::<Class>(account_id, member.record.class_id)?;
+        classes.extend(class.map(|class| (member, class)));
+    }
+    let courses = classes.iter().filter_map(|(_, class)| class.record.course_id);
+    facts.want(courses.map(|id| (Kind::Course, Key::Int(id))))?;
+    let mut views = Vec::with_capacity(classes.len());
+    for (member, class) in classes {
+        let course = match class.record.course_id {
+            Some(id) => facts.find::<Course>(account_id, id)?,
+            None => None,
+        };
+        let partner = facts.find::<Partner>(account_id, member.record.partner_id)?;
+        views.push(View {
+            course_title: course.map(|course| course.record.title.clone()),
+            teacher_name: partner.map(|partner| partner.record.full_name.clone()),
+            org_name: org_name.clone(),
+            member,
+            class,
+        });
+    }
+    Ok(views)
+}
+
+impl View {
+    /// Its keys in the vendor's order.
+    fn encode(&self) -> serde_json::Value {
+        let Self { member, class, course_title, org_name, teacher_name } = self;
+        let (membership, class) = (&member.record, &class.record);
+        json!({
+            "enrollment_id": member.id(),
+            "class_id": membership.class_id,
+            "class_title": class.name,
+            "primary_model_id": class.primary_model_id,
+            "allowed_model_ids": class.allowed_model_ids,
+            "course_title": course_title,
+            "org_name": org_name,
+            "teacher_name": teacher_name,
+            "class_start_at": class.start_at.map(instant::format),
+            "class_end_at": class.end_at.map(instant::format),
+            "enrollment_status": membership.status,
+            "enrolled_at": instant::format(membership.enrolled_at),
+            "completed_at": membership.completed_at.map(instant::format),
+            "last_activity_at": null,
+        })
+    }
+}
+
+/// `DELETE /user/class/enrollments/{enrollment_id}`.
+pub async fn leave(call: &Call) -> Result<Answer, Refusal> {
+    let user = signed_in(call).await?;
+    let mut faults = Faults::default();
+    let id = faults.path("enrollment_id", call.parameter("enrollment_id"), Some(1));
+    let id = faults.refuse_or(id)?;
+    // There is nothing to say in it; but one that is too long is no request.
+    call.body()?;
+    let command = Leave { id, person_id: user.person.id() };
+    Ok(call.submit(user.actor(), command, |_, _| Ok(Answer::empty(204))).await?)
+}

@@ -1,0 +1,98 @@
+//! Checking passwords: not too many at once, and for those whom nobody knows as well.
+
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use crate::domain::error::Error;
+use crate::sabotage::Protection;
+use crate::vault::is_password;
+
+/// Who has a password checked: each check takes a core and 19 MiB for tens of milliseconds, so two
+/// are done at once. Those who wait for longer than 32 others take had better come again.
+static CHECKS: Queue = Queue::new(2, 32);
+
+/// The hash of a password that nobody has: checked for unknown callers, so that the time of an
+/// answer does not tell who is known.
+const NOBODYS_HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1\
+    $aGFrc2Etbm9ib2R5c2FsdA$DAGCTE3+cBpEz3fZBne3PTVm2QE7ZTc/g4k3W9Bokj4";
+
+/// Whether a password is the one behind `hash`; where there is no hash it is wrong, and that takes as
+/// long to say.
+///
+/// # Errors
+/// [`Error::Unavailable`] when too many passwords wait to be checked.
+pub async fn is_right(password: &str, hash: Option<String>) -> Result<bool, Error> {
+    if hash.is_none() && !Protection::NobodysPassword.is_on() {
+        return Ok(false);
+    }
+    let is_known = hash.is_some();
+    let hash = hash.unwrap_or_else(|| NOBODYS_HASH.to_owned());
+    let password = password.to_owned();
+    let turn = CHECKS.turn().await?;
+    let check = tokio::task::spawn_blocking(move || {
+        // The turn ends with the check, even when the caller has gone meanwhile.
+        let _turn = turn;
+        is_password(&password, &hash)
+    });
+    let is_right = check.await.map_err(Error::internal)?.map_err(Error::internal)?;
+    Ok(is_right && is_known)
+}
+
+/// Lets a few in at once and some more wait; turns the rest away.
+struct Queue {
+    places: Semaphore,
+    turns: Semaphore,
+}
+
+impl Queue {
+    const fn new(at_once: usize, waiting: usize) -> Self {
+        Self {
+            places: Semaphore::const_new(at_once + waiting),
+            turns: Semaphore::const_new(at_once),
+        }
+    }
+
+    /// Waits for a turn, which lasts until both are dropped.
+    async fn turn(&self) -> Result<(SemaphorePermit<'_>, SemaphorePermit<'_>), Error> {
+        let place =
+            self.places.try_acquire().map_err(|_| Error::Unavailable { retry_after_s: 1 })?;
+        let turn = self.turns.acquire().await.map_err(Error::internal)?;
+        Ok((turn, place))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_queue_turns_away_whom_it_cannot_seat() {
+        let queue = Queue::new(1, 2);
+        let first = queue.turn().await.unwrap();
+        let mut second = std::pin::pin!(queue.turn());
+        let mut third = std::pin::pin!(queue.turn());
+        assert!(second.as_mut().now_or_never().is_none());
+        assert!(third.as_mut().now_or_never().is_none());
+        let is_full =
+            || matches!(queue.turn().now_or_never(), Some(Err(Error::Unavailable { .. })));
+        assert!(is_full());
+        // Who leaves makes room, whether waiting or done.
+        drop(first);
+        let second = second.await.unwrap();
+        let mut fourth = Box::pin(queue.turn());
+        assert!(fourth.as_mut().now_or_never().is_none());
+        assert!(is_full());
+        drop(fourth);
+        let mut fifth = std::pin::pin!(queue.turn());
+        assert!(fifth.as_mut().now_or_never().is_none());
+        drop(second);
+        drop(third.await.unwrap());
+        drop(fifth.await.unwrap());
+    }
+
+    #[test]
+    fn the_hash_that_nobody_has_can_be_checked() {
+        assert!(matches!(is_password("", NOBODYS_HASH), Ok(false)));
+    }
+}

@@ -1,0 +1,166 @@
+//! How often somebody has guessed wrong lately. The count is a record: it is written with what it
+//! counts, and outlives a restart.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::domain::command::{self, Command, Context, Decision, Write};
+use crate::domain::error::Error;
+use crate::domain::facts::{Facts, Known, Need};
+use crate::domain::kind::Kind;
+use crate::domain::patch::Patch;
+use crate::domain::record::{Document, Key, KeyType, Record, Table};
+use crate::domain::time::Instant;
+
+/// How long wrong guesses are held against somebody, from the first one on.
+const WINDOW: SignedDuration = SignedDuration::from_mins(1);
+/// Wrong guesses of one person within [`WINDOW`]; further attempts are refused.
+pub const PERSON_MAX: i64 = 10;
+/// Wrong guesses from one address within [`WINDOW`]; a school may sit behind it.
+pub const ADDRESS_MAX: i64 = 100;
+
+/// A count of wrong guesses. Its key names what was guessed and by whom.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Throttle {
+    /// When the window began.
+    pub since: Instant,
+    /// Wrong guesses in it.
+    pub count: i64,
+}
+
+/// An operator's edit of a count: it can be set back.
+#[derive(Clone, Debug, Default)]
+pub struct ThrottleEdit {
+    /// See [`Throttle::count`].
+    pub count: Patch<i64>,
+}
+
+impl Record for Throttle {
+    const KIND: Kind = Kind::Throttle;
+    const TABLE: Table = Table { name: "throttle", key: KeyType::Text, columns: &[], secrets: &[] };
+    type Edit = ThrottleEdit;
+
+    fn apply(&mut self, edit: &ThrottleEdit) {
+        let ThrottleEdit { count } = edit;
+        count.apply_or(&mut self.count, 0);
+    }
+}
+
+/// Somebody whose wrong guesses are counted, and how many are borne.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Guesser {
+    account_id: i64,
+    key: String,
+    max: i64,
+}
+
+impl Guesser {
+    /// A person who guesses `what`.
+    pub fn person(account_id: i64, what: &str, person_id: i64) -> Self {
+        let key = format!("{account_id}/{what}/person/{person_id}");
+        Self { account_id, key, max: PERSON_MAX }
+    }
+
+    /// An address from which `what` is guessed. The addresses of one IPv6 network, which are one
+    /// subscriber's to choose from, count as one.
+    pub fn address(account_id: i64, what: &str, peer: IpAddr) -> Self {
+        let network = match peer.to_canonical() {
+            IpAddr::V4(address) => address.to_string(),
+            IpAddr::V6(address) => {
+                let [a, b, c, d, ..] = address.segments();
+                format!("{a:x}:{b:x}:{c:x}:{d:x}::/64")
+            }
+        };
+        let key = format!("{account_id}/{what}/address/{network}");
+        Self { account_id, key, max: ADDRESS_MAX }
+    }
+
+    /// The account in which it is counted.
+    pub const fn account_id(&self) -> i64 {
+        self.account_id
+    }
+
+    /// What a decision asks for.
+    pub fn need(&self) -> Need {
+        Need::Record(Kind::Throttle, Key::from(self.key.as_str()))
+    }
+
+    /// The count in force at `at`, with its document.
+    fn count(&self, at: Timestamp, facts: &Facts) -> Known<(Option<Arc<Document>>, Throttle)> {
+        let document = facts.document(Kind::Throttle, &Key::from(self.key.as_str()))?;
+        let mut throttle = match &document {
+            Some(document) => Throttle::clone(&document.typed::<Throttle>()?.record),
+            None => Throttle::default(),
+        };
+        let now = Instant::from(at);
+        let is_over = throttle.since.checked_add(WINDOW).is_none_or(|end| end <= now);
+        // A clock that went back must not lock anybody out for longer.
+        if is_over || throttle.since > now {
+            throttle = Throttle { since: now, count: 0 };
+        }
+        Ok((document, throttle))
+    }
+
+    /// Refuses whoever has guessed wrong too often.
+    ///
+    /// # Errors
+    /// [`Error::TooManyRequests`].
+    pub fn refuse_tired(&self, at: Timestamp, facts: &Facts) -> Known<()> {
+        let (_, throttle) = self.count(at, facts)?;
+        if throttle.count < self.max {
+            return Ok(());
+        }
+        let end = throttle.since.checked_add(WINDOW).unwrap_or(Instant::MAX);
+        let micros = end.as_microsecond() - at.as_microsecond();
+        let seconds = u32::try_from((micros + 999_999).div_euclid(1_000_000)).unwrap_or(1);
+        Err(Error::TooManyRequests { retry_after_s: seconds }.into())
+    }
+
+    /// Counts a wrong guess.
+    ///
+    /// # Errors
+    /// [`crate::domain::facts::Stop::Missing`] until the count is loaded.
+    pub fn counted(&self, context: &mut Context<'_>, facts: &mut Facts) -> Known<Write> {
+        let (before, mut throttle) = self.count(context.at, facts)?;
+        throttle.count += 1;
+        let Some(before) = before else {
+            let key = Some(Key::from(self.key.as_str()));
+            return command::make_with(key, throttle, context, facts);
+        };
+        let amended = command::amend(before, throttle, context, facts)?;
+        amended.ok_or_else(|| Error::internal("a guess was not counted").into())
+    }
+}
+
+/// Counts a wrong guess of something whose refusal is no outcome of a command, such as a password.
+#[derive(Debug)]
+pub struct CountGuess(pub Guesser);
+
+impl Command for CountGuess {
+    fn needs(&self) -> Vec<Need> {
+        vec![self.0.need()]
+    }
+
+    fn decide(&self, context: &mut Context<'_>, facts: &mut Facts) -> Known<Decision> {
+        self.0.refuse_tired(context.at, facts)?;
+        Ok(Decision { writes: vec![self.0.counted(context, facts)?], ..Decision::default() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_subscriber_is_one_guesser() {
+        let key = |peer: &str| Guesser::address(3, "code", peer.parse().unwrap()).key;
+        assert_eq!(key("192.0.2.7"), "3/code/address/192.0.2.7");
+        assert_eq!(key("::ffff:192.0.2.7"), key("192.0.2.7"));
+        assert_eq!(key("2001:db8:1:2:3::4"), "3/code/address/2001:db8:1:2::/64");
+        assert_ne!(key("2001:db8:1:2::1"), key("2001:db8:1:3::1"));
+    }
+}

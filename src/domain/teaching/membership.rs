@@ -1,0 +1,188 @@
+//! A student's membership of a class. (The partner API calls it enrollment; that word is taken by
+//! what a learner owes, [`crate::domain::learning::enrollment`].)
+
+use serde::{Deserialize, Serialize};
+
+use super::class::Class;
+use super::student::Student;
+use crate::domain::access::Place;
+use crate::domain::command::{Command, Context, Decision};
+use crate::domain::error::{Error, FieldError};
+use crate::domain::facts::{Facts, Known, Need, Selector};
+use crate::domain::kind::Kind;
+use crate::domain::patch::Patch;
+use crate::domain::record::{Changed, ColumnType, Key, KeyType, Meta, Record, Table};
+use crate::domain::time::Instant;
+
+/// Where a membership is in its life.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MembershipStatus {
+    /// Takes part, and takes a place.
+    #[default]
+    Active,
+    /// Pauses.
+    Inactive,
+    /// Has finished.
+    Completed,
+    /// Has dropped out.
+    Dropped,
+}
+
+/// A membership.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Membership {
+    /// Whose class.
+    pub partner_id: i64,
+    /// The class.
+    pub class_id: i64,
+    /// The student.
+    pub student_id: i64,
+    /// The code that let the student in.
+    pub invite_code_id: Option<i64>,
+    /// Where it is in its life.
+    pub status: MembershipStatus,
+    /// Since when.
+    pub enrolled_at: Instant,
+    /// When it was finished.
+    pub completed_at: Option<Instant>,
+}
+
+/// An edit of a membership. Class and student are fixed.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct MembershipEdit {
+    /// See [`Membership::invite_code_id`].
+    pub invite_code_id: Patch<i64>,
+    /// See [`Membership::status`].
+    pub status: Patch<MembershipStatus>,
+    /// See [`Membership::completed_at`].
+    pub completed_at: Patch<Instant>,
+    /// The class, for the edit to have its members to itself.
+    pub class_id: Option<i64>,
+}
+
+/// What has to be known to judge whether a class has room, locked until the commit.
+pub fn roster_needs(class_id: i64) -> [Need; 2] {
+    let selector = Selector { kind: Kind::Membership, column: "class_id", value: class_id.into() };
+    [Need::Record(Kind::Class, class_id.into()), Need::Select(selector)]
+}
+
+/// True when another active member has room in the class.
+///
+/// # Errors
+/// [`crate::domain::facts::Stop::Missing`] until its members are loaded.
+pub fn has_room(class: &Class, class_id: i64, but: &Key, facts: &Facts) -> Known<bool> {
+    let Some(capacity) = class.capacity else { return Ok(true) };
+    let members = facts.select_documents(Kind::Membership, "class_id", Key::Int(class_id))?;
+    let mut active = 0_usize;
+    for member in &members {
+        let is_active = member.look::<Membership>()?.status == MembershipStatus::Active;
+        active += usize::from(is_active && member.meta.key != *but);
+    }
+    Ok(i64::try_from(active).is_ok_and(|active| active < capacity))
+}
+
+impl Record for Membership {
+    const KIND: Kind = Kind::Membership;
+    const TABLE: Table = Table {
+        name: "membership",
+        key: KeyType::Int,
+        columns: &[
+            ("partner_id", ColumnType::Reference(Kind::Partner)),
+            ("class_id", ColumnType::Reference(Kind::Class)),
+            ("student_id", ColumnType::Reference(Kind::Student)),
+            ("invite_code_id", ColumnType::Reference(Kind::InviteCode)),
+            ("status", ColumnType::Text),
+            ("enrolled_at", ColumnType::Instant),
+        ],
+        secrets: &[],
+    };
+    type Edit = MembershipEdit;
+
+    fn apply(&mut self, edit: &MembershipEdit) {
+        let MembershipEdit { invite_code_id, status, completed_at, class_id: _ } = edit;
+        invite_code_id.apply(&mut self.invite_code_id);
+        status.apply_or(&mut self.status, MembershipStatus::Active);
+        completed_at.apply(&mut self.completed_at);
+    }
+
+    fn edit_needs(edit: &MembershipEdit) -> Vec<Need> {
+        edit.class_id.map(roster_needs).into_iter().flatten().collect()
+    }
+
+    fn settle(
+        &mut self,
+        before: Option<&Self>,
+        context: &mut Context<'_>,
+        _facts: &mut Facts,
+    ) -> Known<()> {
+        // Who finishes has finished now, where nothing else is said.
+        let was_completed =
+            before.is_some_and(|before| before.status == MembershipStatus::Completed);
+        if self.status == MembershipStatus::Completed
+            && !was_completed
+            && self.completed_at == before.and_then(|before| before.completed_at)
+        {
+            self.completed_at = Some(Instant::from(context.at).max(self.enrolled_at));
+        }
+        Ok(())
+    }
+
+    fn place(&self, _meta: &Meta, _facts: &mut Facts) -> Known<Place> {
+        Ok(Place::Partner(self.partner_id))
+    }
+
+    /// However a membership comes to be active, there has to be room.
+    fn validate(
+        &self,
+        meta: &Meta,
+        changed: &Changed,
+        facts: &mut Facts,
+    ) -> Known<Vec<FieldError>> {
+        let mut errors = Vec::new();
+        if changed.any(&["completed_at", "enrolled_at"])
+            && self.completed_at.is_some_and(|completed| completed < self.enrolled_at)
+        {
+            let detail = "completed_at is before enrolled_at";
+            errors.push(FieldError::new("completed_at", "completed_at_before_enrolled_at", detail));
+        }
+        if changed.has("status")
+            && self.status == MembershipStatus::Active
+            && let Some(class) = facts.find::<Class>(meta.account_id, self.class_id)?
+            && !has_room(&class.record, self.class_id, &meta.key, facts)?
+        {
+            errors.push(FieldError::new("class_id", "class_full", "the class is full"));
+        }
+        Ok(errors)
+    }
+}
+
+/// Takes a person out of a class. What was learned stays.
+#[derive(Debug)]
+pub struct Leave {
+    /// The membership.
+    pub id: i64,
+    /// Whose it must be.
+    pub person_id: i64,
+}
+
+impl Command for Leave {
+    fn needs(&self) -> Vec<Need> {
+        vec![Need::Record(Kind::Membership, Key::Int(self.id))]
+    }
+
+    fn decide(&self, context: &mut Context<'_>, facts: &mut Facts) -> Known<Decision> {
+        let account_id = context.actor.account_id;
+        let membership = facts.get::<Membership>(account_id, self.id)?;
+        let student = facts.find::<Student>(account_id, membership.record.student_id)?;
+        if student.is_none_or(|student| student.record.person_id != Some(self.person_id)) {
+            return Err(Error::NotFound(Kind::Membership).into());
+        }
+        let before = facts.document(Kind::Membership, &membership.meta.key)?;
+        let before = before.ok_or(Error::NotFound(Kind::Membership))?;
+        let mut after = (*before).clone();
+        after.meta.deleted_at = Some(context.at);
+        Ok(Decision::write(crate::domain::change::Action::Delete, Some(before), after))
+    }
+}

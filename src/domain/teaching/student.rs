@@ -1,0 +1,216 @@
+//! A student of a partner: one person as that partner knows it. Source: the partner API, "student".
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::access::Place;
+use crate::domain::command::{self, Command, Context, Decision, Delete, Expected};
+use crate::domain::error::{Error, FieldError};
+use crate::domain::facts::{Facts, Known, Need, Selector};
+use crate::domain::kind::Kind;
+use crate::domain::patch::Patch;
+use crate::domain::people::person::{Person, fold};
+use crate::domain::record::{Changed, ColumnType, Key, KeyType, Meta, Record, Table};
+
+/// Stands between the texts in [`Student::search_key`], so that nothing is found across the joint.
+const JOINT: char = '\u{1f}';
+/// A longer e-mail address is refused, characters. Databases keep it in an index, whose entries have
+/// a limit.
+const EMAIL_MAX: usize = 320;
+
+/// How a student stands with the partner.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StudentStatus {
+    /// Being taught.
+    #[default]
+    Active,
+    /// Not for now.
+    Inactive,
+    /// Kept for the records.
+    Archived,
+}
+
+/// A student.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Student {
+    /// Whose student.
+    pub partner_id: i64,
+    /// The person; absent once the partner has taken it off.
+    pub person_id: Option<i64>,
+    /// The name that the partner uses.
+    pub full_name: String,
+    /// The e-mail address that the partner uses.
+    pub email: Option<String>,
+    /// The e-mail address, folded for look-ups.
+    pub email_key: Option<String>,
+    /// Name, e-mail and contact, folded for search.
+    pub search_key: String,
+    /// How it stands.
+    pub status: StudentStatus,
+    /// How to reach the student.
+    pub primary_contact: Option<String>,
+    /// The partner's notes.
+    pub notes: Option<String>,
+}
+
+/// An edit of a student.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StudentEdit {
+    /// See [`Student::person_id`].
+    pub person_id: Patch<i64>,
+    /// See [`Student::full_name`].
+    pub full_name: Patch<String>,
+    /// See [`Student::email`].
+    pub email: Patch<String>,
+    /// See [`Student::status`].
+    pub status: Patch<StudentStatus>,
+    /// See [`Student::primary_contact`].
+    pub primary_contact: Patch<String>,
+    /// See [`Student::notes`].
+    pub notes: Patch<String>,
+}
+
+impl Student {
+    /// A person as a new student of a partner; one without a name goes by the e-mail address.
+    pub fn of(partner_id: i64, person_id: i64, person: &Person) -> Self {
+        let name = Some(&person.name).filter(|name| !name.trim().is_empty());
+        Self {
+            partner_id,
+            person_id: Some(person_id),
+            full_name: name.or(person.email.as_ref()).cloned().unwrap_or_default(),
+            email: person.email.clone(),
+            primary_contact: person.phone.clone(),
+            ..Self::default()
+        }
+    }
+}
+
+impl Record for Student {
+    const KIND: Kind = Kind::Student;
+    const TABLE: Table = Table {
+        name: "student",
+        key: KeyType::Int,
+        columns: &[
+            ("partner_id", ColumnType::Reference(Kind::Partner)),
+            ("person_id", ColumnType::Reference(Kind::Person)),
+            ("email_key", ColumnType::Text),
+            ("search_key", ColumnType::Text),
+            ("status", ColumnType::Text),
+        ],
+        secrets: &[],
+    };
+    type Edit = StudentEdit;
+
+    fn apply(&mut self, edit: &StudentEdit) {
+        let StudentEdit { person_id, full_name, email, status, primary_contact, notes } = edit;
+        person_id.apply(&mut self.person_id);
+        full_name.apply_or(&mut self.full_name, String::new());
+        email.apply(&mut self.email);
+        status.apply_or(&mut self.status, StudentStatus::Active);
+        primary_contact.apply(&mut self.primary_contact);
+        notes.apply(&mut self.notes);
+    }
+
+    fn edit_needs(edit: &StudentEdit) -> Vec<Need> {
+        let person = edit.person_id.value();
+        person.map(|id| Need::Record(Kind::Person, Key::Int(*id))).into_iter().collect()
+    }
+
+    fn settle(
+        &mut self,
+        _before: Option<&Self>,
+        _context: &mut Context<'_>,
+        _facts: &mut Facts,
+    ) -> Known<()> {
+        let key = self.email.as_deref().map(fold).filter(|key| !key.is_empty());
+        self.email_key = key;
+        let texts = [Some(&self.full_name), self.email.as_ref(), self.primary_contact.as_ref()];
+        let folded = texts.map(|text| fold(text.map_or("", String::as_str)));
+        self.search_key = folded.join(&JOINT.to_string());
+        Ok(())
+    }
+
+    fn place(&self, _meta: &Meta, _facts: &mut Facts) -> Known<Place> {
+        Ok(Place::Partner(self.partner_id))
+    }
+
+    fn validate(
+        &self,
+        meta: &Meta,
+        changed: &Changed,
+        facts: &mut Facts,
+    ) -> Known<Vec<FieldError>> {
+        let mut errors = Vec::new();
+        for (field, text) in [
+            ("full_name", Some(&self.full_name)),
+            ("email", self.email.as_ref()),
+            ("primary_contact", self.primary_contact.as_ref()),
+            ("notes", self.notes.as_ref()),
+        ] {
+            if changed.has(field) && text.is_some_and(|text| text.contains('\0')) {
+                errors.push(FieldError::new(field, "nul", "must not contain NUL"));
+            }
+        }
+        if changed.has("full_name") && self.full_name.trim().is_empty() {
+            errors.push(FieldError::new("full_name", "full_name_required", "must not be blank"));
+        }
+        if changed.has("email")
+            && self.email.as_deref().is_some_and(|email| email.chars().count() > EMAIL_MAX)
+        {
+            let detail = format!("must be of at most {EMAIL_MAX} characters");
+            errors.push(FieldError::new("email", "email_too_long", detail));
+        }
+        if changed.has("person_id")
+            && let Some(id) = self.person_id
+            && facts.find::<Person>(meta.account_id, id)?.is_none()
+        {
+            errors.push(FieldError::new("person_id", "user_not_found", "no such person"));
+        }
+        if errors.is_empty() {
+            let person = self.person_id.filter(|_| changed.has("person_id")).map(Key::Int);
+            let email = self.email_key.as_deref().filter(|_| changed.has("email_key"));
+            for (column, value) in [("person_id", person), ("email_key", email.map(Key::from))] {
+                let Some(value) = value else { continue };
+                let found = facts.select::<Self>(meta.account_id, column, value)?;
+                let is_taken = found.iter().any(|other| {
+                    other.meta.key != meta.key && other.record.partner_id == self.partner_id
+                });
+                if is_taken {
+                    return Err(Error::Conflict(vec!["student".to_owned()]).into());
+                }
+            }
+        }
+        Ok(errors)
+    }
+}
+
+/// Removes a student, and with it every membership.
+#[derive(Debug)]
+pub struct DeleteStudent {
+    /// Which.
+    pub id: i64,
+    /// From which version.
+    pub expected: Expected,
+}
+
+impl Command for DeleteStudent {
+    fn needs(&self) -> Vec<Need> {
+        let selector =
+            Selector { kind: Kind::Membership, column: "student_id", value: self.id.into() };
+        vec![Need::Record(Kind::Student, Key::Int(self.id)), Need::Select(selector)]
+    }
+
+    fn decide(&self, context: &mut Context<'_>, facts: &mut Facts) -> Known<Decision> {
+        let delete = Delete::<Student>::new(self.id.into(), self.expected.clone());
+        let mut decision = delete.decide_but(&[Kind::Membership], context, facts)?;
+        decision.writes.extend(command::ended(
+            context,
+            Kind::Membership,
+            "student_id",
+            self.id,
+            facts,
+        )?);
+        Ok(decision)
+    }
+}
