@@ -580,13 +580,13 @@ fn record(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::command::Undo;
+    use crate::domain::command::{Expected, Undo};
 
     #[tokio::test]
     async fn a_full_queue_refuses_at_once_and_keeps_nothing() {
         let (pipeline, Queues { mut jobs, large: _large }) = Pipeline::new();
         let envelope = || Envelope::new(Actor::operator(1), "test");
-        let command = || Undo { change_id: 1, expected: crate::domain::command::Expected::Any };
+        let command = || Undo { change_id: 1, expected: Expected::Any, held: Vec::new() };
         let mut waiting = Vec::new();
         for _ in 0..QUEUE_MAX {
             let pipeline = pipeline.clone();

@@ -120,7 +120,7 @@ pub(super) async fn undo(options: UndoOptions) -> anyhow::Result<ExitCode> {
         .read(|facts| facts.change(options.change))
         .await?
         .with_context(|| format!("there is no change {}", options.change))?;
-    let command = Undo { change_id: change.id, expected: Expected::Any };
+    let command = desk.store.read(|facts| Undo::of(&change, Expected::Any, facts)).await?;
     let envelope = Envelope::new(Actor::operator(change.account_id), "haksa undo");
     match desk.run(command, envelope).await {
         Ok(outcome) => {

@@ -400,11 +400,32 @@ pub struct Undo {
     pub change_id: i64,
     /// From which version of the record.
     pub expected: Expected,
+    /// Locked from the start: the record, and those that it names, whose rules it may touch when it
+    /// comes back (the places of a class).
+    pub held: Vec<(Kind, Key)>,
+}
+
+impl Undo {
+    /// An undo of `change`, with all that it is sure to touch.
+    ///
+    /// # Errors
+    /// [`super::facts::Stop::Missing`] until the record is loaded.
+    pub fn of(change: &Change, expected: Expected, facts: &Facts) -> Known<Self> {
+        let mut held = Vec::new();
+        if let Some(key) = Key::parse(change.kind.table().key, &change.record_id)
+            && let Some(document) = facts.document(change.kind, &key)?
+        {
+            held = change.kind.references(&document)?;
+            held.push((change.kind, key));
+        }
+        Ok(Self { change_id: change.id, expected, held })
+    }
 }
 
 impl Command for Undo {
     fn needs(&self) -> Vec<Need> {
-        vec![Need::Change(self.change_id)]
+        let held = self.held.iter().map(|(kind, key)| Need::Record(*kind, key.clone()));
+        held.chain([Need::Change(self.change_id)]).collect()
     }
 
     fn decide(&self, context: &mut Context<'_>, facts: &mut Facts) -> Known<Decision> {

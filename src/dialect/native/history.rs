@@ -66,7 +66,7 @@ pub async fn undo(call: &Call) -> Result<Answer, Refusal> {
     // There is nothing to say in it; but one that is too long is no request.
     call.body()?;
     let change = find(call, &actor).await?;
-    let command = Undo { change_id: change.id, expected: call.expected() };
+    let command = call.read(|facts| Undo::of(&change, call.expected(), facts)).await?;
     let answered = call.submit(actor, command, |outcome, _| {
         let change = outcome.changes.first().map(|change| encode_whole(change));
         Ok(Answer::json(200, &change))

@@ -106,6 +106,32 @@ async fn the_last_place_goes_to_one_of_two_nodes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_undo_at_one_node_and_a_code_at_another_share_the_last_place() {
+    let nodes = two_nodes().await;
+    let tokens = people(&nodes[0], 2).await;
+    for round in 0..60 {
+        let body = json!({"name": "a", "capacity": 1});
+        let class = post(&nodes[0], CLASSES, &body).send().await.json();
+        let code = class["invite_codes"][0]["code"].as_str().unwrap();
+        let joined = redeem(&nodes[0], &tokens[0], code).send().await.json();
+        let target = format!("/user/class/enrollments/{}", joined["id"]);
+        let left = nodes[0].request("DELETE", &target).bearer(&tokens[0]).send().await;
+        assert_eq!(left.status, 204, "{}", left.text());
+        let target = format!("/haksa/v1/records/membership/{}/history", joined["id"]);
+        let history = nodes[0].request("GET", &target).bearer("demo-admin-key").send().await.json();
+        let undo = format!("/haksa/v1/changes/{}/undo", history["items"][0]["change_id"]);
+        let (back, other) = tokio::join!(
+            nodes[0].request("POST", &undo).bearer("demo-admin-key").send(),
+            redeem(&nodes[1], &tokens[1], code).send()
+        );
+        let target = format!("{CLASSES}/{}/enrollments?status=active", class["id"]);
+        assert_eq!(read(&nodes[1], &target).await["total"], 1, "round {round}");
+        assert_ne!(back.status == 200, other.status == 201, "round {round}: {}", back.text());
+    }
+    nodes[0].assert_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_code_of_so_many_uses_has_no_more_on_two_nodes() {
     let nodes = two_nodes().await;
     for round in 0..10 {
