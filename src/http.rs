@@ -287,7 +287,8 @@ async fn collect(
     if hyper::body::Body::is_end_stream(&body) {
         return Ok(Bytes::new());
     }
-    let mut parts: Vec<Bytes> = Vec::new();
+    // Most bodies come in one piece. Of longer ones there is never more than one copy.
+    let (mut piece, mut whole) = (None::<Bytes>, Vec::new());
     let mut length = 0;
     let reading = async {
         while let Some(frame) = body.frame().await {
@@ -296,7 +297,16 @@ async fn collect(
             if length > body_max {
                 return Err(Malformed::TooLarge);
             }
-            parts.push(part);
+            if length == part.len() {
+                piece = Some(part);
+                continue;
+            }
+            if let Some(first) = piece.take() {
+                let expected = declared.and_then(|declared| usize::try_from(declared).ok());
+                whole.reserve_exact(expected.unwrap_or_default().max(length));
+                whole.extend_from_slice(&first);
+            }
+            whole.extend_from_slice(&part);
         }
         Ok(())
     };
@@ -308,10 +318,7 @@ async fn collect(
         }
         Ok(Err(_)) | Err(_) => return Err(Malformed::Incomplete),
     }
-    match <[Bytes; 1]>::try_from(parts) {
-        Ok([whole]) => Ok(whole),
-        Err(parts) => Ok(parts.concat().into()),
-    }
+    Ok(piece.unwrap_or_else(|| whole.into()))
 }
 
 /// Reads on for a while without keeping anything: a connection that is closed while its client still
