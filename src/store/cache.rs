@@ -17,6 +17,8 @@ use crate::sabotage::Protection;
 const RECORD_BYTES: u64 = 48 * 1024 * 1024;
 /// About how many records that are, to begin with.
 const RECORDS: usize = 32 * 1024;
+/// Fields longer than this as JSON, bytes, are not kept: a few such records would drive out all others.
+const RECORD_LENGTH_MAX: usize = 64 * 1024;
 /// What a record takes beside its fields, bytes.
 const RECORD_OVERHEAD: u64 = 512;
 /// Selections held at the most.
@@ -156,7 +158,7 @@ impl Cache {
         }
         match (need, fact) {
             (Need::Record(kind, key), Fact::Record(Some(document))) => {
-                self.records.insert((*kind, key.clone()), Arc::clone(document));
+                self.keep((*kind, key.clone()), Arc::clone(document));
             }
             (Need::Record(_, key), Fact::Record(None)) => self.miss(need, key),
             (Need::Select(selector), Fact::Select(documents)) if documents.is_empty() => {
@@ -165,12 +167,20 @@ impl Cache {
             (Need::Select(selector), Fact::Select(documents)) => {
                 for document in documents {
                     let place = (selector.kind, document.meta.key.clone());
-                    self.records.insert(place, Arc::clone(document));
+                    self.keep(place, Arc::clone(document));
                 }
                 let keys = documents.iter().map(|document| document.meta.key.clone()).collect();
                 self.selections.insert(selector.clone(), (self.kind(selector.kind), keys));
             }
             _ => {}
+        }
+    }
+
+    fn keep(&self, place: (Kind, Key), document: Arc<Document>) {
+        if document.length() > RECORD_LENGTH_MAX {
+            self.records.remove(&place);
+        } else {
+            self.records.insert(place, document);
         }
     }
 
@@ -197,7 +207,7 @@ impl Cache {
         for ((kind, key), pending) in &writes.documents {
             let place = (*kind, key.clone());
             if keeps {
-                self.records.insert(place, Arc::new(pending.document.slim()));
+                self.keep(place, Arc::new(pending.document.slim()));
             } else {
                 self.records.remove(&place);
             }
