@@ -27,15 +27,8 @@ def run(trial):
             trial.expect(False, f"cycle {cycle}: haksa check: {fault[:300]}")
         server.start()
         ready.append(server.ready_s)
-        # Whoever was left without an answer asks again, with the same key; so do some who had one.
         client = server.client()
-        again = load.unanswered + [(dialect, numbers[-1]) for dialect, numbers in load.acknowledged.items() if numbers]
-        for dialect, n in again:
-            status, _, body = load.send(client, dialect, n)
-            trial.expect(status == 200, f"cycle {cycle}: {dialect} answered a repeated edit {status} {body[:100]}")
-            if status == 200:
-                load.acknowledged[dialect].append(n)
-            resent += 1
+        resent += load.repeat(trial, client, f"cycle {cycle}")
         client.close()
         for dialect, n, status, _ in load.refused:
             trial.expect(False, f"cycle {cycle}: {dialect} was answered {status}")

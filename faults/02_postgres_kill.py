@@ -13,18 +13,6 @@ BACK_S = 2.0
 AWAY_S, BEFORE_S = 1.0, 0.7
 
 
-def repeat(trial, load, client, what):
-    """Whoever was left without an answer asks again with the same key; so do some who were refused or had an answer."""
-    again = load.unanswered + [(dialect, n) for dialect, n, _, _ in load.refused[:25] + load.refused[25:][-25:]]
-    again += [(dialect, numbers[-1]) for dialect, numbers in load.acknowledged.items() if numbers]
-    for dialect, n in again:
-        status, _, body = load.send(client, dialect, n)
-        trial.expect(status == 200, f"{what}: a repeated edit of {dialect} was answered {status} {body[:100]}")
-        if status == 200:
-            load.acknowledged[dialect].append(n)
-    return len(again)
-
-
 def bring_back(cluster):
     """Starts PostgreSQL again; right after kill -9 what its children held may still be held."""
     for attempt in itertools.count():
@@ -64,7 +52,7 @@ def outage(trial, server, numbers, turn):
     trial.expect(not load.unanswered, f"outage {turn}: {len(load.unanswered)} edits had no answer at all")
     for fault in sorted({fault.split(":")[0] for _, _, _, fault in load.refused if fault}):
         trial.expect(False, f"outage {turn}: {fault}")
-    repeat(trial, load, client, f"outage {turn}")
+    load.repeat(trial, client, f"outage {turn}")
     client.close()
     return load, max(back.values(), default=15), asked
 
@@ -85,7 +73,7 @@ def run(trial):
         server.start()
         ready.append(server.ready_s)
         client = server.client()
-        resent += repeat(trial, load, client, f"cycle {cycle}")
+        resent += load.repeat(trial, client, f"cycle {cycle}")
         client.close()
         trial.expect(not load.refused, f"cycle {cycle}: refused {load.refused[:3]}")
     back = []

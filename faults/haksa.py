@@ -477,6 +477,18 @@ class KeyedLoad(Load):
     def send(self, client, dialect, n):
         return client.edit(dialect, n, {"Idempotency-Key": self.name(n), "X-Request-Id": self.name(n)})
 
+    def repeat(self, trial, client, what):
+        """Whoever was left without an answer asks again with the same key; so do some who were refused or had an
+        answer. Gives how many did."""
+        again = self.unanswered + [(dialect, n) for dialect, n, _, _ in self.refused[:25] + self.refused[25:][-25:]]
+        again += [(dialect, numbers[-1]) for dialect, numbers in self.acknowledged.items() if numbers]
+        for dialect, n in again:
+            status, _, body = self.send(client, dialect, n)
+            trial.expect(status == 200, f"{what}: a repeated edit of {dialect} was answered {status} {body[:100]}")
+            if status == 200:
+                self.acknowledged[dialect].append(n)
+        return len(again)
+
     def _write(self, index):
         client = self.server.client(timeout=15)
         for turn in itertools.count(index):

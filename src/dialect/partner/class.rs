@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::auth::{admit, partner_id};
 use super::instant::{self, instant};
 use super::invite;
-use super::request::{body, filter, null_clears, paged, slice};
+use super::request::{body, filter, named, null_clears, paged, remove, slice};
 use super::validate::{Faults, Fields, choice, text, truth, whole};
 use crate::app::OsEntropy;
 use crate::config::PartnerRules;
@@ -81,26 +81,17 @@ pub async fn create(call: &Call) -> Result<Answer, Refusal> {
 
 /// `DELETE /partner/{partner_id}/classes/{class_id}`.
 pub async fn delete(call: &Call) -> Result<Answer, Refusal> {
-    let mut faults = Faults::default();
-    let actor = admit(call, &mut faults).await?;
-    let id = faults.path("class_id", call.parameter("class_id"), Some(1));
-    let (actor, id) = faults.refuse_or(actor.zip(id))?;
-    // There is nothing to say in it; but one that is too long is no request.
-    call.body()?;
-    let command = DeleteClass { id, expected: call.expected() };
-    Ok(call.submit(actor, command, |_, _| Ok(Answer::empty(204))).await?)
+    remove(call, "class_id", |id| DeleteClass { id, expected: call.expected() }).await
 }
 
 /// `PATCH /partner/{partner_id}/classes/{class_id}`, "강의 수정".
 pub async fn patch(call: &Call) -> Result<Answer, Refusal> {
     let body = body(call)?;
-    let mut faults = Faults::default();
-    let actor = admit(call, &mut faults).await?;
-    let id = faults.path("class_id", call.parameter("class_id"), Some(1));
-    let rules = rules(call);
-    let edit = Fields::of(&body, null_clears(call), &mut faults)
-        .map(|fields| ClassEdit { rules, ..decode(fields) });
-    let (actor, (id, edit)) = faults.refuse_or(actor.zip(id.zip(edit)))?;
+    let (actor, id, edit) = named(call, "class_id", |faults| {
+        let fields = Fields::of(&body, null_clears(call), faults)?;
+        Some(ClassEdit { rules: rules(call), ..decode(fields) })
+    })
+    .await?;
     let command = Edit::<Class> { key: Key::Int(id), edit, expected: call.expected() };
     let at = call.at;
     let answered = call.submit(actor, command, move |outcome, facts| {
@@ -111,10 +102,7 @@ pub async fn patch(call: &Call) -> Result<Answer, Refusal> {
 
 /// `GET /partner/{partner_id}/classes/{class_id}`.
 pub async fn get(call: &Call) -> Result<Answer, Refusal> {
-    let mut faults = Faults::default();
-    let actor = admit(call, &mut faults).await?;
-    let id = faults.path("class_id", call.parameter("class_id"), Some(1));
-    let (actor, id) = faults.refuse_or(actor.zip(id))?;
+    let (actor, id, ()) = named(call, "class_id", |_| Some(())).await?;
     let answer = call.read(|facts| {
         let class = command::read::<Class>(&actor, id, facts)?;
         Ok(Answer::json(200, &encode(&class, call.at, facts)?).etag(class.meta.version))

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::auth::{admit, public_account};
 use super::instant::{self, date};
-use super::request::{body, filter, null_clears, page, slice};
+use super::request::{body, filter, named, null_clears, page, remove, slice, submit};
 use super::validate::{Faults, Fields, choice, text};
 use crate::dialect::{Answer, Call, Refusal};
 use crate::domain::command::{self, Create, Edit};
@@ -53,18 +53,12 @@ pub async fn create(call: &Call) -> Result<Answer, Refusal> {
     let actor = admit(call, &mut faults).await?;
     let course = Fields::of(&body, false, &mut faults).and_then(decode_new);
     let (actor, course) = faults.refuse_or(actor.zip(course))?;
-    let answered = call.submit(actor, Create::new(course), |outcome, _| {
-        Ok(Answer::json(201, &encode(&outcome.subject.typed()?)))
-    });
-    Ok(answered.await?)
+    submit(call, actor, Create::new(course), 201, encode).await
 }
 
 /// `GET /partner/{partner_id}/course/{course_id}`.
 pub async fn get(call: &Call) -> Result<Answer, Refusal> {
-    let mut faults = Faults::default();
-    let actor = admit(call, &mut faults).await?;
-    let id = faults.path("course_id", call.parameter("course_id"), Some(1));
-    let (actor, id) = faults.refuse_or(actor.zip(id))?;
+    let (actor, id, ()) = named(call, "course_id", |_| Some(())).await?;
     let course = call.read(|facts| command::read::<Course>(&actor, id, facts)).await?;
     Ok(Answer::json(200, &encode(&course)).etag(course.meta.version))
 }
@@ -72,28 +66,16 @@ pub async fn get(call: &Call) -> Result<Answer, Refusal> {
 /// `PATCH /partner/{partner_id}/course/{course_id}`.
 pub async fn patch(call: &Call) -> Result<Answer, Refusal> {
     let body = body(call)?;
-    let mut faults = Faults::default();
-    let actor = admit(call, &mut faults).await?;
-    let id = faults.path("course_id", call.parameter("course_id"), Some(1));
-    let edit = Fields::of(&body, null_clears(call), &mut faults).map(decode);
-    let (actor, (id, edit)) = faults.refuse_or(actor.zip(id.zip(edit)))?;
+    let (actor, id, edit) =
+        named(call, "course_id", |faults| Fields::of(&body, null_clears(call), faults).map(decode))
+            .await?;
     let command = Edit::<Course> { key: Key::Int(id), edit, expected: call.expected() };
-    let answered = call.submit(actor, command, |outcome, _| {
-        Ok(Answer::json(200, &encode(&outcome.subject.typed()?)))
-    });
-    Ok(answered.await?)
+    submit(call, actor, command, 200, encode).await
 }
 
 /// `DELETE /partner/{partner_id}/course/{course_id}`.
 pub async fn delete(call: &Call) -> Result<Answer, Refusal> {
-    let mut faults = Faults::default();
-    let actor = admit(call, &mut faults).await?;
-    let id = faults.path("course_id", call.parameter("course_id"), Some(1));
-    let (actor, id) = faults.refuse_or(actor.zip(id))?;
-    // There is nothing to say in it; but one that is too long is no request.
-    call.body()?;
-    let command = DeleteCourse { id, expected: call.expected() };
-    Ok(call.submit(actor, command, |_, _| Ok(Answer::empty(204))).await?)
+    remove(call, "course_id", |id| DeleteCourse { id, expected: call.expected() }).await
 }
 
 fn decode(mut fields: Fields<'_>) -> CourseEdit {

@@ -2,9 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::auth::admit;
 use super::instant::{self, instant};
-use super::request::{body, null_clears, page, paged, slice};
+use super::request::{body, named, null_clears, page, paged, remove, slice, submit};
 use super::validate::{Faults, Fields, choice, whole};
 use super::{json::Json, student};
 use crate::dialect::{Answer, Call, Refusal};
@@ -16,7 +15,7 @@ use crate::domain::teaching::class::Class;
 use crate::domain::teaching::join::Enroll;
 use crate::domain::teaching::membership::{Membership, MembershipEdit, MembershipStatus};
 use crate::domain::teaching::student::Student;
-use crate::store::teaching::{Members, MembershipQuery};
+use crate::store::teaching::{Members, MembershipQuery, Slice};
 
 const STATUSES: &[(&str, MembershipStatus)] = &[
     ("active", MembershipStatus::Active),
@@ -36,14 +35,16 @@ pub fn status(faults: &mut Faults, call: &Call) -> Option<&'static [&'static str
     faults.query_value(call, "status", |value: &Json| choice(value, NAMES))
 }
 
+/// Which page of the memberships in which states.
+fn page_of(call: &Call, faults: &mut Faults) -> Option<(&'static [&'static str], Slice)> {
+    let statuses = status(faults, call).unwrap_or_default();
+    Some((statuses, slice(call, faults, 50, 100)?))
+}
+
 /// `GET /partner/{partner_id}/classes/{class_id}/enrollments`.
 pub async fn of_class(call: &Call) -> Result<Answer, Refusal> {
-    let mut faults = Faults::default();
-    let actor = admit(call, &mut faults).await?;
-    let class_id = faults.path("class_id", call.parameter("class_id"), Some(1));
-    let statuses = status(&mut faults, call).unwrap_or_default();
-    let slice = slice(call, &mut faults, 50, 100);
-    let (actor, (class_id, slice)) = faults.refuse_or(actor.zip(class_id.zip(slice)))?;
+    let (actor, class_id, (statuses, slice)) =
+        named(call, "class_id", |faults| page_of(call, faults)).await?;
     call.read(|facts| command::read::<Class>(&actor, class_id, facts)).await?;
     let query = MembershipQuery { of: Members::Class(class_id), statuses };
     let (ids, total) = call.app.store.memberships(&query, slice).await?;
@@ -71,12 +72,8 @@ pub async fn of_class(call: &Call) -> Result<Answer, Refusal> {
 
 /// `GET /partner/{partner_id}/student/{student_id}/enrollments`.
 pub async fn of_student(call: &Call) -> Result<Answer, Refusal> {
-    let mut faults = Faults::default();
-    let actor = admit(call, &mut faults).await?;
-    let student_id = faults.path("student_id", call.parameter("student_id"), Some(1));
-    let statuses = status(&mut faults, call).unwrap_or_default();
-    let slice = slice(call, &mut faults, 50, 100);
-    let (actor, (student_id, slice)) = faults.refuse_or(actor.zip(student_id.zip(slice)))?;
+    let (actor, student_id, (statuses, slice)) =
+        named(call, "student_id", |faults| page_of(call, faults)).await?;
     call.read(|facts| command::read::<Student>(&actor, student_id, facts)).await?;
     let query = MembershipQuery { of: Members::Student(student_id), statuses };
     let (ids, total) = call.app.store.memberships(&query, slice).await?;
@@ -86,10 +83,8 @@ pub async fn of_student(call: &Call) -> Result<Answer, Refusal> {
 /// `POST /partner/{partner_id}/student/{student_id}/enrollments`.
 pub async fn create(call: &Call) -> Result<Answer, Refusal> {
     let body = body(call)?;
-    let mut faults = Faults::default();
-    let actor = admit(call, &mut faults).await?;
-    let student_id = faults.path("student_id", call.parameter("student_id"), Some(1));
-    let wanted = Fields::of(&body, false, &mut faults).and_then(|mut fields| {
+    let (actor, student_id, (class_id, code, status)) = named(call, "student_id", |faults| {
+        let mut fields = Fields::of(&body, false, faults)?;
         let class_id = fields.required("class_id", whole);
         // The path's is the one that counts.
         let student_id = fields.required("student_id", whole);
@@ -97,9 +92,8 @@ pub async fn create(call: &Call) -> Result<Answer, Refusal> {
         let status = fields.field("status", |value| choice(value, STATUSES));
         student_id?;
         Some((class_id?, code, status))
-    });
-    let (actor, (student_id, wanted)) = faults.refuse_or(actor.zip(student_id.zip(wanted)))?;
-    let (class_id, code, status) = wanted;
+    })
+    .await?;
     let account_id = actor.account_id;
     let class = call.read(|facts| facts.find::<Class>(account_id, class_id)).await?;
     let command = Enroll {
@@ -109,10 +103,7 @@ pub async fn create(call: &Call) -> Result<Answer, Refusal> {
         status: status.value().copied().unwrap_or_default(),
         course_id: class.and_then(|class| class.record.course_id),
     };
-    let answered = call.submit(actor, command, |outcome, _| {
-        Ok(Answer::json(201, &encode(&outcome.subject.typed()?)))
-    });
-    Ok(answered.await?)
+    submit(call, actor, command, 201, encode).await
 }
 
 /// `PATCH /partner/{partner_id}/student/enrollments/{enrollment_id}`.
@@ -148,30 +139,17 @@ async fn edit(
     call: &Call,
     decode: impl FnOnce(&mut Faults) -> Option<MembershipEdit>,
 ) -> Result<Answer, Refusal> {
-    let mut faults = Faults::default();
-    let actor = admit(call, &mut faults).await?;
-    let id = faults.path("enrollment_id", call.parameter("enrollment_id"), Some(1));
-    let edit = decode(&mut faults);
-    let (actor, (id, edit)) = faults.refuse_or(actor.zip(id.zip(edit)))?;
+    let (actor, id, edit) = named(call, "enrollment_id", decode).await?;
     let member = call.read(|facts| command::read::<Membership>(&actor, id, facts)).await?;
     let edit = MembershipEdit { class_id: Some(member.record.class_id), ..edit };
     let command = Edit::<Membership> { key: Key::Int(id), edit, expected: call.expected() };
-    let answered = call.submit(actor, command, |outcome, _| {
-        Ok(Answer::json(200, &encode(&outcome.subject.typed()?)))
-    });
-    Ok(answered.await?)
+    submit(call, actor, command, 200, encode).await
 }
 
 /// `DELETE /partner/{partner_id}/student/enrollments/{enrollment_id}`.
 pub async fn delete(call: &Call) -> Result<Answer, Refusal> {
-    let mut faults = Faults::default();
-    let actor = admit(call, &mut faults).await?;
-    let id = faults.path("enrollment_id", call.parameter("enrollment_id"), Some(1));
-    let (actor, id) = faults.refuse_or(actor.zip(id))?;
-    // There is nothing to say in it; but one that is too long is no request.
-    call.body()?;
-    let command = Delete::<Membership>::new(Key::Int(id), call.expected());
-    Ok(call.submit(actor, command, |_, _| Ok(Answer::empty(204))).await?)
+    remove(call, "enrollment_id", |id| Delete::<Membership>::new(Key::Int(id), call.expected()))
+        .await
 }
 
 /// A membership, its keys in the vendor's order.

@@ -4,10 +4,13 @@ use http::HeaderValue;
 use http::header::CONTENT_TYPE;
 use serde_json::{Value, json};
 
+use super::auth::admit;
 use super::error::{NUL, UNREADABLE, detail};
 use super::json::{Json, Unreadable};
 use super::validate::Faults;
 use crate::dialect::{Answer, Call, Refusal};
+use crate::domain::actor::Actor;
+use crate::domain::command::Command;
 use crate::domain::record::{Key, Record, Stored};
 use crate::store::teaching::Slice;
 
@@ -48,6 +51,55 @@ fn is_json(content_type: Option<&HeaderValue>) -> bool {
 /// True when null clears a field (RFC 7396); in plain JSON it keeps what is stored.
 pub fn null_clears(call: &Call) -> bool {
     call.media_type() == "application/merge-patch+json"
+}
+
+/// Who calls, the id in the path, and what `decode` makes of the rest; every fault of them at once.
+///
+/// # Errors
+/// 401, 403 or 404 for the caller, 422 for the faults.
+pub async fn named<T>(
+    call: &Call,
+    name: &'static str,
+    decode: impl FnOnce(&mut Faults) -> Option<T>,
+) -> Result<(Actor, i64, T), Refusal> {
+    let mut faults = Faults::default();
+    let actor = admit(call, &mut faults).await?;
+    let id = faults.path(name, call.parameter(name), Some(1));
+    let rest = decode(&mut faults);
+    let (actor, (id, rest)) = faults.refuse_or(actor.zip(id.zip(rest)))?;
+    Ok((actor, id, rest))
+}
+
+/// Runs a command and answers with the record that it is about.
+///
+/// # Errors
+/// The command's refusal.
+pub async fn submit<R: Record>(
+    call: &Call,
+    actor: Actor,
+    command: impl Command,
+    status: u16,
+    encode: impl Fn(&Stored<R>) -> Value + Send + 'static,
+) -> Result<Answer, Refusal> {
+    let answered = call.submit(actor, command, move |outcome, _| {
+        Ok(Answer::json(status, &encode(&outcome.subject.typed()?)))
+    });
+    Ok(answered.await?)
+}
+
+/// Removes what the path names.
+///
+/// # Errors
+/// As [`named`], and the command's refusal.
+pub async fn remove<C: Command>(
+    call: &Call,
+    name: &'static str,
+    command: impl FnOnce(i64) -> C,
+) -> Result<Answer, Refusal> {
+    let (actor, id, ()) = named(call, name, |_| Some(())).await?;
+    // There is nothing to say in it; but one that is too long is no request.
+    call.body()?;
+    Ok(call.submit(actor, command(id), |_, _| Ok(Answer::empty(204))).await?)
 }
 
 /// A query parameter, the last where it is repeated.

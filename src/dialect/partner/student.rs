@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::auth::{admit, partner_id};
 use super::instant;
-use super::request::{body, filter, read_all, slice};
+use super::request::{body, filter, named, read_all, remove, slice, submit};
 use super::validate::{Faults, Fields, choice, text, whole};
 use crate::dialect::{Answer, Call, Refusal};
 use crate::domain::command::{self, Edit};
@@ -38,10 +38,7 @@ pub async fn list(call: &Call) -> Result<Answer, Refusal> {
 
 /// `GET /partner/{partner_id}/student/{student_id}`.
 pub async fn get(call: &Call) -> Result<Answer, Refusal> {
-    let mut faults = Faults::default();
-    let actor = admit(call, &mut faults).await?;
-    let id = faults.path("student_id", call.parameter("student_id"), Some(1));
-    let (actor, id) = faults.refuse_or(actor.zip(id))?;
+    let (actor, id, ()) = named(call, "student_id", |_| Some(())).await?;
     let student = call.read(|facts| command::read::<Student>(&actor, id, facts)).await?;
     Ok(Answer::json(200, &encode(&student)).etag(student.meta.version))
 }
@@ -82,28 +79,14 @@ async fn edit(
     call: &Call,
     decode: impl FnOnce(&mut Faults) -> Option<StudentEdit>,
 ) -> Result<Answer, Refusal> {
-    let mut faults = Faults::default();
-    let actor = admit(call, &mut faults).await?;
-    let id = faults.path("student_id", call.parameter("student_id"), Some(1));
-    let edit = decode(&mut faults);
-    let (actor, (id, edit)) = faults.refuse_or(actor.zip(id.zip(edit)))?;
+    let (actor, id, edit) = named(call, "student_id", decode).await?;
     let command = Edit::<Student> { key: Key::Int(id), edit, expected: call.expected() };
-    let answered = call.submit(actor, command, |outcome, _| {
-        Ok(Answer::json(200, &encode(&outcome.subject.typed()?)))
-    });
-    Ok(answered.await?)
+    submit(call, actor, command, 200, encode).await
 }
 
 /// `DELETE /partner/{partner_id}/student/{student_id}`.
 pub async fn delete(call: &Call) -> Result<Answer, Refusal> {
-    let mut faults = Faults::default();
-    let actor = admit(call, &mut faults).await?;
-    let id = faults.path("student_id", call.parameter("student_id"), Some(1));
-    let (actor, id) = faults.refuse_or(actor.zip(id))?;
-    // There is nothing to say in it; but one that is too long is no request.
-    call.body()?;
-    let command = DeleteStudent { id, expected: call.expected() };
-    Ok(call.submit(actor, command, |_, _| Ok(Answer::empty(204))).await?)
+    remove(call, "student_id", |id| DeleteStudent { id, expected: call.expected() }).await
 }
 
 /// A student, its keys in the vendor's order.
