@@ -97,8 +97,9 @@ def undo(server, n):
 
 
 def edit_to_undo(server, n):
-    return server.query(f"SELECT id FROM change WHERE kind = 'course' AND action = 'edit' AND record_id = (SELECT "
-                        f"CAST(id AS TEXT) FROM course WHERE course_key = 'undone-{n}')")[0]["id"]
+    # The first one: what undoes it is an edit too.
+    return server.query(f"SELECT min(id) AS id FROM change WHERE kind = 'course' AND action = 'edit' AND record_id = "
+                        f"(SELECT CAST(id AS TEXT) FROM course WHERE course_key = 'undone-{n}')")[0]["id"]
 
 
 def undone(server, n):
