@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
@@ -13,12 +13,11 @@ use axum::routing::{MethodFilter, get, on};
 use axum::{Json, Router};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -29,6 +28,7 @@ use crate::app::{App, OsEntropy};
 use crate::dialect::{Answer, Arrival, BODY_MAX, Call, Malformed, WIRES, Wire};
 use crate::domain::command::Entropy as _;
 use crate::sabotage::Protection;
+use crate::telemetry;
 
 /// How much of a body over the limit is read and thrown away, bytes.
 const DISCARD_MAX: usize = 16 * BODY_MAX;
@@ -63,8 +63,6 @@ impl Default for Patience {
         }
     }
 }
-
-static METRICS: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
 
 /// Everything that the server serves.
 pub fn router(app: App) -> Router {
@@ -116,24 +114,13 @@ async fn ready(State(app): State<App>) -> Response {
 }
 
 async fn metrics_text() -> Response {
-    match metrics_handle() {
-        Some(handle) => Answer::with_type(
-            200,
-            "text/plain; version=0.0.4; charset=utf-8",
-            handle.render().into_bytes(),
-        )
-        .into_response(),
+    match telemetry::text() {
+        Some(text) => {
+            let media_type = "text/plain; version=0.0.4; charset=utf-8";
+            Answer::with_type(200, media_type, text.into_bytes()).into_response()
+        }
         None => StatusCode::NOT_FOUND.into_response(),
     }
-}
-
-fn metrics_handle() -> Option<&'static PrometheusHandle> {
-    METRICS
-        .get_or_init(|| {
-            let buckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
-            PrometheusBuilder::new().set_buckets(&buckets).ok()?.install_recorder().ok()
-        })
-        .as_ref()
 }
 
 /// Serves until `stop` resolves, then finishes what is in flight within [`STOP_WITHIN`]; what is
@@ -147,7 +134,7 @@ pub async fn serve(
     patience: Patience,
     stop: impl Future<Output = ()>,
 ) -> std::io::Result<()> {
-    metrics_handle();
+    let counting = tokio::spawn(telemetry::run());
     let router = router(app.clone());
     let graceful = GracefulShutdown::new();
     let seats = Arc::new(Semaphore::new(CONNECTIONS_MAX));
@@ -176,6 +163,9 @@ pub async fn serve(
             let (app, router) = (app.clone(), router.clone());
             async move {
                 let response = answer(&app, router, peer, patience, request).await;
+                // All who can be answered are, before any of it is sent: then a client that has many
+                // connections is woken once and not once for each.
+                tokio::task::yield_now().await;
                 Ok::<_, std::convert::Infallible>(response)
             }
         });
@@ -201,6 +191,7 @@ pub async fn serve(
         tracing::warn!("connections were still busy after {STOP_WITHIN:?} and are cut off");
     }
     drop(patient);
+    counting.abort();
     Ok(())
 }
 
@@ -229,7 +220,9 @@ async fn answer(
     if let Ok(id) = HeaderValue::try_from(&arrival.request_id) {
         response.headers_mut().insert("x-request-id", id);
     }
-    record(wire, &method, response.status(), begun.elapsed());
+    let (status, took) = (response.status(), begun.elapsed());
+    telemetry::count(wire, status, took);
+    tracing::debug!(dialect = wire.dialect.name(), %method, status = status.as_u16(), ?took, "request");
     response
 }
 
@@ -343,21 +336,4 @@ fn request_id(headers: &HeaderMap) -> String {
         .filter(|id| (1..=REQUEST_ID_MAX).contains(&id.len()))
         .filter(|id| id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b)))
         .map_or_else(|| OsEntropy.uuid(), str::to_owned)
-}
-
-fn record(wire: &Wire, method: &Method, status: StatusCode, took: Duration) {
-    let dialect = wire.dialect.name();
-    metrics::counter!("haksa_requests_total", "dialect" => dialect, "status" => status_class(status))
-        .increment(1);
-    metrics::histogram!("haksa_request_seconds", "dialect" => dialect).record(took.as_secs_f64());
-    tracing::debug!(dialect, %method, status = status.as_u16(), ?took, "request");
-}
-
-fn status_class(status: StatusCode) -> &'static str {
-    match status.as_u16() / 100 {
-        2 => "2xx",
-        3 => "3xx",
-        4 => "4xx",
-        _ => "5xx",
-    }
 }

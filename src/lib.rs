@@ -15,4 +15,5 @@ pub mod picture;
 pub mod pipeline;
 pub mod sabotage;
 pub mod store;
+pub mod telemetry;
 pub mod vault;
