@@ -239,15 +239,9 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// A batch to be decided at `at`.
-    pub fn new(jobs: Vec<Job>, at: Timestamp) -> Self {
-        Self {
-            results: Vec::with_capacity(jobs.len()),
-            jobs,
-            facts: Facts::default(),
-            writes: Writes::default(),
-            at,
-        }
+    /// A batch to be decided at `at`, by `facts` and what they lack.
+    pub fn new(jobs: Vec<Job>, at: Timestamp, facts: Facts) -> Self {
+        Self { results: Vec::with_capacity(jobs.len()), jobs, facts, writes: Writes::default(), at }
     }
 
     /// How many jobs it holds.

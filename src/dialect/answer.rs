@@ -7,6 +7,9 @@ use serde::Serialize;
 
 use super::Answer;
 
+/// Bytes that most answers take, so that few of them have to be moved while they grow.
+const BODY_USUAL: usize = 1536;
+
 impl Answer {
     /// An answer without a body.
     pub fn empty(status: u16) -> Self {
@@ -15,8 +18,9 @@ impl Answer {
 
     /// A JSON answer of type `application/json`.
     pub fn json(status: u16, body: &impl Serialize) -> Self {
-        match serde_json::to_vec(body) {
-            Ok(body) => Self::with_type(status, "application/json", body),
+        let mut json = Vec::with_capacity(BODY_USUAL);
+        match serde_json::to_writer(&mut json, body) {
+            Ok(()) => Self::with_type(status, "application/json", json),
             // No body of ours is without a JSON form; if one were, it must not pass for an answer.
             Err(_) => Self::empty(500),
         }

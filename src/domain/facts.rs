@@ -2,9 +2,12 @@
 //! decision with [`Stop::Missing`]; the pipeline loads it and decides again. So a decision stays a
 //! pure function, and nobody has to list beforehand what it will want to know.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::cell::RefCell;
+use std::collections::{BTreeSet, VecDeque};
+use std::fmt;
 use std::sync::Arc;
 
+use foldhash::HashMap;
 use jiff::Timestamp;
 
 use super::change::Change;
@@ -140,11 +143,23 @@ pub enum Fact {
     Signature(bool),
 }
 
+/// What a store has in memory.
+pub trait Memory: fmt::Debug + Send + Sync {
+    /// A record or a selection, where it is known without asking the database.
+    fn recall(&self, need: &Need) -> Option<Fact>;
+}
+
+/// Records by kind and id, or that there is none.
+type Records = HashMap<(Kind, Key), Option<Arc<Document>>>;
+
 /// Everything loaded so far, with the writes of earlier decisions of the same batch on top.
 #[derive(Debug, Default)]
 pub struct Facts {
-    records: HashMap<(Kind, Key), Option<Arc<Document>>>,
-    selections: HashMap<Selector, Vec<Key>>,
+    /// Looked at before a record or a selection counts as missing.
+    memory: Option<Arc<dyn Memory>>,
+    // What was recalled once stays the same for this decision.
+    records: RefCell<Records>,
+    selections: RefCell<HashMap<Selector, Arc<[Key]>>>,
     /// What earlier decisions of the batch wrote: no selection from the database knows of it.
     written: HashMap<Kind, BTreeSet<Key>>,
     ids: HashMap<Sequence, VecDeque<i64>>,
@@ -153,15 +168,33 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// Nothing but what `memory` has.
+    pub fn over(memory: Arc<dyn Memory>) -> Self {
+        Self { memory: Some(memory), ..Self::default() }
+    }
+
+    /// Takes in what the store has in memory; the need again where it has not.
+    fn recall(&self, need: Need) -> Result<(), Need> {
+        match self.memory.as_ref().and_then(|memory| memory.recall(&need)) {
+            Some(fact) => {
+                self.keep(need, fact);
+                Ok(())
+            }
+            None => Err(need),
+        }
+    }
+
     /// A record of any kind, deleted ones included.
     ///
     /// # Errors
     /// [`Stop::Missing`] until it is loaded.
     pub fn document(&self, kind: Kind, key: &Key) -> Known<Option<Arc<Document>>> {
-        self.records
-            .get(&(kind, key.clone()))
-            .cloned()
-            .ok_or_else(|| Stop::Missing(vec![Need::Record(kind, key.clone())]))
+        let place = (kind, key.clone());
+        if let Some(found) = self.records.borrow().get(&place) {
+            return Ok(found.clone());
+        }
+        self.recall(Need::Record(kind, key.clone())).map_err(|need| Stop::Missing(vec![need]))?;
+        Ok(self.records.borrow().get(&place).cloned().flatten())
     }
 
     /// A live record of the account. Another account's record is as absent as a missing one.
@@ -232,11 +265,13 @@ impl Facts {
         value: Key,
     ) -> Known<Vec<Arc<Document>>> {
         let selector = Selector { kind, column, value };
-        let Some(keys) = self.selections.get(&selector) else {
-            return Err(Stop::Missing(vec![Need::Select(selector)]));
-        };
+        if !self.selections.borrow().contains_key(&selector) {
+            let need = Need::Select(selector.clone());
+            self.recall(need).map_err(|need| Stop::Missing(vec![need]))?;
+        }
+        let keys = self.selections.borrow().get(&selector).cloned().unwrap_or_default();
         let mut found = Vec::with_capacity(keys.len());
-        for key in keys {
+        for key in &*keys {
             found.extend(
                 self.document(kind, key)?.filter(|document| document.meta.deleted_at.is_none()),
             );
@@ -262,8 +297,8 @@ impl Facts {
     pub fn want(&self, records: impl IntoIterator<Item = (Kind, Key)>) -> Known<()> {
         let missing: Vec<Need> = records
             .into_iter()
-            .filter(|place| !self.records.contains_key(place))
-            .map(|(kind, key)| Need::Record(kind, key))
+            .filter(|place| !self.records.borrow().contains_key(place))
+            .filter_map(|(kind, key)| self.recall(Need::Record(kind, key)).err())
             .collect();
         if missing.is_empty() { Ok(()) } else { Err(Stop::Missing(missing)) }
     }
@@ -275,8 +310,8 @@ impl Facts {
     pub fn want_selections(&self, selectors: impl IntoIterator<Item = Selector>) -> Known<()> {
         let missing: Vec<Need> = selectors
             .into_iter()
-            .filter(|selector| !self.selections.contains_key(selector))
-            .map(Need::Select)
+            .filter(|selector| !self.selections.borrow().contains_key(selector))
+            .filter_map(|selector| self.recall(Need::Select(selector)).err())
             .collect();
         if missing.is_empty() { Ok(()) } else { Err(Stop::Missing(missing)) }
     }
@@ -394,21 +429,29 @@ impl Facts {
         self.others.get(&need).cloned().ok_or_else(|| Stop::Missing(vec![need]))
     }
 
+    /// Keeps a record or a selection, unless the batch has written it.
+    fn keep(&self, need: Need, fact: Fact) {
+        let mut records = self.records.borrow_mut();
+        match (need, fact) {
+            (Need::Record(kind, key), Fact::Record(document)) => {
+                records.entry((kind, key)).or_insert(document);
+            }
+            (Need::Select(selector), Fact::Select(documents)) => {
+                let keys = documents.iter().map(|document| document.meta.key.clone()).collect();
+                for document in documents {
+                    let place = (selector.kind, document.meta.key.clone());
+                    records.entry(place).or_insert(Some(document));
+                }
+                self.selections.borrow_mut().insert(selector, keys);
+            }
+            _ => {}
+        }
+    }
+
     /// Takes in what the store found.
     pub fn supply(&mut self, need: Need, fact: Fact) {
         match (need, fact) {
-            (Need::Record(kind, key), Fact::Record(document)) => {
-                self.records.entry((kind, key)).or_insert(document);
-            }
-            (Need::Select(selector), Fact::Select(documents)) => {
-                let mut keys = Vec::with_capacity(documents.len());
-                for document in documents {
-                    let key = document.meta.key.clone();
-                    keys.push(key.clone());
-                    self.records.entry((selector.kind, key)).or_insert(Some(document));
-                }
-                self.selections.insert(selector, keys);
-            }
+            (need @ (Need::Record(..) | Need::Select(_)), fact) => self.keep(need, fact),
             (Need::Id(sequence), Fact::Ids(ids)) => {
                 self.ids.entry(sequence).or_default().extend(ids);
             }
@@ -430,7 +473,7 @@ impl Facts {
     pub fn overlay(&mut self, document: Arc<Document>) {
         let (kind, key) = (document.meta.kind, document.meta.key.clone());
         self.written.entry(kind).or_default().insert(key.clone());
-        self.records.insert((kind, key), Some(document));
+        self.records.get_mut().insert((kind, key), Some(document));
     }
 
     /// Remembers an answer, a token or a used signature for later commands of the batch.

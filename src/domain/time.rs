@@ -92,6 +92,17 @@ impl Instant {
         text
     }
 
+    /// RFC 3339, in UTC, with as many digits of a fraction as it takes.
+    fn exact(self) -> String {
+        if self.0 % 1_000_000 == 0 {
+            return self.to_rfc3339(0);
+        }
+        let mut text = self.to_rfc3339(6);
+        text.truncate(text.trim_end_matches('Z').trim_end_matches('0').len());
+        text.push('Z');
+        text
+    }
+
     /// So much later, where that is in the range.
     pub fn checked_add(self, duration: SignedDuration) -> Option<Self> {
         let micros = i64::try_from(duration.as_micros()).ok()?;
@@ -122,11 +133,7 @@ pub struct OutOfRange;
 /// RFC 3339, in UTC, with as many digits of a fraction as it takes.
 impl fmt::Display for Instant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = self.to_rfc3339(6);
-        // Zeros of a whole second stand before the point.
-        let exact = text.trim_end_matches('Z').trim_end_matches('0').trim_end_matches('.');
-        f.write_str(exact)?;
-        f.write_str("Z")
+        f.write_str(&self.exact())
     }
 }
 
@@ -142,7 +149,7 @@ impl FromStr for Instant {
 
 impl Serialize for Instant {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.to_string())
+        serializer.serialize_str(&self.exact())
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use quick_cache::Weighter;
 
-use crate::domain::facts::{Fact, Need, Selector};
+use crate::domain::facts::{Fact, Memory, Need, Selector};
 use crate::domain::kind::Kind;
 use crate::domain::record::{Document, Key};
 use crate::pipeline::Writes;
@@ -244,6 +244,12 @@ impl Cache {
             self.absences.clear();
             self.newest.store(newest, Ordering::SeqCst);
         }
+    }
+}
+
+impl Memory for Cache {
+    fn recall(&self, need: &Need) -> Option<Fact> {
+        self.find(need)
     }
 }
 

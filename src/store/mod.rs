@@ -21,7 +21,7 @@ use crate::domain::command::Entropy;
 use crate::domain::credential::design::DesignType;
 use crate::domain::delivery::message::{Channel, MessageStatus};
 use crate::domain::error::Error;
-use crate::domain::facts::{Facts, Known, Need, Stop};
+use crate::domain::facts::{Fact, Facts, Known, Need, Stop};
 use crate::domain::kind::Kind;
 use crate::domain::record::{Document, Key, Meta};
 use crate::pipeline::Queues;
@@ -303,7 +303,10 @@ impl Store {
     pub fn read_ahead(&self, needs: &[Need]) {
         if let Self::Sqlite(sqlite) = self {
             for need in needs.iter().filter(|need| matches!(need, Need::Record(..))) {
-                let _ = sqlite.load(need);
+                if let Ok(Fact::Record(Some(document))) = sqlite.load(need) {
+                    // The change is going to tell of these; writing them down is not the writer's work.
+                    let _ = document.fields();
+                }
             }
         }
     }
@@ -313,16 +316,16 @@ impl Store {
     /// # Errors
     /// The read's refusal, or [`Error::Unavailable`] when the database is away.
     pub async fn read<T>(&self, mut f: impl FnMut(&mut Facts) -> Known<T>) -> Result<T, Error> {
-        let mut facts = Facts::default();
         match self {
             Self::Sqlite(sqlite) => {
+                let mut facts = sqlite.facts();
                 for _ in 0..ROUNDS_MAX {
                     match f(&mut facts) {
                         Ok(value) => return Ok(value),
                         Err(Stop::Refused(error)) => return Err(error),
                         Err(Stop::Missing(needs)) => {
                             for need in needs {
-                                let fact = sqlite.load(&need)?;
+                                let fact = sqlite.fetch(&need)?;
                                 facts.supply(need, fact);
                             }
                         }
@@ -330,6 +333,7 @@ impl Store {
                 }
             }
             Self::Postgres(postgres) => {
+                let mut facts = Facts::default();
                 for _ in 0..ROUNDS_MAX {
                     match f(&mut facts) {
                         Ok(value) => return Ok(value),

@@ -25,7 +25,7 @@ use super::sql::{self, Sql, Statements};
 use super::{OpenError, ROUNDS_MAX, Writer};
 use crate::domain::command::Entropy;
 use crate::domain::error::Error;
-use crate::domain::facts::{Fact, Need, Sequence};
+use crate::domain::facts::{Fact, Facts, Need, Sequence};
 use crate::domain::kind::Kind;
 use crate::pipeline::{BATCH_MAX, Batch, Job, Writes};
 use crate::sabotage::Protection;
@@ -131,11 +131,18 @@ impl Sqlite {
         Ok(report.applied_migrations().iter().map(ToString::to_string).collect())
     }
 
-    /// What a read lacks.
+    /// What a read begins with.
+    pub(super) fn facts(&self) -> Facts {
+        Facts::over(self.cache.clone())
+    }
+
+    /// What a decision asks for, from memory or the database.
     pub(super) fn load(&self, need: &Need) -> Result<Fact, Error> {
-        if let Some(fact) = self.cache.find(need) {
-            return Ok(fact);
-        }
+        self.cache.find(need).map_or_else(|| self.fetch(need), Ok)
+    }
+
+    /// What is not in memory.
+    pub(super) fn fetch(&self, need: &Need) -> Result<Fact, Error> {
         let generation = self.cache.generation();
         let read = |connection: &Connection| load(connection, &self.statements, need);
         let fact = if self.cache.is_on() {
@@ -475,7 +482,7 @@ fn keep_answers(connection: &Connection, writes: &Writes) -> Result<(), Fault> {
 
 /// The largest id of a table that was put aside for rows which are not all written yet.
 fn staged_id(connection: &Connection, table: &str) -> Result<i64, Fault> {
-    let rows = query(connection, sql::STAGED_ID, &[Sql::Text(table.to_owned())], 1)?;
+    let rows = query(connection, &sql::staged_id(table), &[], 1)?;
     Ok(rows.first().and_then(|row| sql::first_int(row)).unwrap_or_default())
 }
 
@@ -507,7 +514,7 @@ impl WriterThread {
             }
             let mut queue = VecDeque::from([(waiting, 0)]);
             while let Some((waiting, attempt)) = queue.pop_front() {
-                let mut batch = Batch::new(waiting, now());
+                let mut batch = Batch::new(waiting, now(), Facts::over(self.cache.clone()));
                 match self.commit(&mut batch, entropy) {
                     Ok(()) => batch.answer(),
                     Err(Fault::Constraint(what)) => {

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use super::{Connection, Fault, Parameters, array, parameter, taken};
 use crate::domain::command::Entropy;
 use crate::domain::error::Error;
-use crate::domain::facts::{Fact, Need, Selector, Sequence};
+use crate::domain::facts::{Fact, Facts, Need, Selector, Sequence};
 use crate::domain::kind::Kind;
 use crate::domain::record::{Key, KeyType};
 use crate::pipeline::{BATCH_MAX, Batch, Job, Pending, Writes};
@@ -78,7 +78,7 @@ impl WriterTask {
             }
             let mut queue = VecDeque::from([(waiting, 0)]);
             while let Some((waiting, attempt)) = queue.pop_front() {
-                let mut batch = Batch::new(waiting, now());
+                let mut batch = Batch::new(waiting, now(), Facts::default());
                 match self.commit(&mut batch, &mut *entropy).await {
                     Ok(()) => batch.answer(),
                     Err(Fault::Constraint(what)) => {

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::domain::command::Entropy;
 use crate::domain::error::Error;
-use crate::domain::facts::{Fact, Need, Sequence};
+use crate::domain::facts::{Fact, Facts, Need, Sequence};
 use crate::domain::kind::Kind;
 use crate::domain::record::Key;
 use crate::pipeline::{Batch, Job, Pending, Writes};
@@ -81,7 +81,7 @@ impl Bulk {
     fn serve(&self, job: Job, now: &dyn Fn() -> jiff::Timestamp, entropy: &mut dyn Entropy) {
         let mut jobs = vec![job];
         for attempt in 1..=ATTEMPTS {
-            let mut batch = Batch::new(jobs, now());
+            let mut batch = Batch::new(jobs, now(), Facts::default());
             let fault = match self.write(&mut batch, entropy) {
                 Ok(()) => {
                     batch.answer();

@@ -21,6 +21,7 @@ on_both_stores!(
     without_a_mail_server_mail_is_held,
     a_password_is_used_and_never_shown,
     a_stop_waits_for_the_answer,
+    what_a_club_issues_arrives,
 );
 
 /// A server that knows of the mail server when it issues, beside the one that the macro starts.
@@ -72,6 +73,51 @@ async fn a_certificate_is_announced(server: Server) {
     assert_eq!(history(&server, id).await, steps);
     a_while().await;
     assert_eq!(mails.rest(), [Value::Null; 0]);
+    worker.stop().await;
+    server.assert_sound().await;
+}
+
+/// The documented request, more recipients than one batch takes, and two certificates for one of them.
+async fn what_a_club_issues_arrives(server: Server) {
+    let mut mails = MailServer::start().await;
+    let server = knowing(&server, mails.config()).await;
+    let worker = work(&server, &mails.config());
+    let user =
+        |n: usize| json!({"name": format!("수강생 {n}"), "email": format!("p{n}@example.com")});
+    let mut users: Vec<Value> = (0..60).map(user).collect();
+    users.push(user(0));
+    let issue = async |body: Value| {
+        let request = server.request("POST", "/open-api/achievements/issue");
+        request.bearer("demo-kolleges-key").json(&body).send().await.status
+    };
+    let by_email =
+        |users: Value| json!({"achievementFormId": 551, "mode": "email", "users": users});
+    assert_eq!(issue(by_email(json!(users))).await, 201);
+    users[7]["email"] = json!("no address");
+    assert_eq!(issue(by_email(json!(users))).await, 400);
+
+    let mut told: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for _ in 0..61 {
+        let mail = mails.next().await;
+        let to = mail["to"][0].as_str().unwrap().to_owned();
+        let text = mail["text"].as_str().unwrap();
+        let (_, rest) = text.split_once("인증서 번호: ").expect("a number");
+        told.entry(to).or_default().push(rest[..19].trim().to_owned());
+    }
+    a_while().await;
+    assert_eq!(mails.rest(), [Value::Null; 0], "a refused request tells nobody");
+    assert_eq!(told.len(), 60);
+    assert_eq!(told["p0@example.com"].len(), 2);
+    for (email, mut numbers) in told {
+        let target = format!("/open-api/achievements?search={email}");
+        let found = server.request("GET", &target).bearer("demo-kolleges-key").send().await.json();
+        let found = found["achievements"].as_array().unwrap();
+        let number = |one: &Value| one["certificate_number"].as_str().unwrap().to_owned();
+        let mut shown: Vec<String> = found.iter().map(number).collect();
+        shown.sort();
+        numbers.sort();
+        assert_eq!(shown, numbers, "{email}");
+    }
     worker.stop().await;
     server.assert_sound().await;
 }

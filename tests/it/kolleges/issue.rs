@@ -1,11 +1,20 @@
 //! Issuing certificates.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use haksa::domain::actor::Actor;
+use haksa::domain::command::Entropy;
+use haksa::domain::credential::achievement::IssuanceMethod;
+use haksa::domain::credential::issue::{Issue, Recipient};
 use haksa::domain::delivery::message::{Channel, Message};
 use haksa::domain::facts::Facts;
+use haksa::pipeline::{Envelope, Pipeline};
+use haksa::store::Writer;
 use serde_json::{Value, json};
 
 use super::{KEY, assert_bad_request};
-use crate::support::{Request, Server, on_both_stores};
+use crate::support::{NOW, Request, Server, on_both_stores};
 
 const ISSUE: &str = "/open-api/achievements/issue";
 
@@ -19,6 +28,7 @@ on_both_stores!(
     seen_all_at_once,
     twice_with_one_key,
     who_may,
+    numbers_that_are_taken_are_drawn_again,
 );
 
 fn issue(server: &Server, body: &Value) -> Request {
@@ -354,4 +364,44 @@ async fn who_may(server: Server) {
         assert_bad_request(&issue(&server, &body).send().await);
     }
     assert_eq!(search(&server, "이름").await.len(), 0);
+}
+
+/// Draws the same again and again.
+struct Stuck;
+
+impl Entropy for Stuck {
+    fn fill(&mut self, bytes: &mut [u8]) {
+        bytes.fill(7);
+    }
+}
+
+async fn numbers_that_are_taken_are_drawn_again(server: Server) {
+    let (pipeline, queues) = Pipeline::new();
+    let writer = Writer {
+        queues,
+        now: Arc::new(|| NOW.parse().unwrap()),
+        entropy: || Box::new(Stuck),
+        fatal: tokio::sync::oneshot::channel().0,
+    };
+    let running = server.app.store.start_writer(writer).unwrap();
+    for round in 0..3 {
+        let user = |n: i64| Recipient {
+            name: format!("사람 {n}"),
+            email: Some(format!("p{n}@example.com")),
+            ..Recipient::default()
+        };
+        // The second time all of its first draws are taken, the third time two rounds of them.
+        let recipients = (0..20).map(user).collect();
+        let outbox = server.app.outbox.clone();
+        let command = Issue::new(551, IssuanceMethod::Email, recipients, outbox);
+        let envelope = Envelope::new(Actor::operator(3), format!("round {round}"));
+        pipeline.run(command, envelope).await.unwrap();
+    }
+    let found = search(&server, "사람 ").await;
+    let numbers: BTreeSet<&str> =
+        found.iter().map(|one| one["certificate_number"].as_str().unwrap()).collect();
+    assert_eq!((found.len(), numbers.len()), (60, 60));
+    drop(pipeline);
+    running.join().await;
+    server.assert_sound().await;
 }
