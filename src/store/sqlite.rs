@@ -42,11 +42,14 @@ pub(super) const SCHEMA_FIND: &str =
 /// People that a search cannot find.
 pub(super) const SEARCH_FAULTS: &str = "SELECT p.id FROM person p \
      LEFT JOIN person_search_docsize s ON s.id = p.id WHERE s.id IS NULL";
-/// How often another process's commits are looked for, and the log is copied into the file.
+/// How often another process's commits are looked for.
 const NOTICE_EVERY: Duration = Duration::from_millis(50);
+/// The log is copied into the file at every second look, which takes pages that change again before
+/// that only once. Less often, and each copy would be felt by whoever waits for a flush.
+const LOOKS_PER_COPY: u32 = 2;
 /// A log of more pages than this is begun anew by the writer itself, in place: a file that grows costs
 /// every flush an entry in the file system's own journal.
-const LOG_PAGES_MAX: i64 = 16_000;
+const LOG_PAGES_MAX: i64 = 24_000;
 /// Long reads at once; each holds a connection, and more would only share the same disk.
 const SEATS: usize = 16;
 /// Statements held ready per connection.
@@ -207,7 +210,7 @@ impl Sqlite {
         let checkpointer = std::thread::Builder::new()
             .name("haksa-checkpoint".to_owned())
             .spawn(move || {
-                let mut copied = 0;
+                let (mut copied, mut looks) = (0, 0_u32);
                 while let Err(std::sync::mpsc::RecvTimeoutError::Timeout) =
                     stopped.recv_timeout(NOTICE_EVERY)
                 {
@@ -215,8 +218,9 @@ impl Sqlite {
                         cache.notice(newest);
                     }
                     readers.end_views();
+                    looks = looks.wrapping_add(1);
                     let pages = pages.load(Ordering::Relaxed);
-                    if pages != copied {
+                    if pages != copied && looks.is_multiple_of(LOOKS_PER_COPY) {
                         copied = pages;
                         // A failure shows in the writer soon enough; the log just stays longer.
                         let _ = checkpoint(&helper, "PASSIVE");

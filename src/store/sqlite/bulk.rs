@@ -170,10 +170,20 @@ impl Bulk {
 
     /// Runs `f` as a transaction, holding the turn.
     fn transaction<T>(&self, f: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
+        self.transaction_then(f, || {})
+    }
+
+    /// Runs `f` as a transaction, and `committed` before anybody else has the turn.
+    fn transaction_then<T>(
+        &self,
+        f: impl FnOnce() -> Result<T, Fault>,
+        committed: impl FnOnce(),
+    ) -> Result<T, Fault> {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         execute(&self.connection, "BEGIN IMMEDIATE", &[])?;
         let done = f().and_then(|done| {
             execute(&self.connection, "COMMIT", &[])?;
+            committed();
             Ok(done)
         });
         if done.is_err() && !self.connection.is_autocommit() {
@@ -225,7 +235,7 @@ impl Bulk {
         let relied = batch.relied_on()?;
         self.connection.pragma_update(None, "synchronous", "FULL")?;
         let statements = &self.store.statements;
-        self.transaction(|| {
+        let show = || {
             for (kind, key) in relied {
                 // Kinds of which nothing was written since are as they were.
                 if marks.get(kind as usize) == Some(&self.store.cache.kind(kind)) {
@@ -263,9 +273,8 @@ impl Bulk {
             keep_answers(&self.connection, writes)?;
             execute(&self.connection, sql::STAGING_CLEAR, &[])?;
             Ok(())
-        })?;
-        self.store.cache.commit(writes);
-        Ok(())
+        };
+        self.transaction_then(show, || self.store.cache.commit(writes))
     }
 
     /// Removes rows that were staged and never shown.
