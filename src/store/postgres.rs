@@ -414,10 +414,12 @@ impl Postgres {
         tokio::spawn(async move {
             // A server that goes away is never fatal: its own log decides what was committed.
             let _fatal = fatal;
-            tokio::join!(
-                task.run(queues.jobs, now, entropy()),
-                large.run(queues.large, large_now, entropy())
-            );
+            // A task of its own: what it computes for long would stop all that shares a task with it.
+            let large = tokio::spawn(async move {
+                large.run(queues.large, large_now, entropy()).await;
+            });
+            task.run(queues.jobs, now, entropy()).await;
+            let _ = large.await;
         })
     }
 }

@@ -135,11 +135,8 @@ pub(super) fn taken_any(kind: Kind, column: &str) -> String {
 /// Puts ids of table `$1` aside.
 pub(super) const STAGING_PUT: &str =
     "INSERT INTO staging (name, first_id, last_id) VALUES ($1, $2, $3)";
-/// Looks for the last id of a table that was put aside. (With the name as a parameter SQLite plans the
-/// statement anew each time.)
-pub(super) fn staged_id(table: &str) -> String {
-    format!("SELECT coalesce(max(last_id), 0) FROM staging WHERE name = '{table}'")
-}
+/// The last id of table `$1` that was put aside.
+pub(super) const STAGED_ID: &str = "SELECT coalesce(max(last_id), 0) FROM staging WHERE name = $1";
 /// What is staged.
 pub(super) const STAGING_FIND: &str = "SELECT name, first_id, last_id FROM staging";
 /// Forgets what was staged.

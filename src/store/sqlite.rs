@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ErrorCode, OpenFlags, ToSql, ffi};
 
@@ -250,6 +251,8 @@ fn connect(path: &Path, is_writer: bool) -> Result<Connection, OpenError> {
     }
     let connection = Connection::open_with_flags(path, flags).map_err(open)?;
     connection.busy_timeout(Duration::from_secs(10)).map_err(open)?;
+    // One plan for a statement whatever it is run with: some were planned anew each time.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(open)?;
     connection.pragma_update(None, "journal_mode", "WAL").map_err(open)?;
     let synchronous = if Protection::Durability.is_on() { "FULL" } else { "NORMAL" };
     connection.pragma_update(None, "synchronous", synchronous).map_err(open)?;
@@ -471,8 +474,8 @@ fn report(fatal: &Fatal, cause: String) {
 }
 
 /// Who writes holds the turn from the beginning of a transaction to its end: SQLite's own way to wait
-/// for another writer is to look again now and then.
-type Turn = Mutex<()>;
+/// for another writer is to look again now and then. It can be handed to who waits for it.
+type Turn = parking_lot::Mutex<()>;
 
 fn keep_answers(connection: &Connection, writes: &Writes) -> Result<(), Fault> {
     for (credential_id, key, answer) in &writes.answers {
@@ -486,7 +489,7 @@ fn keep_answers(connection: &Connection, writes: &Writes) -> Result<(), Fault> {
 
 /// The largest id of a table that was put aside for rows which are not all written yet.
 fn staged_id(connection: &Connection, table: &str) -> Result<i64, Fault> {
-    let rows = query(connection, &sql::staged_id(table), &[], 1)?;
+    let rows = query(connection, sql::STAGED_ID, &[Sql::Text(table.to_owned())], 1)?;
     Ok(rows.first().and_then(|row| sql::first_int(row)).unwrap_or_default())
 }
 
@@ -555,7 +558,7 @@ impl WriterThread {
 
     fn commit(&mut self, batch: &mut Batch, entropy: &mut dyn Entropy) -> Result<(), Fault> {
         let turn = Arc::clone(&self.turn);
-        let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = turn.lock();
         execute(&self.connection, "BEGIN IMMEDIATE", &[])?;
         let result = self.decide_and_apply(batch, entropy);
         match result {

@@ -24,6 +24,10 @@ use crate::store::{RETRY_PAUSE, ROUNDS_MAX};
 
 /// How often a batch is tried again after a deadlock or a serialisation failure.
 const RETRIES_MAX: u32 = 3;
+/// Rows in one statement at the most: putting more into words would keep the thread from others.
+const ROWS_MAX: usize = 1000;
+/// Statements that are sent together: of very many, others may take their turn in between.
+const STEPS_AT_ONCE: usize = 8;
 /// How often the writer forgets outlived keys, tokens and signatures.
 const SWEEP_EVERY: Duration = Duration::from_mins(5);
 
@@ -335,20 +339,26 @@ async fn apply(
     for step in &steps {
         connection.statement(&step.text).await?;
     }
-    let run = join_all(steps.iter().map(|step| connection.execute(&step.text, &step.parameters)));
-    let written = if is_certain {
+    if is_certain {
         let commit = connection.client.batch_execute("COMMIT");
-        let (written, committed) = tokio::join!(run, commit);
+        let (written, committed) = tokio::join!(run(connection, &steps), commit);
         // The commit of a transaction that has failed answers success, so every step counts.
         check(&steps, written)?;
         committed?;
         return Ok(());
-    } else {
-        run.await
-    };
+    }
+    let mut written = Vec::with_capacity(steps.len());
+    for steps in steps.chunks(STEPS_AT_ONCE) {
+        written.extend(run(connection, steps).await);
+    }
     check(&steps, written)?;
     connection.client.batch_execute("COMMIT").await?;
     Ok(())
+}
+
+/// Sends all steps before the first answer is awaited.
+async fn run(connection: &Connection, steps: &[Step]) -> Vec<Result<u64, Fault>> {
+    join_all(steps.iter().map(|step| connection.execute(&step.text, &step.parameters))).await
 }
 
 /// Holds the records that others name, until the commit; not all of them may be there any more.
@@ -387,26 +397,27 @@ fn steps(writes: &Writes) -> Result<Vec<Step>, Fault> {
     for (kind, rows) in by_kind {
         let (new, old): (Vec<_>, Vec<_>) =
             rows.into_iter().partition(|pending| pending.stored_version.is_none());
-        if !new.is_empty() {
-            steps.push(insert(kind, &new)?);
-            if writes.foreign_ids.contains(&kind) && kind.table().key == KeyType::Int {
-                let name = kind.table().name;
-                steps.push(Step {
-                    text: format!(
-                        "SELECT setval('{name}_id_seq', \
-                         greatest((SELECT max(id) FROM {name}), (SELECT last_value FROM {name}_id_seq)))"
-                    ),
-                    parameters: Vec::new(),
-                    rows: None,
-                });
-            }
+        for rows in new.chunks(ROWS_MAX) {
+            steps.push(insert(kind, rows)?);
         }
-        if !old.is_empty() {
-            steps.push(update(kind, &old)?);
+        let is_numbered = kind.table().key == KeyType::Int;
+        if !new.is_empty() && is_numbered && writes.foreign_ids.contains(&kind) {
+            let name = kind.table().name;
+            steps.push(Step {
+                text: format!(
+                    "SELECT setval('{name}_id_seq', \
+                     greatest((SELECT max(id) FROM {name}), (SELECT last_value FROM {name}_id_seq)))"
+                ),
+                parameters: Vec::new(),
+                rows: None,
+            });
+        }
+        for rows in old.chunks(ROWS_MAX) {
+            steps.push(update(kind, rows)?);
         }
     }
-    if !writes.changes.is_empty() {
-        let rows = writes.changes.iter().map(|change| sql::encode_change(change)).collect();
+    for changes in writes.changes.chunks(ROWS_MAX) {
+        let rows = changes.iter().map(|change| sql::encode_change(change)).collect();
         steps.push(change_insert(rows));
     }
     for content in &writes.contents {

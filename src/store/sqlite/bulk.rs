@@ -5,10 +5,11 @@
 //! What a crash leaves behind is removed before the next one.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use parking_lot::MutexGuard;
 use rusqlite::Connection;
 use tokio::sync::mpsc;
 
@@ -27,8 +28,6 @@ use crate::store::sql::{self, Sql};
 
 /// How long one part may take from others.
 const PART: Duration = Duration::from_millis(15);
-/// How long others then have the turn, if they want it.
-const PAUSE: Duration = Duration::from_millis(1);
 /// Rows made ready for the database at once.
 const CHUNK: usize = 512;
 /// How often a command is decided anew because others moved what it was decided by.
@@ -179,7 +178,7 @@ impl Bulk {
         f: impl FnOnce() -> Result<T, Fault>,
         committed: impl FnOnce(),
     ) -> Result<T, Fault> {
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = self.turn.lock();
         execute(&self.connection, "BEGIN IMMEDIATE", &[])?;
         let done = f().and_then(|done| {
             execute(&self.connection, "COMMIT", &[])?;
@@ -189,6 +188,8 @@ impl Bulk {
         if done.is_err() && !self.connection.is_autocommit() {
             let _ = execute(&self.connection, "ROLLBACK", &[]);
         }
+        // Whoever waits is next, even if this thread wants another turn at once.
+        MutexGuard::unlock_fair(turn);
         done
     }
 
@@ -222,7 +223,6 @@ impl Bulk {
                 if let Some(newest) = writes.changes.iter().map(|change| change.id).max() {
                     self.store.cache.own(newest);
                 }
-                std::thread::sleep(PAUSE);
             }
         }
         Ok(())
