@@ -252,6 +252,10 @@ async fn serve_one(
         Ok(response) => response,
         Err(never) => match never {},
     };
+    if response.status() == StatusCode::NOT_FOUND {
+        // The router's: a path that is not there allows nothing.
+        response.headers_mut().remove("allow");
+    }
     if !is_whole {
         // The rest of the body stands between this request and the next.
         response.headers_mut().insert("connection", HeaderValue::from_static("close"));

@@ -534,9 +534,11 @@ async fn unknown_routes(server: Server) {
         ("PUT", ONE),
         ("GET", "/open-api/achievements/1539/"),
         ("POST", "/open-api/achievements"),
+        ("OPTIONS", "/open-api/achievements/badge-designs"),
     ] {
         let reply = server.request(method, target).bearer(KEY).send().await;
         assert_eq!(reply.status, 404, "{method} {target}");
+        assert_eq!(reply.header("allow"), "", "what is not there allows nothing");
         assert_eq!(reply.json()["error"], "NotFound");
     }
 }
