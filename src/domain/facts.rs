@@ -484,6 +484,8 @@ impl Facts {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use super::*;
     use crate::domain::learning::course::CourseStatus::{Active, Draft};
     use crate::domain::learning::course::{Course, CourseStatus};
@@ -522,5 +524,36 @@ mod tests {
         facts.overlay(course(2, Active, false));
         facts.overlay(course(1, Active, true));
         assert_eq!(select(&facts), [2, 3, 4, 5]);
+    }
+
+    #[derive(Debug)]
+    struct Kept(Mutex<Arc<Document>>);
+
+    impl Memory for Kept {
+        fn recall(&self, need: &Need) -> Option<Fact> {
+            let kept = self.0.lock().unwrap();
+            let place = Need::Record(kept.meta.kind, kept.meta.key.clone());
+            (*need == place).then(|| Fact::Record(Some(Arc::clone(&kept))))
+        }
+    }
+
+    #[test]
+    fn memory_is_asked_once_and_never_about_what_the_batch_has_written() {
+        let status = |facts: &Facts| {
+            let found = facts.get::<Course>(3, 1).unwrap();
+            found.record.status
+        };
+        let kept = Arc::new(Kept(Mutex::new(course(1, Draft, false))));
+        let facts = Facts::over(kept.clone());
+        assert_eq!(status(&facts), Draft);
+        *kept.0.lock().unwrap() = course(1, Active, false);
+        assert_eq!(status(&facts), Draft, "what a decision saw stays");
+        assert_eq!(status(&Facts::over(kept.clone())), Active);
+        let mut facts = Facts::over(kept);
+        facts.overlay(course(1, Draft, false));
+        assert_eq!(status(&facts), Draft);
+        assert!(
+            matches!(facts.find::<Course>(3, 2), Err(Stop::Missing(needs)) if needs.len() == 1)
+        );
     }
 }
