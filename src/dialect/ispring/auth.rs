@@ -5,7 +5,7 @@
 use crate::dialect::{Call, Dialect, password};
 use crate::domain::actor::Actor;
 use crate::domain::error::Error;
-use crate::domain::facts::{Facts, Known};
+use crate::domain::facts::{Facts, Known, Selector};
 use crate::domain::kind::Kind;
 use crate::domain::people::account::{Account, portal_url};
 use crate::domain::people::credential::Credential;
@@ -120,7 +120,14 @@ fn person_by_login(
     let Some(account) = accounts.first() else {
         return Ok(None);
     };
-    for column in ["login_key", "email_key"] {
+    let columns = ["login_key", "email_key"];
+    // Both at once: one more look for those whom nobody knows would tell them from the rest.
+    facts.want_selections(columns.map(|column| Selector {
+        kind: Kind::Person,
+        column,
+        value: login.into(),
+    }))?;
+    for column in columns {
         let mut found = facts.select::<Person>(account.id(), column, login)?;
         if let (Some(person), true) = (found.pop(), found.is_empty()) {
             let is_active = person.record.status == PersonStatus::Active;
