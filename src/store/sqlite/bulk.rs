@@ -206,12 +206,13 @@ impl Bulk {
             let text = &self.statements(hidden.meta.kind)?.insert;
             Ok(Staged { text, values: sql::encode(&hidden)? })
         });
+        let newest = writes.changes.iter().map(|change| change.id).max().unwrap_or_default();
         let mut all = changes.chain(rows).peekable();
         while all.peek().is_some() {
             let ready = all.by_ref().take(CHUNK).collect::<Result<Vec<_>, Fault>>()?;
             let mut ready = ready.into_iter().peekable();
             while ready.peek().is_some() {
-                self.transaction(|| {
+                let part = || {
                     let begun = Instant::now();
                     while begun.elapsed() < PART
                         && let Some(Staged { text, values }) = ready.next()
@@ -219,10 +220,9 @@ impl Bulk {
                         execute(&self.connection, text, &values)?;
                     }
                     Ok(())
-                })?;
-                if let Some(newest) = writes.changes.iter().map(|change| change.id).max() {
-                    self.store.cache.own(newest);
-                }
+                };
+                // Whoever is next would take these changes for another process's.
+                self.transaction_then(part, || self.store.cache.own(newest))?;
             }
         }
         Ok(())
