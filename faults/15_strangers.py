@@ -279,7 +279,7 @@ def sample(trial, server, name, makers, count):
 
 def timed(trial, server):
     for name, makers in wrong_keys(server).items():
-        count = 500 if trial.is_quick else 6_000 if trial.store == "sqlite" else 2_000
+        count = 500 if trial.is_quick else 10_000 if trial.store == "sqlite" else 2_000
         if name == "ispring password":
             # Each takes tens of milliseconds of a core, on purpose; a difference would be as large.
             count = 15 if trial.is_quick else 100

@@ -8,6 +8,7 @@ use metrics::{Counter, Histogram};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
 use crate::dialect::{WIRES, Wire};
+use crate::domain::delivery::message::Channel;
 
 /// Upper bounds of the buckets of times, seconds.
 const BUCKETS: [f64; 11] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
@@ -68,6 +69,13 @@ pub fn count(wire: &Wire, status: StatusCode, took: Duration) {
         requests.increment(1);
     }
     meters.seconds.record(took.as_secs_f64());
+}
+
+/// Counts an attempt to deliver a message, and how it ended.
+pub fn count_attempt(channel: Channel, outcome: &'static str) {
+    let channel = channel.name();
+    metrics::counter!("haksa_delivery_attempts_total", "channel" => channel, "outcome" => outcome)
+        .increment(1);
 }
 
 /// Everything counted so far, in the text format of Prometheus; none when something else in this

@@ -20,6 +20,7 @@ use crate::domain::delivery::message::{Channel, Message, MessageStatus};
 use crate::domain::error::Error;
 use crate::pipeline::{Envelope, Reply};
 use crate::store::DueMessage;
+use crate::telemetry;
 
 /// Messages that are looked up at a time.
 const PAGE: i64 = 100;
@@ -174,12 +175,7 @@ async fn attempt(app: &App, sender: &Sender, found: DueMessage) -> bool {
     let Report { outcome, is_channel_down } = sending.await.unwrap_or_else(|_| {
         Report::of(Outcome::Unknown("a fault of ours cut the attempt off".to_owned()))
     });
-    metrics::counter!(
-        "haksa_delivery_attempts_total",
-        "channel" => message.channel.name(),
-        "outcome" => name(&outcome)
-    )
-    .increment(1);
+    telemetry::count_attempt(message.channel, name(&outcome));
     if !matches!(outcome, Outcome::Sent { .. }) {
         // What the other side said may hold the recipient's address, so it stays in the record.
         tracing::info!(message_id = id, outcome = name(&outcome), "not delivered");

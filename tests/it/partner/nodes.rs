@@ -12,6 +12,10 @@ async fn two_nodes() -> [Server; 2] {
     [Server::start_on(&url).await, Server::start_on(&url).await]
 }
 
+async fn class_with_one_place(server: &Server) -> Value {
+    post(server, CLASSES, &json!({"name": "a", "capacity": 1})).send().await.json()
+}
+
 async fn create(server: &Server, name: &str, idempotency_key: Option<&str>) -> Reply {
     let mut request = server.request("POST", COURSES).bearer(TOKEN);
     if let Some(key) = idempotency_key {
@@ -88,8 +92,7 @@ async fn the_last_place_goes_to_one_of_two_nodes() {
     let nodes = two_nodes().await;
     let tokens = people(&nodes[0], 2).await;
     for round in 0..60 {
-        let body = json!({"name": "a", "capacity": 1});
-        let class = post(&nodes[0], CLASSES, &body).send().await.json();
+        let class = class_with_one_place(&nodes[0]).await;
         let target = format!("{CLASSES}/{}/invite-codes", class["id"]);
         let other = post(&nodes[0], &target, &json!({})).send().await.json();
         let code = class["invite_codes"][0]["code"].as_str().unwrap();
@@ -110,8 +113,7 @@ async fn an_undo_at_one_node_and_a_code_at_another_share_the_last_place() {
     let nodes = two_nodes().await;
     let tokens = people(&nodes[0], 2).await;
     for round in 0..60 {
-        let body = json!({"name": "a", "capacity": 1});
-        let class = post(&nodes[0], CLASSES, &body).send().await.json();
+        let class = class_with_one_place(&nodes[0]).await;
         let code = class["invite_codes"][0]["code"].as_str().unwrap();
         let joined = redeem(&nodes[0], &tokens[0], code).send().await.json();
         let target = format!("/user/class/enrollments/{}", joined["id"]);
