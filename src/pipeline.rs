@@ -17,7 +17,7 @@ use crate::domain::actor::Actor;
 use crate::domain::change::{self, Action, Change};
 use crate::domain::command::{Command, Content, Context, Decision, Entropy};
 use crate::domain::error::Error;
-use crate::domain::facts::{Fact, Facts, Known, Need, Sequence, Stop, StoredAnswer, Token};
+use crate::domain::facts::{Fact, Facts, Header, Known, Need, Sequence, Stop, StoredAnswer, Token};
 use crate::domain::kind::Kind;
 use crate::domain::record::{Document, Key};
 use crate::sabotage::Protection;
@@ -51,7 +51,7 @@ pub struct Answer {
     /// HTTP status.
     pub status: u16,
     /// Header names in lower case, with values.
-    pub headers: Vec<(String, String)>,
+    pub headers: Vec<Header>,
     /// The body.
     pub body: Vec<u8>,
 }

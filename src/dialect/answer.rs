@@ -1,5 +1,7 @@
 //! Building answers.
 
+use std::borrow::Cow;
+
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -27,15 +29,17 @@ impl Answer {
     }
 
     /// An answer of a media type.
-    pub fn with_type(status: u16, media_type: &str, body: Vec<u8>) -> Self {
-        let headers = vec![("content-type".to_owned(), media_type.to_owned())];
+    pub fn with_type(status: u16, media_type: impl Into<Cow<'static, str>>, body: Vec<u8>) -> Self {
+        // Room for an entity tag too.
+        let mut headers = Vec::with_capacity(2);
+        headers.push(("content-type".into(), media_type.into()));
         Self { status, headers, body }
     }
 
     /// The same with another header.
     #[must_use]
-    pub fn header(mut self, name: &str, value: impl Into<String>) -> Self {
-        self.headers.push((name.to_owned(), value.into()));
+    pub fn header(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
+        self.headers.push((name.into(), value.into()));
         self
     }
 
@@ -53,7 +57,7 @@ impl IntoResponse for Answer {
             StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         for (name, value) in self.headers {
             if let (Ok(name), Ok(value)) =
-                (HeaderName::try_from(name), HeaderValue::try_from(value))
+                (HeaderName::try_from(&*name), HeaderValue::try_from(value.into_owned()))
             {
                 response.headers_mut().append(name, value);
             }

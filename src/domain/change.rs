@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use super::error::Error;
 use super::fields::Fields;
 use super::kind::Kind;
-use super::record::{Changed, Document};
+use super::record::Document;
 
 /// What happened to a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,12 +89,12 @@ pub fn diff(
     Ok(match (action, before) {
         (Action::Edit, Some(before)) => {
             let before = before.fields()?;
-            let changed = Changed::between(before, after);
-            let pick = |fields: &Fields| {
-                let pair = |name| (name, shown(secrets, name, fields.get(name)));
-                Some(Fields::collect(changed.names().map(pair)))
-            };
-            (pick(before), pick(after))
+            let (mut was, mut is) = (Fields::default(), Fields::default());
+            for (name, old, new) in after.changes(before) {
+                was.add(name, shown(secrets, name, old));
+                is.add(name, shown(secrets, name, new));
+            }
+            (Some(was), Some(is))
         }
         (Action::Delete, _) => (Some(whole(secrets, after)), None),
         _ => (None, Some(whole(secrets, after))),

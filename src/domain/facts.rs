@@ -2,6 +2,7 @@
 //! decision with [`Stop::Missing`]; the pipeline loads it and decides again. So a decision stays a
 //! pure function, and nobody has to list beforehand what it will want to know.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
@@ -76,6 +77,9 @@ pub enum Sequence {
     Record(Kind),
 }
 
+/// A header of an answer: its name in lower case, and its value.
+pub type Header = (Cow<'static, str>, Cow<'static, str>);
+
 /// A stored answer to an idempotency key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredAnswer {
@@ -84,7 +88,7 @@ pub struct StoredAnswer {
     /// HTTP status.
     pub status: u16,
     /// Headers that were part of the answer.
-    pub headers: Vec<(String, String)>,
+    pub headers: Vec<Header>,
     /// The body's bytes.
     pub body: Vec<u8>,
     /// When it was given.

@@ -97,9 +97,38 @@ impl Fields {
     pub fn collect<'a>(texts: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let mut all = Self::default();
         for (name, text) in texts {
-            all.push(&format!("\"{name}\":{text}"), name.len() + 2);
+            all.add(name, text);
         }
         all
+    }
+
+    /// Adds a field of this name and text.
+    pub fn add(&mut self, name: &str, text: &str) {
+        // The general way to put texts together costs as much as deciding an edit.
+        let quotation = name.len() + 2;
+        self.text.reserve(quotation + 1 + text.len());
+        let begin = self.text.len();
+        self.text.push('"');
+        self.text.push_str(name);
+        self.text.push_str("\":");
+        self.text.push_str(text);
+        self.ends.push((begin + quotation, self.text.len()));
+    }
+
+    /// The fields that are not as they were `before`: name, text before, text now.
+    pub fn changes<'a>(
+        &'a self,
+        before: &'a Self,
+    ) -> impl Iterator<Item = (&'a str, &'a str, &'a str)> {
+        let mut before_in_step = before.iter();
+        self.iter().filter_map(move |(name, now)| {
+            // Records of one type name their fields in one order.
+            let old = match before_in_step.next() {
+                Some((same, old)) if same == name => old,
+                _ => before.get(name),
+            };
+            (old != now).then_some((name, old, now))
+        })
     }
 
     /// About the length of the object, bytes.

@@ -277,34 +277,34 @@ impl<R> Stored<R> {
 
 /// The fields that a command changes.
 #[derive(Clone, Debug, Default)]
-pub struct Changed(Vec<String>);
+pub struct Changed(String);
+
+/// Ends each name in [`Changed`].
+const NAME_END: char = ',';
 
 impl Changed {
     /// Names every field of a new record.
     pub fn all(fields: &Fields) -> Self {
-        Self(fields.iter().map(|(name, _)| name.to_owned()).collect())
+        Self::of(fields.iter().map(|(name, _)| name))
     }
 
     /// Names the fields in which two records differ.
     pub fn between(before: &Fields, after: &Fields) -> Self {
-        let mut before_in_step = before.iter();
-        let mut changed = Vec::new();
-        for (name, value) in after.iter() {
-            // Records of one type name their fields in one order.
-            let old = match before_in_step.next() {
-                Some((same, old)) if same == name => old,
-                _ => before.get(name),
-            };
-            if old != value {
-                changed.push(name.to_owned());
-            }
+        Self::of(after.changes(before).map(|(name, _, _)| name))
+    }
+
+    fn of<'a>(fields: impl Iterator<Item = &'a str>) -> Self {
+        let mut names = String::new();
+        for name in fields {
+            names.push_str(name);
+            names.push(NAME_END);
         }
-        Self(changed)
+        Self(names)
     }
 
     /// True when `field` changes.
     pub fn has(&self, field: &str) -> bool {
-        self.0.iter().any(|name| name == field)
+        self.names().any(|name| name == field)
     }
 
     /// True when one of `fields` changes: when to check an invariant over them.
@@ -319,7 +319,7 @@ impl Changed {
 
     /// The names.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(String::as_str)
+        self.0.split_terminator(NAME_END)
     }
 }
 

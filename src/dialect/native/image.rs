@@ -30,7 +30,7 @@ pub async fn get(call: &Call) -> Result<Answer, Refusal> {
     } else {
         let bytes = call.app.store.content(&image.content_hash).await?;
         let bytes = bytes.ok_or_else(|| Error::internal("a picture without its content"))?;
-        Answer::with_type(200, &image.media_type, bytes.to_vec())
+        Answer::with_type(200, image.media_type.clone(), bytes.to_vec())
             // Whatever a browser may take the bytes for, it runs nothing of it.
             .header("x-content-type-options", "nosniff")
             .header("content-security-policy", "default-src 'none'; sandbox")
