@@ -51,6 +51,9 @@ const LOOKS_PER_COPY: u32 = 2;
 /// A log of more pages than this is begun anew by the writer itself, in place: a file that grows costs
 /// every flush an entry in the file system's own journal.
 const LOG_PAGES_MAX: i64 = 24_000;
+/// The writer waits with that until no more pages than this are still to be copied, for everybody waits
+/// meanwhile; unless the log is twice as long by then.
+const PAGES_LEFT_MAX: i64 = 1_000;
 /// Long reads at once; each holds a connection, and more would only share the same disk.
 const SEATS: usize = 16;
 /// Statements held ready per connection.
@@ -182,11 +185,11 @@ impl Sqlite {
     }
 
     pub(super) fn start_writer(&self, writer: Writer) -> Result<JoinHandle<()>, OpenError> {
-        let log_pages = Arc::new(AtomicI64::new(0));
+        let log = Arc::new(Log::default());
         let mut connection = connect(&self.path, true)?;
-        let (pages, noted) = (Arc::clone(&log_pages), Arc::clone(&log_pages));
+        let (copied_log, noted) = (Arc::clone(&log), Arc::clone(&log));
         let hook = move |_: &mut rusqlite::hooks::Wal, count| {
-            noted.store(i64::from(count), Ordering::Relaxed);
+            noted.pages.store(i64::from(count), Ordering::Relaxed);
             Ok(())
         };
         connection.wal_hook(Some(hook)).map_err(|cause| OpenError::Open(cause.to_string()))?;
@@ -197,7 +200,7 @@ impl Sqlite {
         let mut thread = WriterThread {
             connection,
             turn,
-            log_pages,
+            log,
             statements: Arc::clone(&self.statements),
             cache: Arc::clone(&self.cache),
             readers: Arc::clone(&self.readers),
@@ -211,7 +214,7 @@ impl Sqlite {
         let checkpointer = std::thread::Builder::new()
             .name("haksa-checkpoint".to_owned())
             .spawn(move || {
-                let (mut copied, mut looks) = (0, 0_u32);
+                let mut looks = 0_u32;
                 while let Err(std::sync::mpsc::RecvTimeoutError::Timeout) =
                     stopped.recv_timeout(NOTICE_EVERY)
                 {
@@ -220,13 +223,13 @@ impl Sqlite {
                     }
                     readers.end_views();
                     looks = looks.wrapping_add(1);
-                    let pages = pages.load(Ordering::Relaxed);
-                    if pages != copied && looks.is_multiple_of(LOOKS_PER_COPY) {
-                        copied = pages;
-                        // A failure shows in the writer soon enough; the log just stays longer.
-                        let _ = checkpoint(&helper, "PASSIVE");
-                        // What is on the disk by now, the writer need not wait for.
-                        let _ = file.sync_data();
+                    if looks.is_multiple_of(LOOKS_PER_COPY) {
+                        copied_log.copy(&helper, &file);
+                        // What came while the first copy was made is little, and soon copied too.
+                        if copied_log.is_long() {
+                            readers.end_views();
+                            copied_log.copy(&helper, &file);
+                        }
                     }
                 }
             })
@@ -487,6 +490,46 @@ fn keep_answers(connection: &Connection, writes: &Writes) -> Result<(), Fault> {
     Ok(())
 }
 
+/// How far the log has come.
+#[derive(Debug, Default)]
+struct Log {
+    /// Pages in it after the last commit.
+    pages: AtomicI64,
+    /// How many of them are in the file, and on the disk there.
+    copied: AtomicI64,
+}
+
+impl Log {
+    /// Copies what is new, beside the writer.
+    fn copy(&self, connection: &Connection, file: &File) {
+        let pages = self.pages.load(Ordering::Relaxed);
+        if pages == self.copied.load(Ordering::Relaxed) {
+            return;
+        }
+        // A failure shows in the writer soon enough; the log just stays longer.
+        let _ = checkpoint(connection, "PASSIVE");
+        // What is on the disk by now, the writer need not wait for.
+        let _ = file.sync_data();
+        self.copied.store(pages, Ordering::Relaxed);
+    }
+
+    fn is_long(&self) -> bool {
+        self.pages.load(Ordering::Relaxed) > LOG_PAGES_MAX
+    }
+
+    /// Whether it is to be begun anew now.
+    fn is_due(&self) -> bool {
+        let pages = self.pages.load(Ordering::Relaxed);
+        let left = pages - self.copied.load(Ordering::Relaxed);
+        pages > LOG_PAGES_MAX && (left <= PAGES_LEFT_MAX || pages > 2 * LOG_PAGES_MAX)
+    }
+
+    fn is_begun(&self) {
+        self.copied.store(0, Ordering::Relaxed);
+        self.pages.store(0, Ordering::Relaxed);
+    }
+}
+
 /// The largest id of a table that was put aside for rows which are not all written yet.
 fn staged_id(connection: &Connection, table: &str) -> Result<i64, Fault> {
     let rows = query(connection, sql::STAGED_ID, &[Sql::Text(table.to_owned())], 1)?;
@@ -496,8 +539,7 @@ fn staged_id(connection: &Connection, table: &str) -> Result<i64, Fault> {
 struct WriterThread {
     connection: Connection,
     turn: Arc<Turn>,
-    /// Pages in the log after the last commit.
-    log_pages: Arc<AtomicI64>,
+    log: Arc<Log>,
     statements: Arc<HashMap<Kind, Statements>>,
     cache: Arc<Cache>,
     readers: Arc<Pool>,
@@ -681,10 +723,8 @@ impl WriterThread {
 
     /// Begins a log anew that has outgrown the background checkpoints.
     fn limit_log(&self) {
-        if self.log_pages.load(Ordering::Relaxed) > LOG_PAGES_MAX
-            && self.begin_log("RESTART").is_ok()
-        {
-            self.log_pages.store(0, Ordering::Relaxed);
+        if self.log.is_due() && self.begin_log("RESTART").is_ok() {
+            self.log.is_begun();
         }
     }
 
