@@ -45,9 +45,9 @@ pub(super) const SEARCH_FAULTS: &str = "SELECT p.id FROM person p \
      LEFT JOIN person_search_docsize s ON s.id = p.id WHERE s.id IS NULL";
 /// How often another process's commits are looked for.
 const NOTICE_EVERY: Duration = Duration::from_millis(50);
-/// The log is copied into the file at every second look, which takes pages that change again before
+/// The log is copied into the file at every fifth look, which takes pages that change again before
 /// that only once. Less often, and each copy would be felt by whoever waits for a flush.
-const LOOKS_PER_COPY: u32 = 2;
+const LOOKS_PER_COPY: u32 = 5;
 /// A log of more pages than this is begun anew by the writer itself, in place: a file that grows costs
 /// every flush an entry in the file system's own journal.
 const LOG_PAGES_MAX: i64 = 24_000;
