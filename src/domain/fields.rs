@@ -104,7 +104,7 @@ impl Fields {
 
     /// Adds a field of this name and text.
     pub fn add(&mut self, name: &str, text: &str) {
-        // The general way to put texts together costs as much as deciding an edit.
+        // The general way to put texts together took a fifth of the time in which an edit is decided.
         let quotation = name.len() + 2;
         self.text.reserve(quotation + 1 + text.len());
         let begin = self.text.len();

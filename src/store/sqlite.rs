@@ -293,8 +293,9 @@ pub(super) fn statements() -> Vec<String> {
     all
 }
 
+/// Copies the log into the file; gives how many of its pages are there then.
 fn checkpoint(connection: &Connection, mode: &str) -> rusqlite::Result<i64> {
-    connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| row.get(1))
+    connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| row.get(2))
 }
 
 /// Why a statement or a commit failed.
@@ -507,10 +508,12 @@ impl Log {
             return;
         }
         // A failure shows in the writer soon enough; the log just stays longer.
-        let _ = checkpoint(connection, "PASSIVE");
+        let Ok(copied) = checkpoint(connection, "PASSIVE") else { return };
         // What is on the disk by now, the writer need not wait for.
-        let _ = file.sync_data();
-        self.copied.store(pages, Ordering::Relaxed);
+        if file.sync_data().is_ok() {
+            // A long read may have held up a part.
+            self.copied.store(copied.min(pages), Ordering::Relaxed);
+        }
     }
 
     fn is_long(&self) -> bool {
