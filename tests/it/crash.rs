@@ -156,9 +156,11 @@ impl Cramped {
     fn start(folder: &Path) -> Self {
         let script = "mount -t tmpfs -o size=6m none \"$1\" && cd \"$1\" && \
              { \"$2\" demo --listen 127.0.0.1:0 --json --data \"$1\" & } && \
-             while read -r line; do eval \"$line\"; echo done; done; kill $!";
+             while read -r line; do eval \"$line\"; echo done; done";
+        // The shell is the first process of a space of its own: when it ends, so does the server.
         let mut child = Command::new("unshare")
-            .args(["--map-root-user", "--mount", "sh", "-c", script, "sh"])
+            .args(["--map-root-user", "--mount", "--pid", "--fork", "--kill-child"])
+            .args(["sh", "-c", script, "sh"])
             .arg(folder)
             .arg(HAKSA)
             .stdin(Stdio::piped())
