@@ -6,10 +6,11 @@
 //! `advance` …) → write [`Batch::writes`] → commit → [`Batch::answer`].
 
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use foldhash::{HashSet, HashSetExt as _};
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 

@@ -89,7 +89,7 @@ pub fn diff(
     Ok(match (action, before) {
         (Action::Edit, Some(before)) => {
             let before = before.fields()?;
-            let (mut was, mut is) = (Fields::default(), Fields::default());
+            let (mut was, mut is) = (room(), room());
             for (name, old, new) in after.changes(before) {
                 was.add(name, shown(secrets, name, old));
                 is.add(name, shown(secrets, name, new));
@@ -99,6 +99,11 @@ pub fn diff(
         (Action::Delete, _) => (Some(whole(secrets, after)), None),
         _ => (None, Some(whole(secrets, after))),
     })
+}
+
+/// For the few fields that most edits change.
+fn room() -> Fields {
+    Fields::with_room(256, 8)
 }
 
 fn whole(secrets: &[&str], fields: &Fields) -> Fields {

@@ -14,7 +14,7 @@ use super::error::Error;
 /// Fields by name, in the order of their type. Two fields are equal when their texts are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fields {
-    /// The members of the JSON object, without what is around and between them.
+    /// The members of the JSON object, a [`MARK`] before each.
     text: String,
     /// Where in it each one ends: its name's quotation, and itself.
     ends: Vec<(usize, usize)>,
@@ -22,6 +22,10 @@ pub struct Fields {
 
 /// Stands before each member; no JSON text without layout holds one.
 const MARK: char = '\n';
+
+/// Bytes that most records' fields take, and how many most have: so that few are moved while they grow.
+const LENGTH_USUAL: usize = 1024;
+const COUNT_USUAL: usize = 24;
 
 /// Writes a mark in the place of the commas between the outermost members.
 #[derive(Default)]
@@ -59,30 +63,30 @@ impl Fields {
     /// # Errors
     /// [`Error::Internal`] when it has no JSON form, or one that is no object.
     pub fn of(record: &impl Serialize) -> Result<Self, Error> {
-        let mut text = Vec::with_capacity(1024);
+        let mut text = Vec::with_capacity(LENGTH_USUAL);
         let mut serializer = serde_json::Serializer::with_formatter(&mut text, Marking::default());
         record.serialize(&mut serializer).map_err(Error::internal)?;
-        let text = String::from_utf8(text).map_err(Error::internal)?;
-        let inner = text.strip_prefix('{').and_then(|text| text.strip_suffix('}'));
-        let inner = inner.ok_or_else(|| Error::internal("a record's fields are an object"))?;
-        let mut fields = Self::with_capacity(inner.len());
-        // What is before the first mark is empty.
-        for member in inner.split(MARK).skip(1) {
-            let quotation = member.bytes().skip(1).position(|byte| byte == b'"').unwrap_or(0) + 2;
-            fields.push(member, quotation);
+        let mut text = String::from_utf8(text).map_err(Error::internal)?;
+        if !(text.starts_with('{') && text.ends_with('}')) {
+            return Err(Error::internal("a record's fields are an object"));
         }
-        Ok(fields)
+        text.pop();
+        text.remove(0);
+        let mut ends = Vec::with_capacity(COUNT_USUAL);
+        let mut begin = 0;
+        // What is before the first mark is empty.
+        for member in text.split(MARK).skip(1) {
+            begin += MARK.len_utf8();
+            let quotation = member.bytes().skip(1).position(|byte| byte == b'"').unwrap_or(0) + 2;
+            ends.push((begin + quotation, begin + member.len()));
+            begin += member.len();
+        }
+        Ok(Self { text, ends })
     }
 
-    fn with_capacity(length: usize) -> Self {
-        Self { text: String::with_capacity(length), ends: Vec::with_capacity(24) }
-    }
-
-    /// Adds a member whose name with its quotation marks takes so many bytes.
-    fn push(&mut self, member: &str, quotation: usize) {
-        let begin = self.text.len();
-        self.text.push_str(member);
-        self.ends.push((begin + quotation, self.text.len()));
+    /// None, with room for some.
+    pub fn with_room(length: usize, count: usize) -> Self {
+        Self { text: String::with_capacity(length), ends: Vec::with_capacity(count) }
     }
 
     /// The members of a JSON object.
@@ -106,7 +110,8 @@ impl Fields {
     pub fn add(&mut self, name: &str, text: &str) {
         // The general way to put texts together took a fifth of the time in which an edit is decided.
         let quotation = name.len() + 2;
-        self.text.reserve(quotation + 1 + text.len());
+        self.text.reserve(MARK.len_utf8() + quotation + 1 + text.len());
+        self.text.push(MARK);
         let begin = self.text.len();
         self.text.push('"');
         self.text.push_str(name);
@@ -144,8 +149,9 @@ impl Fields {
 
     /// Names, texts, and both as they stand in an object.
     fn members(&self) -> impl Iterator<Item = (&str, &str, &str)> {
-        let begins = std::iter::once(0).chain(self.ends.iter().map(|(_, end)| *end));
-        begins.zip(&self.ends).filter_map(|(begin, (quotation, end))| {
+        let before = std::iter::once(0).chain(self.ends.iter().map(|(_, end)| *end));
+        before.zip(&self.ends).filter_map(|(before, (quotation, end))| {
+            let begin = before + MARK.len_utf8();
             let name = self.text.get(begin + 1..quotation - 1)?;
             Some((name, self.text.get(quotation + 1..*end)?, self.text.get(begin..*end)?))
         })

@@ -21,7 +21,7 @@ use crate::domain::command::Entropy;
 use crate::domain::credential::design::DesignType;
 use crate::domain::delivery::message::{Channel, MessageStatus};
 use crate::domain::error::Error;
-use crate::domain::facts::{Fact, Facts, Known, Need, Stop};
+use crate::domain::facts::{Facts, Known, Need, Stop};
 use crate::domain::kind::Kind;
 use crate::domain::record::{Document, Key, Meta};
 use crate::pipeline::Queues;
@@ -302,12 +302,7 @@ impl Store {
     /// memory true. Nobody relies on it: what is not found is loaded by the writer.
     pub fn read_ahead(&self, needs: &[Need]) {
         if let Self::Sqlite(sqlite) = self {
-            for need in needs.iter().filter(|need| matches!(need, Need::Record(..))) {
-                if let Ok(Fact::Record(Some(document))) = sqlite.load(need) {
-                    // The change is going to tell of these; writing them down is not the writer's work.
-                    let _ = document.fields();
-                }
-            }
+            sqlite.read_ahead(needs);
         }
     }
 

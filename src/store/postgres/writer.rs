@@ -1,11 +1,12 @@
 //! The task that writes: it locks the rows that its batch names in id order, decides, writes each
 //! table with one statement, and commits.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use foldhash::{HashSet, HashSetExt as _};
 use futures_util::future::join_all;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;

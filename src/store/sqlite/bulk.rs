@@ -13,18 +13,19 @@ use parking_lot::MutexGuard;
 use rusqlite::Connection;
 use tokio::sync::mpsc;
 
-use super::{
-    Fatal, Fault, ROUNDS_MAX, Sqlite, Statements, Turn, execute, keep_answers, load, newest_id,
-    query, report, sequence_table, staged_id,
+use super::statement::{
+    Fault, Repeated, execute, load, newest_id, query, sequence_table, staged_id,
 };
+use super::writer::{Fatal, Turn, keep_answers, report};
+use super::{Sqlite, Statements};
 use crate::domain::command::Entropy;
 use crate::domain::error::Error;
 use crate::domain::facts::{Fact, Facts, Need, Sequence};
 use crate::domain::kind::Kind;
 use crate::domain::record::Key;
 use crate::pipeline::{Batch, Job, Pending, Writes};
-use crate::store::OpenError;
 use crate::store::sql::{self, Sql};
+use crate::store::{OpenError, ROUNDS_MAX};
 
 /// How long one part may take from others.
 const PART: Duration = Duration::from_millis(15);
@@ -214,10 +215,11 @@ impl Bulk {
             while ready.peek().is_some() {
                 let part = || {
                     let begun = Instant::now();
+                    let mut rows = Repeated::over(&self.connection);
                     while begun.elapsed() < PART
                         && let Some(Staged { text, values }) = ready.next()
                     {
-                        execute(&self.connection, text, &values)?;
+                        rows.execute(text, &values)?;
                     }
                     Ok(())
                 };
@@ -236,12 +238,13 @@ impl Bulk {
         self.connection.pragma_update(None, "synchronous", "FULL")?;
         let statements = &self.store.statements;
         let show = || {
+            let mut finds = Repeated::over(&self.connection);
             for (kind, key) in relied {
                 // Kinds of which nothing was written since are as they were.
                 if marks.get(kind as usize) == Some(&self.store.cache.kind(kind)) {
                     continue;
                 }
-                let found = load(&self.connection, statements, &Need::Record(kind, key))?;
+                let found = load(&mut finds, statements, &Need::Record(kind, key))?;
                 if !matches!(found, Fact::Record(Some(found)) if found.meta.deleted_at.is_none()) {
                     return Err(Fault::Constraint(kind.name().to_owned()));
                 }

@@ -1,0 +1,236 @@
+//! Statements as this database has them.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{CachedStatement, Connection, ErrorCode, Statement, ToSql, ffi};
+
+use crate::domain::error::Error;
+use crate::domain::facts::{Fact, Need, Sequence};
+use crate::domain::kind::Kind;
+use crate::store::sql::{self, Sql, Statements};
+
+impl ToSql for Sql {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match self {
+            Self::Null => ValueRef::Null,
+            Self::Int(value) => ValueRef::Integer(*value),
+            Self::Text(text) => ValueRef::Text(text.as_bytes()),
+            Self::Bytes(bytes) => ValueRef::Blob(bytes),
+        }))
+    }
+}
+
+/// Why a statement or a commit failed.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// A rule of the database itself.
+    Constraint(String),
+    /// Nothing was written; later attempts may work (disk full, locked, read-only).
+    Unavailable(String),
+    /// What is on disk is no longer known: no further write can be trusted.
+    Fatal(String),
+    /// A fault of ours.
+    Internal(Error),
+}
+
+impl Fault {
+    pub(super) fn into_error(self) -> Error {
+        match self {
+            Self::Constraint(what) => Error::Conflict(vec![what]),
+            Self::Unavailable(cause) => {
+                tracing::error!(error.cause = %cause, "database unavailable");
+                Error::Unavailable { retry_after_s: 5 }
+            }
+            Self::Fatal(cause) => Error::Internal(cause),
+            Self::Internal(error) => error,
+        }
+    }
+}
+
+impl From<rusqlite::Error> for Fault {
+    fn from(error: rusqlite::Error) -> Self {
+        let text = error.to_string();
+        let rusqlite::Error::SqliteFailure(failure, _) = &error else {
+            return Self::Internal(Error::Internal(text));
+        };
+        match failure.code {
+            ErrorCode::ConstraintViolation => Self::Constraint(text),
+            _ if failure.extended_code == ffi::SQLITE_IOERR_FSYNC => Self::Fatal(text),
+            ErrorCode::DiskFull
+            | ErrorCode::DatabaseBusy
+            | ErrorCode::DatabaseLocked
+            | ErrorCode::ReadOnly
+            | ErrorCode::CannotOpen
+            | ErrorCode::OutOfMemory
+            | ErrorCode::SystemIoFailure => Self::Unavailable(text),
+            _ => Self::Internal(Error::Internal(text)),
+        }
+    }
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        Self::Internal(error)
+    }
+}
+
+/// The shared text with SQLite's numbered parameters: to SQLite `$1` is a name, which takes the next
+/// free number wherever it first stands.
+pub(super) fn numbered(text: &str) -> Cow<'_, str> {
+    if text.contains('$') { text.replace('$', "?").into() } else { text.into() }
+}
+
+pub(super) fn query(
+    connection: &Connection,
+    text: &str,
+    parameters: &[Sql],
+    width: usize,
+) -> Result<Vec<Vec<Sql>>, Fault> {
+    rows(&mut *connection.prepare_cached(&numbered(text))?, parameters, width)
+}
+
+fn rows(
+    statement: &mut Statement<'_>,
+    parameters: &[Sql],
+    width: usize,
+) -> Result<Vec<Vec<Sql>>, Fault> {
+    let mut rows = statement.query(rusqlite::params_from_iter(parameters))?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let mut values = Vec::with_capacity(width);
+        for column in 0..width {
+            values.push(match row.get_ref(column)? {
+                ValueRef::Null => Sql::Null,
+                ValueRef::Integer(value) => Sql::Int(value),
+                ValueRef::Text(text) => Sql::Text(String::from_utf8_lossy(text).into_owned()),
+                ValueRef::Blob(bytes) => Sql::Bytes(bytes::Bytes::copy_from_slice(bytes)),
+                ValueRef::Real(_) => {
+                    return Err(Error::internal("a column of an unknown type").into());
+                }
+            });
+        }
+        found.push(values);
+    }
+    Ok(found)
+}
+
+pub(super) fn execute(
+    connection: &Connection,
+    text: &str,
+    parameters: &[Sql],
+) -> Result<usize, Fault> {
+    let mut statement = connection.prepare_cached(&numbered(text))?;
+    Ok(statement.execute(rusqlite::params_from_iter(parameters))?)
+}
+
+/// Runs one statement many times without looking it up each time.
+pub(super) struct Repeated<'a> {
+    connection: &'a Connection,
+    ready: Option<(&'a str, CachedStatement<'a>)>,
+}
+
+impl<'a> Repeated<'a> {
+    pub(super) const fn over(connection: &'a Connection) -> Self {
+        Self { connection, ready: None }
+    }
+
+    fn statement(&mut self, text: &'a str) -> Result<&mut Statement<'a>, Fault> {
+        let ready = match self.ready.take() {
+            Some(ready) if ready.0 == text => ready,
+            _ => (text, self.connection.prepare_cached(&numbered(text))?),
+        };
+        Ok(&mut self.ready.insert(ready).1)
+    }
+
+    pub(super) fn execute(&mut self, text: &'a str, parameters: &[Sql]) -> Result<usize, Fault> {
+        Ok(self.statement(text)?.execute(rusqlite::params_from_iter(parameters))?)
+    }
+
+    fn query(
+        &mut self,
+        text: &'a str,
+        parameters: &[Sql],
+        width: usize,
+    ) -> Result<Vec<Vec<Sql>>, Fault> {
+        rows(self.statement(text)?, parameters, width)
+    }
+}
+
+pub(super) fn load<'a>(
+    finds: &mut Repeated<'a>,
+    statements: &'a HashMap<Kind, Statements>,
+    need: &Need,
+) -> Result<Fact, Fault> {
+    let connection = finds.connection;
+    let of = |kind: &Kind| {
+        statements.get(kind).ok_or_else(|| Error::internal("a kind without statements"))
+    };
+    Ok(match need {
+        Need::Record(kind, key) => {
+            let width = sql::column_count(kind.table());
+            let rows = finds.query(&of(kind)?.find, &[sql::key(key)], width)?;
+            let document =
+                rows.into_iter().next().map(|row| sql::decode(*kind, row)).transpose()?;
+            Fact::Record(document.map(Arc::new))
+        }
+        Need::Select(selector) => {
+            let width = sql::column_count(selector.kind.table());
+            let text = sql::select(selector.kind, selector.column);
+            let rows = query(connection, &text, &[sql::key(&selector.value)], width)?;
+            let documents =
+                rows.into_iter().map(|row| sql::decode(selector.kind, row).map(Arc::new));
+            Fact::Select(documents.collect::<Result<_, _>>()?)
+        }
+        Need::Taken(selector) => {
+            let text = sql::taken(selector.kind, selector.column);
+            let rows = query(connection, &text, &[sql::key(&selector.value)], 1)?;
+            Fact::Taken(!rows.is_empty())
+        }
+        Need::Id(_) => return Err(Error::internal("ids are the writer's to give").into()),
+        Need::Change(id) => {
+            let rows = query(connection, sql::CHANGE_FIND, &[Sql::Int(*id)], sql::CHANGE_WIDTH)?;
+            let change = rows.into_iter().next().map(sql::decode_change).transpose()?;
+            Fact::Change(change.map(Arc::new))
+        }
+        Need::Changes(id) => {
+            let parameters = [Sql::Int(*id), Sql::Int(sql::HISTORY_STRIDE)];
+            let rows = query(connection, sql::HISTORY, &parameters, sql::CHANGE_WIDTH)?;
+            Fact::Changes(rows.into_iter().map(sql::decode_change).collect::<Result<_, _>>()?)
+        }
+        Need::Idempotency(credential_id, key) => {
+            let parameters = [Sql::Int(*credential_id), Sql::Text(key.clone())];
+            let rows = query(connection, sql::IDEMPOTENCY_FIND, &parameters, 5)?;
+            Fact::Idempotency(rows.into_iter().next().map(sql::decode_answer).transpose()?)
+        }
+        Need::Token(hash) => {
+            let rows = query(connection, sql::TOKEN_FIND, &[Sql::Text(hash.clone())], 3)?;
+            Fact::Token(rows.into_iter().next().map(sql::decode_token).transpose()?)
+        }
+        Need::Signature(credential_id, digest) => {
+            let parameters = [Sql::Int(*credential_id), Sql::Text(digest.clone())];
+            Fact::Signature(!query(connection, sql::SIGNATURE_FIND, &parameters, 1)?.is_empty())
+        }
+    })
+}
+
+/// The table whose ids a sequence gives.
+pub(super) fn sequence_table(sequence: Sequence) -> &'static str {
+    match sequence {
+        Sequence::Change => "change",
+        Sequence::Record(kind) => kind.table().name,
+    }
+}
+
+/// The largest id of a table. Rows are never removed, so it is the last one given.
+pub(super) fn newest_id(connection: &Connection, table: &str) -> Result<i64, Fault> {
+    let rows = query(connection, &format!("SELECT coalesce(max(id), 0) FROM {table}"), &[], 1)?;
+    Ok(rows.first().and_then(|row| sql::first_int(row)).unwrap_or_default())
+}
+/// The largest id of a table that was put aside for rows which are not all written yet.
+pub(super) fn staged_id(connection: &Connection, table: &str) -> Result<i64, Fault> {
+    let rows = query(connection, sql::STAGED_ID, &[Sql::Text(table.to_owned())], 1)?;
+    Ok(rows.first().and_then(|row| sql::first_int(row)).unwrap_or_default())
+}

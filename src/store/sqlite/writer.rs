@@ -1,0 +1,334 @@
+//! The thread that writes, over one connection: it decides a batch, applies it, and commits once.
+
+use std::collections::{HashMap, VecDeque};
+use std::fs::File;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rusqlite::Connection;
+
+use super::bulk::Bulk;
+use super::log::{Log, checkpoint};
+use super::pool::Pool;
+use super::statement::{Fault, Repeated, execute, load, newest_id, sequence_table, staged_id};
+use super::{Sqlite, connect};
+use crate::domain::command::Entropy;
+use crate::domain::error::Error;
+use crate::domain::facts::{Fact, Facts, Need, Sequence};
+use crate::domain::kind::Kind;
+use crate::pipeline::{BATCH_MAX, Batch, Job, Writes};
+use crate::sabotage::Protection;
+use crate::store::cache::Cache;
+use crate::store::sql::{self, Sql, Statements};
+use crate::store::{OpenError, ROUNDS_MAX, Writer};
+
+/// How often another process's commits are looked for.
+const NOTICE_EVERY: Duration = Duration::from_millis(50);
+/// The log is copied into the file at every fifth look, which takes pages that change again before
+/// that only once. Less often, and each copy would be felt by whoever waits for a flush.
+const LOOKS_PER_COPY: u32 = 5;
+/// How often the writer forgets outlived keys, tokens and signatures.
+const SWEEP_EVERY: Duration = Duration::from_mins(5);
+
+/// Starts the writer, and what works beside it: the thread of large commands, and the one that copies
+/// the log.
+pub(super) fn start(store: &Sqlite, writer: Writer) -> Result<JoinHandle<()>, OpenError> {
+    let log = Arc::new(Log::default());
+    let mut connection = connect(&store.path, true)?;
+    let noted = Arc::clone(&log);
+    let hook = move |_: &mut rusqlite::hooks::Wal, count| {
+        noted.pages.store(i64::from(count), Ordering::Relaxed);
+        Ok(())
+    };
+    connection.wal_hook(Some(hook)).map_err(|cause| OpenError::Open(cause.to_string()))?;
+    let Writer { queues, now, entropy, fatal } = writer;
+    let turn = Arc::new(Turn::default());
+    let fatal = Arc::new(Mutex::new(Some(fatal)));
+    let bulk = Bulk::start(store, queues.large, Arc::clone(&now), entropy, &turn, &fatal)?;
+    let mut thread = WriterThread {
+        connection,
+        turn,
+        log: Arc::clone(&log),
+        statements: Arc::clone(&store.statements),
+        cache: Arc::clone(&store.cache),
+        readers: Arc::clone(&store.readers),
+        is_flushing: Arc::clone(&store.is_flushing),
+    };
+    store.cache.turn_on();
+    let (stop, stopped) = mpsc::channel();
+    let helper = start_helper(store, log, stopped)?;
+    spawn("haksa-writer", move || {
+        thread.run(queues.jobs, &*now, &mut *entropy(), &fatal);
+        let _ = bulk.join();
+        drop(stop);
+        let _ = helper.join();
+    })
+}
+
+/// Looks for what other processes committed, and copies the log, until `stopped` is told.
+fn start_helper(
+    store: &Sqlite,
+    log: Arc<Log>,
+    stopped: mpsc::Receiver<()>,
+) -> Result<JoinHandle<()>, OpenError> {
+    let connection = connect(&store.path, true)?;
+    let file = File::open(&*store.path)
+        .map_err(|cause| OpenError::Open(format!("{}: {cause}", store.path.display())))?;
+    let (cache, readers) = (Arc::clone(&store.cache), Arc::clone(&store.readers));
+    spawn("haksa-checkpoint", move || {
+        let mut looks = 0_u32;
+        while let Err(mpsc::RecvTimeoutError::Timeout) = stopped.recv_timeout(NOTICE_EVERY) {
+            if let Ok(newest) = newest_id(&connection, "change") {
+                cache.notice(newest);
+            }
+            readers.end_views();
+            looks = looks.wrapping_add(1);
+            if looks.is_multiple_of(LOOKS_PER_COPY) {
+                log.copy(&connection, &file);
+                // What came while the first copy was made is little, and soon copied too.
+                if log.is_long() {
+                    readers.end_views();
+                    log.copy(&connection, &file);
+                }
+            }
+        }
+    })
+}
+
+fn spawn(name: &str, f: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, OpenError> {
+    let thread = std::thread::Builder::new().name(name.to_owned());
+    thread.spawn(f).map_err(|cause| OpenError::Open(cause.to_string()))
+}
+
+/// Told once, of a fault after which no write can be trusted.
+pub(super) type Fatal = Arc<Mutex<Option<tokio::sync::oneshot::Sender<String>>>>;
+
+pub(super) fn report(fatal: &Fatal, cause: String) {
+    if let Some(fatal) = fatal.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        let _ = fatal.send(cause);
+    }
+}
+
+/// Who writes holds the turn from the beginning of a transaction to its end: SQLite's own way to wait
+/// for another writer is to look again now and then. It can be handed to who waits for it.
+pub(super) type Turn = parking_lot::Mutex<()>;
+
+pub(super) fn keep_answers(connection: &Connection, writes: &Writes) -> Result<(), Fault> {
+    for (credential_id, key, answer) in &writes.answers {
+        let values = sql::encode_answer(*credential_id, key, answer)?;
+        if execute(connection, sql::IDEMPOTENCY_PUT, &values)? != 1 {
+            return Err(Fault::Constraint("idempotency".to_owned()));
+        }
+    }
+    Ok(())
+}
+
+struct WriterThread {
+    connection: Connection,
+    turn: Arc<Turn>,
+    log: Arc<Log>,
+    statements: Arc<HashMap<Kind, Statements>>,
+    cache: Arc<Cache>,
+    readers: Arc<Pool>,
+    is_flushing: Arc<AtomicBool>,
+}
+
+impl WriterThread {
+    fn run(
+        &mut self,
+        mut jobs: tokio::sync::mpsc::Receiver<Job>,
+        now: &dyn Fn() -> jiff::Timestamp,
+        entropy: &mut dyn Entropy,
+        fatal: &Fatal,
+    ) {
+        let mut last_sweep = std::time::Instant::now();
+        while let Some(first) = jobs.blocking_recv() {
+            let mut waiting = vec![first];
+            while waiting.len() < BATCH_MAX
+                && let Ok(job) = jobs.try_recv()
+            {
+                waiting.push(job);
+            }
+            let mut queue = VecDeque::from([(waiting, 0)]);
+            while let Some((waiting, attempt)) = queue.pop_front() {
+                let mut batch = Batch::new(waiting, now(), Facts::over(self.cache.clone()));
+                match self.commit(&mut batch, entropy) {
+                    Ok(()) => batch.answer(),
+                    Err(Fault::Constraint(what)) => {
+                        batch.split(attempt, &mut queue, &Error::Conflict(vec![what]));
+                    }
+                    Err(Fault::Fatal(cause)) => {
+                        batch.refuse(&Error::Unavailable { retry_after_s: 5 });
+                        report(fatal, cause);
+                        return;
+                    }
+                    Err(fault) => {
+                        batch.refuse(&fault.into_error());
+                        // On a full disk the file may have room for what the log holds, and the log
+                        // then for the next batch.
+                        let _ = self.begin_log("TRUNCATE");
+                        if !Protection::PatientWriter.is_on() {
+                            return;
+                        }
+                    }
+                }
+            }
+            if last_sweep.elapsed() > SWEEP_EVERY {
+                last_sweep = std::time::Instant::now();
+                self.sweep(now());
+            }
+        }
+        let _ = self.begin_log("TRUNCATE");
+    }
+
+    /// Copies the log whole and begins it anew.
+    fn begin_log(&self, mode: &str) -> rusqlite::Result<i64> {
+        self.readers.without_views(|| checkpoint(&self.connection, mode))
+    }
+
+    fn commit(&mut self, batch: &mut Batch, entropy: &mut dyn Entropy) -> Result<(), Fault> {
+        let turn = Arc::clone(&self.turn);
+        let _turn = turn.lock();
+        execute(&self.connection, "BEGIN IMMEDIATE", &[])?;
+        let result = self.decide_and_apply(batch, entropy);
+        match result {
+            Ok(true) if !Protection::CommitFirst.is_on() && batch.len() % 2 == 1 => {
+                self.roll_back();
+                Ok(())
+            }
+            Ok(true) => {
+                self.is_flushing.store(true, Ordering::Relaxed);
+                let committed = execute(&self.connection, "COMMIT", &[]);
+                self.is_flushing.store(false, Ordering::Relaxed);
+                if let Err(fault) = committed {
+                    self.roll_back();
+                    return Err(fault);
+                }
+                self.cache.commit(batch.writes());
+                self.limit_log();
+                Ok(())
+            }
+            Ok(false) => {
+                self.roll_back();
+                Ok(())
+            }
+            Err(fault) => {
+                self.roll_back();
+                Err(fault)
+            }
+        }
+    }
+
+    fn roll_back(&self) {
+        // SQLite has already rolled back by itself after some faults, and then says so.
+        if !self.connection.is_autocommit() {
+            let _ = execute(&self.connection, "ROLLBACK", &[]);
+        }
+    }
+
+    /// True when there is something to commit.
+    fn decide_and_apply(
+        &self,
+        batch: &mut Batch,
+        entropy: &mut dyn Entropy,
+    ) -> Result<bool, Fault> {
+        let mut issued = HashMap::new();
+        let mut finds = Repeated::over(&self.connection);
+        let mut needs = batch.needs();
+        for _ in 0..ROUNDS_MAX + BATCH_MAX {
+            for need in needs {
+                let fact = match &need {
+                    Need::Id(sequence) => Fact::Ids(vec![self.next_id(*sequence, &mut issued)?]),
+                    need => match self.cache.find(need) {
+                        Some(fact) => fact,
+                        None => load(&mut finds, &self.statements, need)?,
+                    },
+                };
+                batch.supply(need, fact);
+            }
+            needs = batch.advance(entropy);
+            if needs.is_empty() {
+                self.apply(batch.writes())?;
+                return Ok(!batch.writes().is_empty());
+            }
+        }
+        Err(Error::internal("a batch asked for facts without end").into())
+    }
+
+    fn next_id(
+        &self,
+        sequence: Sequence,
+        issued: &mut HashMap<Sequence, i64>,
+    ) -> Result<i64, Fault> {
+        let last = if let Some(last) = issued.get(&sequence) {
+            *last
+        } else {
+            let newest = newest_id(&self.connection, sequence_table(sequence))?;
+            if sequence == Sequence::Change {
+                self.cache.notice(newest);
+            }
+            newest.max(staged_id(&self.connection, sequence_table(sequence))?)
+        };
+        issued.insert(sequence, last + 1);
+        Ok(last + 1)
+    }
+
+    fn apply(&self, writes: &Writes) -> Result<(), Fault> {
+        let mut rows = Repeated::over(&self.connection);
+        for ((kind, _), pending) in &writes.documents {
+            let statements = self
+                .statements
+                .get(kind)
+                .ok_or_else(|| Error::internal("a kind without statements"))?;
+            let (text, mut values) = match pending.stored_version {
+                None => (&statements.insert, sql::encode(&pending.document)?),
+                Some(_) if pending.is_body_only => {
+                    (&statements.update_body, sql::encode_body(&pending.document)?)
+                }
+                Some(_) => (&statements.update, sql::encode(&pending.document)?),
+            };
+            values.extend(pending.stored_version.map(Sql::Int));
+            let written = rows.execute(text, &values)?;
+            if written != 1 {
+                return Err(Error::internal(format!("{} row was not written", kind.name())).into());
+            }
+        }
+        for change in &writes.changes {
+            rows.execute(sql::CHANGE_INSERT, &sql::encode_change(change))?;
+        }
+        for content in &writes.contents {
+            execute(&self.connection, sql::CONTENT_PUT, &sql::encode_content(content))?;
+        }
+        keep_answers(&self.connection, writes)?;
+        for token in &writes.tokens {
+            execute(&self.connection, sql::TOKEN_PUT, &sql::encode_token(token))?;
+        }
+        for (credential_id, digest, expires_at) in &writes.signatures {
+            let values = [
+                Sql::Int(*credential_id),
+                Sql::Text(digest.clone()),
+                Sql::Int(sql::micros(*expires_at)),
+            ];
+            execute(&self.connection, sql::SIGNATURE_PUT, &values)?;
+        }
+        Ok(())
+    }
+
+    /// Begins a log anew that has outgrown the background checkpoints.
+    fn limit_log(&self) {
+        if self.log.is_due() && self.begin_log("RESTART").is_ok() {
+            self.log.is_begun();
+        }
+    }
+
+    fn sweep(&self, now: jiff::Timestamp) {
+        for (text, before) in sql::SWEEPS {
+            let limit = sql::micros(now) - before;
+            if let Err(fault) = execute(&self.connection, text, &[Sql::Int(limit)]) {
+                tracing::warn!(error.cause = ?fault, "sweep failed");
+            }
+        }
+    }
+}
