@@ -60,6 +60,16 @@ BEGIN
 END
 $$;
 
+-- For whoever writes a person without them: Haksa brings the grams along, ten times as fast.
+CREATE FUNCTION haksa_keep_grams() RETURNS TRIGGER
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    NEW.grams := haksa_grams(NEW.name_key || E'\n' || coalesce(NEW.email_key, ''));
+    RETURN NEW;
+END
+$$;
+
 CREATE TABLE person (
     id BIGINT PRIMARY KEY,
     account_id BIGINT NOT NULL REFERENCES account (id),
@@ -74,15 +84,22 @@ CREATE TABLE person (
     login_key TEXT,
     learner_id TEXT,
     department_id TEXT REFERENCES department (id),
-    grams TSVECTOR GENERATED ALWAYS AS (haksa_grams(name_key || E'\n' || coalesce(email_key, ''))) STORED,
     body TEXT NOT NULL,
-    UNIQUE (learner_id)
+    grams TSVECTOR NOT NULL
 ) WITH (fillfactor = 70);
-CREATE INDEX person_by_email_key ON person (email_key);
 CREATE INDEX person_by_grams ON person USING gin (grams);
-CREATE INDEX person_by_phone_key ON person (phone_key);
-CREATE INDEX person_by_login_key ON person (login_key);
-CREATE INDEX person_by_department_id ON person (department_id);
+-- Most people have few of these.
+CREATE INDEX person_by_email_key ON person (email_key) WHERE email_key IS NOT NULL;
+CREATE INDEX person_by_phone_key ON person (phone_key) WHERE phone_key IS NOT NULL;
+CREATE INDEX person_by_login_key ON person (login_key) WHERE login_key IS NOT NULL;
+CREATE UNIQUE INDEX person_by_learner_id ON person (learner_id) WHERE learner_id IS NOT NULL;
+CREATE INDEX person_by_department_id ON person (department_id) WHERE department_id IS NOT NULL;
+CREATE TRIGGER person_grams_insert BEFORE INSERT ON person FOR EACH ROW
+    WHEN (NEW.grams IS NULL) EXECUTE FUNCTION haksa_keep_grams();
+CREATE TRIGGER person_grams_update BEFORE UPDATE OF name_key, email_key ON person FOR EACH ROW
+    WHEN (NEW.grams = OLD.grams
+        AND (NEW.name_key, NEW.email_key) IS DISTINCT FROM (OLD.name_key, OLD.email_key))
+    EXECUTE FUNCTION haksa_keep_grams();
 
 CREATE TABLE credential (
     id BIGINT PRIMARY KEY,

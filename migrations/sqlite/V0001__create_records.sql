@@ -58,13 +58,14 @@ CREATE TABLE person (
     login_key TEXT,
     learner_id TEXT,
     department_id TEXT REFERENCES department (id),
-    body TEXT NOT NULL,
-    UNIQUE (learner_id)
+    body TEXT NOT NULL
 );
-CREATE INDEX person_by_email_key ON person (email_key);
-CREATE INDEX person_by_phone_key ON person (phone_key);
-CREATE INDEX person_by_login_key ON person (login_key);
-CREATE INDEX person_by_department_id ON person (department_id);
+-- Most people have few of these.
+CREATE INDEX person_by_email_key ON person (email_key) WHERE email_key IS NOT NULL;
+CREATE INDEX person_by_phone_key ON person (phone_key) WHERE phone_key IS NOT NULL;
+CREATE INDEX person_by_login_key ON person (login_key) WHERE login_key IS NOT NULL;
+CREATE UNIQUE INDEX person_by_learner_id ON person (learner_id) WHERE learner_id IS NOT NULL;
+CREATE INDEX person_by_department_id ON person (department_id) WHERE department_id IS NOT NULL;
 
 -- Runs of three characters of names and e-mails, for searches. Two more characters stand behind each
 -- text, so that every part of one or two characters is the beginning of a run.

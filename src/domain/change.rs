@@ -107,6 +107,9 @@ fn room() -> Fields {
 }
 
 fn whole(secrets: &[&str], fields: &Fields) -> Fields {
+    if secrets.is_empty() {
+        return fields.clone();
+    }
     Fields::collect(fields.iter().map(|(name, text)| (name, shown(secrets, name, text))))
 }
 

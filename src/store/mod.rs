@@ -558,6 +558,10 @@ impl Store {
             for row in self.rows("PRAGMA foreign_key_check".to_owned(), Vec::new(), 3).await? {
                 found.push(format!("orphaned reference: {row:?}"));
             }
+        } else {
+            for row in self.rows(search::GRAM_FAULTS.to_owned(), Vec::new(), 1).await? {
+                found.push(format!("person: not to be found by a search: {row:?}"));
+            }
         }
         let mut statements = sql::all();
         statements.extend(teaching::statements());

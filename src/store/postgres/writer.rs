@@ -8,10 +8,13 @@ use std::time::Duration;
 
 use foldhash::{HashSet, HashSetExt as _};
 use futures_util::future::join_all;
+use futures_util::stream::{FuturesOrdered, StreamExt as _};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
+use tokio_postgres::types::ToSql;
 
 use super::{Connection, Fault, Parameters, array, parameter, taken};
+use crate::domain::change::Change;
 use crate::domain::command::Entropy;
 use crate::domain::error::Error;
 use crate::domain::facts::{Fact, Facts, Need, Selector, Sequence};
@@ -27,10 +30,16 @@ use crate::store::{RETRY_PAUSE, ROUNDS_MAX};
 const RETRIES_MAX: u32 = 3;
 /// Rows in one statement at the most: putting more into words would keep the thread from others.
 const ROWS_MAX: usize = 1000;
-/// Statements that are sent together: of very many, others may take their turn in between.
-const STEPS_AT_ONCE: usize = 8;
+/// Statements of a large command that are under way at once: while the database works on one, the
+/// next are put into words.
+const STEPS_AT_ONCE: usize = 3;
 /// How often the writer forgets outlived keys, tokens and signatures.
 const SWEEP_EVERY: Duration = Duration::from_mins(5);
+
+/// Large commands append many people's grams to the index's list of new ones: putting that in order is
+/// left for when the command is answered. Until then a search reads the list too.
+const GRAMS_LATER: &str = "SET gin_pending_list_limit = '64MB'";
+const GRAMS_NOW: &str = "SELECT gin_clean_pending_list('person_by_grams')";
 
 /// What a writer is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +94,10 @@ impl WriterTask {
             while let Some((waiting, attempt)) = queue.pop_front() {
                 let mut batch = Batch::new(waiting, now(), Facts::default());
                 match self.commit(&mut batch, &mut *entropy).await {
-                    Ok(()) => batch.answer(),
+                    Ok(()) => {
+                        batch.answer();
+                        self.tidy().await;
+                    }
                     Err(Fault::Constraint(what)) => {
                         batch.split(attempt, &mut queue, &Error::Conflict(vec![what]));
                     }
@@ -113,9 +125,21 @@ impl WriterTask {
             Some(connection) if !connection.client.is_closed() => Ok(Arc::clone(connection)),
             _ => {
                 let connection = Arc::new(Connection::open(&self.config).await?);
+                if self.lane == Lane::Large {
+                    connection.client.batch_execute(GRAMS_LATER).await?;
+                }
                 self.connection = Some(Arc::clone(&connection));
                 Ok(connection)
             }
+        }
+    }
+
+    /// Does what a large command has left for afterwards.
+    async fn tidy(&self) {
+        if let (Lane::Large, Some(connection)) = (self.lane, &self.connection)
+            && let Err(cause) = connection.client.batch_execute(GRAMS_NOW).await
+        {
+            tracing::warn!(error.cause = %cause, "the index of grams was not put in order");
         }
     }
 
@@ -178,9 +202,7 @@ async fn decide_and_apply(
                 Lane::Batches => HashSet::new(),
                 Lane::Large => batch.relied_on()?,
             };
-            let mut steps = lane.run(|| steps(batch.writes()))?;
-            steps.extend(still_there(&relied));
-            return apply(connection, batch.writes(), steps, &locked, !relied.is_empty()).await;
+            return apply(connection, batch.writes(), &locked, &relied, lane).await;
         }
     }
     Err(Error::internal("a batch asked for facts without end").into())
@@ -306,19 +328,21 @@ pub async fn load_round(
     Ok(found)
 }
 
-/// A statement with its parameters and the number of rows it must write.
-struct Step {
+/// Parameters of a statement, and the number of rows that it must write.
+type Values = (Parameters, Option<u64>);
+
+/// A statement whose parameters are put into words when its turn comes.
+struct Step<'a> {
     text: String,
-    parameters: Parameters,
-    rows: Option<u64>,
+    values: Box<dyn Fn() -> Result<Values, Fault> + Send + Sync + 'a>,
 }
 
 async fn apply(
     connection: &Connection,
     writes: &Writes,
-    steps: Vec<Step>,
     locked: &HashSet<(Kind, Key)>,
-    is_relying: bool,
+    relied: &HashSet<(Kind, Key)>,
+    lane: Lane,
 ) -> Result<(), Fault> {
     if writes.is_empty() {
         connection.client.batch_execute("ROLLBACK").await?;
@@ -328,68 +352,84 @@ async fn apply(
         connection.client.batch_execute("ROLLBACK").await?;
         return Ok(());
     }
+    let mut steps = steps(writes);
+    steps.extend(still_there(relied));
+    // A statement that had to be prepared in between would fall behind the others.
+    for step in &steps {
+        connection.statement(&step.text).await?;
+    }
     // A row that was not locked may have moved on, and a key may have come in by another node: then
     // the numbers of rows have to be seen before the commit is sent.
-    let is_certain = !is_relying
+    let is_certain = relied.is_empty()
         && writes.answers.is_empty()
         && writes
             .documents
             .iter()
             .all(|(place, pending)| pending.stored_version.is_none() || locked.contains(place));
-    // A statement that had to be prepared in between would fall behind the commit.
-    for step in &steps {
-        connection.statement(&step.text).await?;
-    }
     if is_certain {
+        let values = || steps.iter().map(|step| (step.values)()).collect::<Result<Vec<_>, _>>();
+        let values = lane.run(values)?;
+        let all =
+            steps.iter().zip(values).map(|(step, values)| run(connection, &step.text, values));
         let commit = connection.client.batch_execute("COMMIT");
-        let (written, committed) = tokio::join!(run(connection, &steps), commit);
+        // The first poll of each future sends its statement, in this order.
+        let (written, committed) = tokio::join!(join_all(all), commit);
         // The commit of a transaction that has failed answers success, so every step counts.
-        check(&steps, written)?;
+        check(written)?;
         committed?;
         return Ok(());
     }
     let mut written = Vec::with_capacity(steps.len());
-    for steps in steps.chunks(STEPS_AT_ONCE) {
-        written.extend(run(connection, steps).await);
+    let mut under_way = FuturesOrdered::new();
+    for step in &steps {
+        if under_way.len() == STEPS_AT_ONCE {
+            written.extend(under_way.next().await);
+        }
+        let values = lane.run(&step.values)?;
+        under_way.push_back(run(connection, &step.text, values));
     }
-    check(&steps, written)?;
+    written.extend(under_way.collect::<Vec<_>>().await);
+    check(written)?;
     connection.client.batch_execute("COMMIT").await?;
     Ok(())
 }
 
-/// Sends all steps before the first answer is awaited.
-async fn run(connection: &Connection, steps: &[Step]) -> Vec<Result<u64, Fault>> {
-    join_all(steps.iter().map(|step| connection.execute(&step.text, &step.parameters))).await
+/// Runs a statement; true when it wrote as many rows as it must.
+async fn run(
+    connection: &Connection,
+    text: &str,
+    (parameters, rows): Values,
+) -> Result<bool, Fault> {
+    let written = connection.execute(text, &parameters).await?;
+    Ok(rows.is_none_or(|rows| rows == written))
 }
 
 /// Holds the records that others name, until the commit; not all of them may be there any more.
-fn still_there(relied: &HashSet<(Kind, Key)>) -> Vec<Step> {
-    let mut by_kind: BTreeMap<Kind, Vec<&Key>> = BTreeMap::new();
+fn still_there<'a>(relied: &'a HashSet<(Kind, Key)>) -> Vec<Step<'a>> {
+    let mut by_kind: BTreeMap<Kind, Vec<&'a Key>> = BTreeMap::new();
     for (kind, key) in relied {
         by_kind.entry(*kind).or_default().push(key);
     }
-    let of = |(kind, keys): (Kind, Vec<&Key>)| Step {
+    let of = |(kind, keys): (Kind, Vec<&'a Key>)| Step {
         text: format!(
             "SELECT id FROM {} WHERE id = ANY($1) AND deleted_at IS NULL \
              ORDER BY id FOR NO KEY UPDATE",
             kind.table().name
         ),
-        rows: Some(keys.len() as u64),
-        parameters: vec![array(&keys)],
+        values: Box::new(move || Ok((vec![array(&keys)], Some(keys.len() as u64)))),
     };
     by_kind.into_iter().map(of).collect()
 }
 
-fn check(steps: &[Step], written: Vec<Result<u64, Fault>>) -> Result<(), Fault> {
+fn check(written: Vec<Result<bool, Fault>>) -> Result<(), Fault> {
     let mut moved = false;
-    for (step, written) in steps.iter().zip(written) {
-        let written = written?;
-        moved |= step.rows.is_some_and(|rows| rows != written);
+    for is_whole in written {
+        moved |= !is_whole?;
     }
     if moved { Err(Fault::Retry) } else { Ok(()) }
 }
 
-fn steps(writes: &Writes) -> Result<Vec<Step>, Fault> {
+fn steps(writes: &Writes) -> Vec<Step<'_>> {
     let mut steps = Vec::new();
     let mut by_kind: BTreeMap<Kind, Vec<&Pending>> = BTreeMap::new();
     for ((kind, _), pending) in &writes.documents {
@@ -399,63 +439,79 @@ fn steps(writes: &Writes) -> Result<Vec<Step>, Fault> {
         let (new, old): (Vec<_>, Vec<_>) =
             rows.into_iter().partition(|pending| pending.stored_version.is_none());
         for rows in new.chunks(ROWS_MAX) {
-            steps.push(insert(kind, rows)?);
+            steps.push(insert(kind, rows.to_vec()));
         }
         let is_numbered = kind.table().key == KeyType::Int;
         if !new.is_empty() && is_numbered && writes.foreign_ids.contains(&kind) {
             let name = kind.table().name;
-            steps.push(Step {
-                text: format!(
-                    "SELECT setval('{name}_id_seq', \
-                     greatest((SELECT max(id) FROM {name}), (SELECT last_value FROM {name}_id_seq)))"
-                ),
-                parameters: Vec::new(),
-                rows: None,
-            });
+            let text = format!(
+                "SELECT setval('{name}_id_seq', \
+                 greatest((SELECT max(id) FROM {name}), (SELECT last_value FROM {name}_id_seq)))"
+            );
+            steps.push(Step { text, values: Box::new(|| Ok((Vec::new(), None))) });
         }
         for rows in old.chunks(ROWS_MAX) {
-            steps.push(update(kind, rows)?);
+            steps.push(update(kind, rows.to_vec()));
         }
     }
-    for changes in writes.changes.chunks(ROWS_MAX) {
-        let rows = changes.iter().map(|change| sql::encode_change(change)).collect();
-        steps.push(change_insert(rows));
-    }
+    steps.extend(writes.changes.chunks(ROWS_MAX).map(change_insert));
     for content in &writes.contents {
-        steps.push(Step {
-            text: sql::CONTENT_PUT.to_owned(),
-            parameters: sql::encode_content(content).iter().map(parameter).collect(),
-            rows: None,
-        });
+        let values = || Ok((sql::encode_content(content).iter().map(parameter).collect(), None));
+        steps.push(Step { text: sql::CONTENT_PUT.to_owned(), values: Box::new(values) });
     }
     for (credential_id, key, answer) in &writes.answers {
-        let values = sql::encode_answer(*credential_id, key, answer)?;
-        steps.push(Step {
-            text: sql::IDEMPOTENCY_PUT.to_owned(),
-            parameters: values.iter().map(parameter).collect(),
-            rows: Some(1),
-        });
+        let values = move || {
+            let values = sql::encode_answer(*credential_id, key, answer)?;
+            Ok((values.iter().map(parameter).collect(), Some(1)))
+        };
+        steps.push(Step { text: sql::IDEMPOTENCY_PUT.to_owned(), values: Box::new(values) });
     }
     if !writes.tokens.is_empty() {
-        let rows = writes.tokens.iter().map(sql::encode_token).collect();
         let head = "INSERT INTO token (hash, credential_id, expires_at) SELECT * FROM";
-        steps.push(set_based(head, "", "tbb", rows));
+        let rows = || Ok(writes.tokens.iter().map(sql::encode_token).collect());
+        steps.push(set_based(head, "", "tbb".to_owned(), rows));
     }
     if !writes.signatures.is_empty() {
-        let rows = writes.signatures.iter().map(|(credential_id, digest, expires_at)| {
-            vec![
-                Sql::Int(*credential_id),
-                Sql::Text(digest.clone()),
-                Sql::Int(sql::micros(*expires_at)),
-            ]
-        });
         let head = "INSERT INTO signature (credential_id, digest, expires_at) SELECT * FROM";
-        steps.push(set_based(head, "", "btb", rows.collect()));
+        let rows = || {
+            let values = |(credential_id, digest, expires_at): &(i64, String, _)| {
+                vec![
+                    Sql::Int(*credential_id),
+                    Sql::Text(digest.clone()),
+                    Sql::Int(sql::micros(*expires_at)),
+                ]
+            };
+            Ok(writes.signatures.iter().map(values).collect())
+        };
+        steps.push(set_based(head, "", "btb".to_owned(), rows));
     }
-    Ok(steps)
+    steps
 }
 
-/// The types of a kind's columns: `b` for BIGINT, `t` for TEXT.
+/// The column that only this database has, beside those of the kind's table: people's grams, for
+/// searches.
+const fn derived(kind: Kind) -> Option<&'static str> {
+    if matches!(kind, Kind::Person) { Some("grams") } else { None }
+}
+
+/// The names of a kind's columns here.
+fn columns(kind: Kind) -> Vec<String> {
+    let mut names: Vec<String> =
+        sql::columns(kind.table()).split(", ").map(str::to_owned).collect();
+    names.extend(derived(kind).map(str::to_owned));
+    names
+}
+
+/// How a column's value is taken from those that are sent.
+fn taken_from(kind: Kind, name: &str) -> String {
+    if derived(kind) == Some(name) {
+        format!("CAST(u.{name} AS tsvector)")
+    } else {
+        format!("u.{name}")
+    }
+}
+
+/// The types of a kind's columns here: `b` for BIGINT, `t` for TEXT.
 fn types(kind: Kind) -> String {
     let table = kind.table();
     let mut types = if table.key == KeyType::Int { "b" } else { "t" }.to_owned();
@@ -464,63 +520,102 @@ fn types(kind: Kind) -> String {
         types.push(if column.is_text() { 't' } else { 'b' });
     }
     types.push('t');
+    if derived(kind).is_some() {
+        types.push('t');
+    }
     types
 }
 
-fn insert(kind: Kind, rows: &[&Pending]) -> Result<Step, Fault> {
-    let table = kind.table();
-    let values = rows.iter().map(|row| sql::encode(&row.document)).collect::<Result<_, _>>()?;
-    let head = format!("INSERT INTO {} ({}) SELECT * FROM", table.name, sql::columns(table));
-    Ok(set_based(&head, "", &types(kind), values))
+/// A record as the values of its columns here.
+fn values(row: &Pending) -> Result<Vec<Sql>, Fault> {
+    let kind = row.document.meta.kind;
+    let mut values = sql::encode(&row.document)?;
+    if derived(kind).is_some() {
+        let text = |column| match sql::column_index(kind.table(), column)
+            .and_then(|index| values.get(index))
+        {
+            Some(Sql::Text(text)) => text.as_str(),
+            _ => "",
+        };
+        values.push(Sql::Text(search::person_grams(text("name_key"), text("email_key"))));
+    }
+    Ok(values)
 }
 
-fn update(kind: Kind, rows: &[&Pending]) -> Result<Step, Fault> {
-    let table = kind.table();
-    let mut values = Vec::with_capacity(rows.len());
-    for row in rows {
-        let mut encoded = sql::encode(&row.document)?;
-        encoded.push(Sql::Int(row.stored_version.unwrap_or_default()));
-        values.push(encoded);
-    }
-    let all = sql::columns(table);
+fn insert(kind: Kind, rows: Vec<&Pending>) -> Step<'_> {
+    let all = columns(kind);
+    let taken: Vec<String> = all.iter().map(|name| taken_from(kind, name)).collect();
+    let (all, taken) = (all.join(", "), taken.join(", "));
+    let head = format!("INSERT INTO {} ({all}) SELECT {taken} FROM", kind.table().name);
+    let rows = move || rows.iter().map(|row| values(row)).collect();
+    set_based(&head, &format!(" AS u ({all})"), types(kind), rows)
+}
+
+fn update(kind: Kind, rows: Vec<&Pending>) -> Step<'_> {
+    let encode = |row: &&Pending| {
+        let mut values = values(row)?;
+        values.push(Sql::Int(row.stored_version.unwrap_or_default()));
+        Ok(values)
+    };
+    let rows = move || rows.iter().map(encode).collect();
+    let all = columns(kind);
     let sets: Vec<String> = all
-        .split(", ")
-        .filter(|name| !["id", "account_id", "created_at"].contains(name))
-        .map(|name| format!("{name} = u.{name}"))
+        .iter()
+        .filter(|name| !["id", "account_id", "created_at"].contains(&name.as_str()))
+        .map(|name| format!("{name} = {}", taken_from(kind, name)))
         .collect();
-    let head = format!("UPDATE {} t SET {} FROM", table.name, sets.join(", "));
+    let head = format!("UPDATE {} t SET {} FROM", kind.table().name, sets.join(", "));
     // The owner stands in the WHERE: no write can move a row to another account.
     let tail = format!(
-        " AS u ({all}, expected) \
-         WHERE t.id = u.id AND t.account_id = u.account_id AND t.version = u.expected"
+        " AS u ({}, expected) \
+         WHERE t.id = u.id AND t.account_id = u.account_id AND t.version = u.expected",
+        all.join(", ")
     );
-    Ok(set_based(&head, &tail, &(types(kind) + "b"), values))
+    set_based(&head, &tail, types(kind) + "b", rows)
 }
 
 /// The statements of this store alone, to be prepared by a check.
 pub fn statements() -> Vec<String> {
-    let texts = |kind: &Kind| [insert(*kind, &[]), update(*kind, &[])];
-    let steps = Kind::ALL.iter().flat_map(texts).flatten();
+    let texts = |kind: &Kind| [insert(*kind, Vec::new()), update(*kind, Vec::new())];
+    let steps = Kind::ALL.iter().flat_map(texts);
     let columns = || {
         let of = |kind: &'static Kind| kind.table().columns.iter().map(|(name, _)| (*kind, *name));
         Kind::ALL.iter().flat_map(of)
     };
     let selections = columns().map(|(kind, column)| sql::select_any(kind, column));
     let taken = columns().map(|(kind, column)| sql::taken_any(kind, column));
-    let steps = steps.chain([change_insert(Vec::new())]).map(|step| step.text);
+    let steps = steps.chain([change_insert(&[])]).map(|step| step.text);
     let searches = search::statements(Flavor::Postgres);
     steps.chain(selections).chain(taken).chain(searches).collect()
 }
 
-fn change_insert(rows: Vec<Vec<Sql>>) -> Step {
+fn change_insert(changes: &[Arc<Change>]) -> Step<'_> {
     let head = format!("INSERT INTO change ({}) SELECT * FROM", sql::CHANGE_COLUMNS);
-    set_based(&head, "", "bbttbbbtttttt", rows)
+    let rows = || Ok(changes.iter().map(|change| sql::encode_change(change)).collect());
+    set_based(&head, "", "bbttbbbtttttt".to_owned(), rows)
 }
 
 /// One statement for many rows: a column of values for each parameter.
-fn set_based(head: &str, tail: &str, types: &str, rows: Vec<Vec<Sql>>) -> Step {
-    let count = rows.len() as u64;
-    let mut marks = Vec::with_capacity(types.len());
+fn set_based<'a>(
+    head: &str,
+    tail: &str,
+    types: String,
+    rows: impl Fn() -> Result<Vec<Vec<Sql>>, Fault> + Send + Sync + 'a,
+) -> Step<'a> {
+    let mark = |(index, kind)| {
+        format!("${}::{}[]", index + 1, if kind == 't' { "text" } else { "bigint" })
+    };
+    let marks: Vec<String> = types.chars().enumerate().map(mark).collect();
+    let text = format!("{head} unnest({}){tail}", marks.join(", "));
+    let values = move || {
+        let rows = rows()?;
+        let count = rows.len() as u64;
+        Ok((by_column(&types, rows), Some(count)))
+    };
+    Step { text, values: Box::new(values) }
+}
+
+fn by_column(types: &str, rows: Vec<Vec<Sql>>) -> Parameters {
     let mut columns: Vec<Vec<Sql>> =
         types.chars().map(|_| Vec::with_capacity(rows.len())).collect();
     for row in rows {
@@ -528,21 +623,14 @@ fn set_based(head: &str, tail: &str, types: &str, rows: Vec<Vec<Sql>>) -> Step {
             column.push(value);
         }
     }
-    let mut parameters: Parameters = Vec::with_capacity(types.len());
-    for (index, (column, kind)) in columns.into_iter().zip(types.chars()).enumerate() {
-        let is_text = kind == 't';
-        marks.push(format!("${}::{}[]", index + 1, if is_text { "text" } else { "bigint" }));
-        parameters.push(if is_text {
+    let parameter = |(column, kind): (Vec<Sql>, char)| -> Box<dyn ToSql + Sync + Send> {
+        if kind == 't' {
             Box::new(column.into_iter().map(into_text).collect::<Vec<_>>())
         } else {
             Box::new(column.iter().map(int).collect::<Vec<_>>())
-        });
-    }
-    Step {
-        text: format!("{head} unnest({}){tail}", marks.join(", ")),
-        parameters,
-        rows: Some(count),
-    }
+        }
+    };
+    columns.into_iter().zip(types.chars()).map(parameter).collect()
 }
 
 fn into_text(value: Sql) -> Option<String> {

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use unicode_normalization::UnicodeNormalization as _;
 
 use super::KEY;
-use crate::support::{Server, on_both_stores};
+use crate::support::{Server, new_postgres_database, on_both_stores};
 
 on_both_stores!(parts_of_texts, both_forms_of_hangul, with_dates_and_pages, after_an_edit);
 
@@ -170,4 +170,31 @@ async fn after_an_edit(server: Server) {
         assert_eq!(found.len(), count, "{search}");
     }
     server.assert_sound().await;
+}
+
+/// PostgreSQL's own function finds the same grams as are brought along, and finds them for people who
+/// are changed by hand.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn grams_are_those_of_the_database() {
+    let url = new_postgres_database().await;
+    let server = Server::start_on(&url).await;
+    issue(&server, KEY, 482, &PEOPLE).await;
+    issue(&server, KEY, 482, &[("가", "a@b.c"), (&"긴 이름 ".repeat(10), "long@b.c")]).await;
+    let (client, connection) =
+        tokio_postgres::connect(&url, tokio_postgres::NoTls).await.expect("the database");
+    tokio::spawn(connection);
+    let others = "SELECT count(*) FILTER (WHERE grams <> haksa_grams(name_key || E'\n' || \
+                  coalesce(email_key, ''))), count(*) FROM person";
+    let row = client.query_one(others, &[]).await.expect("a count");
+    assert_eq!(row.get::<_, i64>(0), 0);
+    assert!(row.get::<_, i64>(1) > 8);
+    let by_hand = "UPDATE person SET name_key = '손으로' WHERE email_key = 'sky@e.com'";
+    client.batch_execute(by_hand).await.expect("the statement runs");
+    assert_eq!(find(&server, KEY, "손으로", "").await.0, ["김하늘"]);
+    let row = client.query_one(others, &[]).await.expect("a count");
+    assert_eq!(row.get::<_, i64>(0), 0);
+    server.assert_sound().await;
+    client.batch_execute("UPDATE person SET grams = ''::tsvector").await.expect("it runs");
+    let report = haksa::check::run(&server.app.store).await.expect("a check");
+    assert!(report.faults.iter().any(|fault| fault.contains("by a search")), "{report:?}");
 }
