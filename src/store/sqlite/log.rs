@@ -8,6 +8,10 @@ use rusqlite::Connection;
 /// A log of more pages than this is begun anew by the writer itself, in place: a file that grows costs
 /// every flush an entry in the file system's own journal.
 const PAGES_MAX: i64 = 24_000;
+/// So many new pages are copied into the file at once. Of a page that changes again before that, only the
+/// last state is copied, and a flush of the file costs the system about the same however many there
+/// are; but whoever waits for a flush of the log meanwhile feels it.
+const NEW_PAGES_MAX: i64 = 8_000;
 /// The writer waits with that until no more pages than this are still to be copied, for everybody waits
 /// meanwhile; unless the log is twice as long by then.
 const PAGES_LEFT_MAX: i64 = 1_000;
@@ -42,6 +46,13 @@ impl Log {
         }
     }
 
+    /// Whether a copy is worth its while.
+    pub(super) fn has_many_new(&self) -> bool {
+        let pages = self.pages.load(Ordering::Relaxed);
+        pages - self.copied.load(Ordering::Relaxed) >= NEW_PAGES_MAX
+    }
+
+    /// Whether it is to be begun anew as soon as little of it is left to copy.
     pub(super) fn is_long(&self) -> bool {
         self.pages.load(Ordering::Relaxed) > PAGES_MAX
     }
@@ -53,6 +64,7 @@ impl Log {
         pages > PAGES_MAX && (left <= PAGES_LEFT_MAX || pages > 2 * PAGES_MAX)
     }
 
+    /// To be told when it was begun anew.
     pub(super) fn is_begun(&self) {
         self.copied.store(0, Ordering::Relaxed);
         self.pages.store(0, Ordering::Relaxed);

@@ -26,9 +26,8 @@ use crate::store::{OpenError, ROUNDS_MAX, Writer};
 
 /// How often another process's commits are looked for.
 const NOTICE_EVERY: Duration = Duration::from_millis(50);
-/// The log is copied into the file at every fifth look, which takes pages that change again before
-/// that only once. Less often, and each copy would be felt by whoever waits for a flush.
-const LOOKS_PER_COPY: u32 = 5;
+/// The log is copied into the file at every so many looks, a second apart, whatever little is new.
+const LOOKS_PER_COPY: u32 = 20;
 /// How often the writer forgets outlived keys, tokens and signatures.
 const SWEEP_EVERY: Duration = Duration::from_mins(5);
 
@@ -85,7 +84,7 @@ fn start_helper(
             }
             readers.end_views();
             looks = looks.wrapping_add(1);
-            if looks.is_multiple_of(LOOKS_PER_COPY) {
+            if log.is_long() || log.has_many_new() || looks.is_multiple_of(LOOKS_PER_COPY) {
                 log.copy(&connection, &file);
                 // What came while the first copy was made is little, and soon copied too.
                 if log.is_long() {
