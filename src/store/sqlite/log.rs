@@ -11,7 +11,7 @@ const PAGES_MAX: i64 = 24_000;
 /// So many new pages are copied into the file at once. Of a page that changes again before that, only the
 /// last state is copied, and a flush of the file costs the system about the same however many there
 /// are; but whoever waits for a flush of the log meanwhile feels it.
-const NEW_PAGES_MAX: i64 = 8_000;
+const NEW_PAGES_MAX: i64 = 12_000;
 /// The writer waits with that until no more pages than this are still to be copied, for everybody waits
 /// meanwhile; unless the log is twice as long by then.
 const PAGES_LEFT_MAX: i64 = 1_000;
