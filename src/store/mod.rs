@@ -298,8 +298,8 @@ impl Store {
         }
     }
 
-    /// Has what a command is going to ask for in memory when its turn comes, where one process keeps
-    /// memory true. Nobody relies on it: what is not found is loaded by the writer.
+    /// Takes into memory what a command is going to ask for, where one process keeps memory true and
+    /// there is time for it. Nobody relies on it: what is not found is loaded by the writer.
     pub fn read_ahead(&self, needs: &[Need]) {
         if let Self::Sqlite(sqlite) = self {
             sqlite.read_ahead(needs);

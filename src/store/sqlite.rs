@@ -19,7 +19,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use self::pool::Pool;
-use self::statement::{Fault, Repeated, execute, load, numbered, query};
+use self::statement::{Fault, Repeated, execute, load, numbered, numbered_statements, query};
 use super::cache::Cache;
 use super::search::{self, Flavor};
 use super::sql::{self, Sql, Statements};
@@ -45,6 +45,7 @@ pub(super) const SEARCH_FAULTS: &str = "SELECT p.id FROM person p \
 const SEATS: usize = 16;
 /// Statements held ready per connection.
 const STATEMENTS_MAX: usize = 192;
+
 /// A database in one file.
 #[derive(Clone, Debug)]
 pub struct Sqlite {
@@ -175,6 +176,8 @@ impl Sqlite {
         .await
         .map_err(Error::internal)?
     }
+
+    /// Starts the only thread that changes records, and what works beside it.
     pub(super) fn start_writer(&self, writer: Writer) -> Result<JoinHandle<()>, OpenError> {
         writer::start(self, writer)
     }
@@ -225,11 +228,4 @@ pub(super) fn statements() -> Vec<String> {
         all.extend([insert, update, update_body]);
     }
     all
-}
-/// The statements of a kind, numbered beforehand.
-fn numbered_statements(kind: Kind) -> Statements {
-    let Statements { find, insert, update, update_body } = Statements::new(kind);
-    let [find, insert, update, update_body] =
-        [find, insert, update, update_body].map(|text| numbered(&text).into_owned());
-    Statements { find, insert, update, update_body }
 }

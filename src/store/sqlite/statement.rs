@@ -83,6 +83,14 @@ pub(super) fn numbered(text: &str) -> Cow<'_, str> {
     if text.contains('$') { text.replace('$', "?").into() } else { text.into() }
 }
 
+/// The statements of a kind, numbered beforehand.
+pub(super) fn numbered_statements(kind: Kind) -> Statements {
+    let Statements { find, insert, update, update_body } = Statements::new(kind);
+    let [find, insert, update, update_body] =
+        [find, insert, update, update_body].map(|text| numbered(&text).into_owned());
+    Statements { find, insert, update, update_body }
+}
+
 pub(super) fn query(
     connection: &Connection,
     text: &str,
@@ -229,6 +237,7 @@ pub(super) fn newest_id(connection: &Connection, table: &str) -> Result<i64, Fau
     let rows = query(connection, &format!("SELECT coalesce(max(id), 0) FROM {table}"), &[], 1)?;
     Ok(rows.first().and_then(|row| sql::first_int(row)).unwrap_or_default())
 }
+
 /// The largest id of a table that was put aside for rows which are not all written yet.
 pub(super) fn staged_id(connection: &Connection, table: &str) -> Result<i64, Fault> {
     let rows = query(connection, sql::STAGED_ID, &[Sql::Text(table.to_owned())], 1)?;

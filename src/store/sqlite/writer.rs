@@ -18,6 +18,7 @@ use crate::domain::command::Entropy;
 use crate::domain::error::Error;
 use crate::domain::facts::{Fact, Facts, Need, Sequence};
 use crate::domain::kind::Kind;
+use crate::domain::record::Key;
 use crate::pipeline::{BATCH_MAX, Batch, Job, Writes};
 use crate::sabotage::Protection;
 use crate::store::cache::Cache;
@@ -235,25 +236,42 @@ impl WriterThread {
     ) -> Result<bool, Fault> {
         let mut issued = HashMap::new();
         let mut finds = Repeated::over(&self.connection);
+        let mut read = Vec::new();
         let mut needs = batch.needs();
         for _ in 0..ROUNDS_MAX + BATCH_MAX {
             for need in needs {
-                let fact = match &need {
-                    Need::Id(sequence) => Fact::Ids(vec![self.next_id(*sequence, &mut issued)?]),
-                    need => match self.cache.find(need) {
-                        Some(fact) => fact,
-                        None => load(&mut finds, &self.statements, need)?,
-                    },
+                let fact = if let Need::Id(sequence) = &need {
+                    Fact::Ids(vec![self.next_id(*sequence, &mut issued)?])
+                } else if let Some(fact) = self.cache.find(&need) {
+                    fact
+                } else {
+                    let fact = load(&mut finds, &self.statements, &need)?;
+                    if let Need::Record(kind, key) = &need {
+                        read.push(((*kind, key.clone()), fact.clone()));
+                    }
+                    fact
                 };
                 batch.supply(need, fact);
             }
             needs = batch.advance(entropy);
             if needs.is_empty() {
                 self.apply(batch.writes())?;
+                self.remember(read, batch.writes());
                 return Ok(!batch.writes().is_empty());
             }
         }
         Err(Error::internal("a batch asked for facts without end").into())
+    }
+
+    /// Keeps what was read and is not written: the next that asks for a record it may not touch, or for
+    /// one that is not there, waits for the file in neither case.
+    fn remember(&self, read: Vec<((Kind, Key), Fact)>, writes: &Writes) {
+        let generation = self.cache.generation();
+        for (place, fact) in read {
+            if !writes.documents.contains_key(&place) {
+                self.cache.take_in(&Need::Record(place.0, place.1), &fact, generation);
+            }
+        }
     }
 
     fn next_id(
