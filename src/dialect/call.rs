@@ -243,7 +243,6 @@ impl Call {
             idempotency: self.idempotency()?,
             encode: Box::new(encode),
         };
-        self.app.store.read_ahead(&command.needs());
         match self.app.pipeline.run(command, envelope).await? {
             Reply::Done(_, answer) | Reply::Repeated(answer) => Ok(answer),
             Reply::Noted => Err(Error::internal("a command was only noted")),

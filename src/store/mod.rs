@@ -21,7 +21,7 @@ use crate::domain::command::Entropy;
 use crate::domain::credential::design::DesignType;
 use crate::domain::delivery::message::{Channel, MessageStatus};
 use crate::domain::error::Error;
-use crate::domain::facts::{Facts, Known, Need, Stop};
+use crate::domain::facts::{Facts, Known, Stop};
 use crate::domain::kind::Kind;
 use crate::domain::record::{Document, Key, Meta};
 use crate::pipeline::Queues;
@@ -295,14 +295,6 @@ impl Store {
         match self {
             Self::Sqlite(sqlite) => sqlite.start_writer(writer).map(WriterHandle::Thread),
             Self::Postgres(postgres) => Ok(WriterHandle::Task(postgres.start_writer(writer))),
-        }
-    }
-
-    /// Takes into memory what a command is going to ask for, where one process keeps memory true and
-    /// there is time for it. Nobody relies on it: what is not found is loaded by the writer.
-    pub fn read_ahead(&self, needs: &[Need]) {
-        if let Self::Sqlite(sqlite) = self {
-            sqlite.read_ahead(needs);
         }
     }
 

@@ -11,7 +11,6 @@ use std::collections::HashMap;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -55,8 +54,6 @@ pub struct Sqlite {
     cache: Arc<Cache>,
     /// Seats for statements that may take long.
     seats: Arc<tokio::sync::Semaphore>,
-    /// True while the writer waits for the disk.
-    is_flushing: Arc<AtomicBool>,
 }
 
 impl Sqlite {
@@ -77,7 +74,6 @@ impl Sqlite {
             ),
             cache: Arc::new(Cache::new()),
             seats: Arc::new(tokio::sync::Semaphore::new(SEATS)),
-            is_flushing: Arc::default(),
         };
         // The first connection turns the log on, which is a property of the file.
         drop(connect(&this.path, true)?);
@@ -123,21 +119,6 @@ impl Sqlite {
     /// What a decision asks for, from memory or the database.
     pub(super) fn load(&self, need: &Need) -> Result<Fact, Error> {
         self.cache.find(need).map_or_else(|| self.fetch(need), Ok)
-    }
-
-    /// Takes into memory what a command is going to ask for, while the writer waits for the disk: the
-    /// processor has nothing better to do then. At other times the writer reads with less work, from
-    /// pages that it has at hand and is about to write to.
-    pub(super) fn read_ahead(&self, needs: &[Need]) {
-        if !self.is_flushing.load(Ordering::Relaxed) {
-            return;
-        }
-        for need in needs.iter().filter(|need| matches!(need, Need::Record(..))) {
-            if let Ok(Fact::Record(Some(document))) = self.load(need) {
-                // The change is going to tell of these; writing them down is not the writer's work.
-                let _ = document.fields();
-            }
-        }
     }
 
     /// What is not in memory.

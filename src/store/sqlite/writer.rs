@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -54,7 +54,6 @@ pub(super) fn start(store: &Sqlite, writer: Writer) -> Result<JoinHandle<()>, Op
         statements: Arc::clone(&store.statements),
         cache: Arc::clone(&store.cache),
         readers: Arc::clone(&store.readers),
-        is_flushing: Arc::clone(&store.is_flushing),
     };
     store.cache.turn_on();
     let (stop, stopped) = mpsc::channel();
@@ -132,7 +131,6 @@ struct WriterThread {
     statements: Arc<HashMap<Kind, Statements>>,
     cache: Arc<Cache>,
     readers: Arc<Pool>,
-    is_flushing: Arc<AtomicBool>,
 }
 
 impl WriterThread {
@@ -199,10 +197,7 @@ impl WriterThread {
                 Ok(())
             }
             Ok(true) => {
-                self.is_flushing.store(true, Ordering::Relaxed);
-                let committed = execute(&self.connection, "COMMIT", &[]);
-                self.is_flushing.store(false, Ordering::Relaxed);
-                if let Err(fault) = committed {
+                if let Err(fault) = execute(&self.connection, "COMMIT", &[]) {
                     self.roll_back();
                     return Err(fault);
                 }
