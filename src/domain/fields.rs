@@ -24,7 +24,7 @@ pub struct Fields {
 const MARK: char = '\n';
 
 /// Bytes that most records' fields take, and how many most have: so that few are moved while they grow.
-const LENGTH_USUAL: usize = 1024;
+const LENGTH_USUAL: usize = 512;
 const COUNT_USUAL: usize = 24;
 
 /// Writes a mark in the place of the commas between the outermost members.
@@ -125,14 +125,22 @@ impl Fields {
         &'a self,
         before: &'a Self,
     ) -> impl Iterator<Item = (&'a str, &'a str, &'a str)> {
+        self.others(before).map(|(name, old, now, _)| (name, old, now))
+    }
+
+    /// The same, and each as it stands in an object.
+    fn others<'a>(
+        &'a self,
+        before: &'a Self,
+    ) -> impl Iterator<Item = (&'a str, &'a str, &'a str, &'a str)> {
         let mut before_in_step = before.iter();
-        self.iter().filter_map(move |(name, now)| {
+        self.members().filter_map(move |(name, now, member)| {
             // Records of one type name their fields in one order.
             let old = match before_in_step.next() {
                 Some((same, old)) if same == name => old,
                 _ => before.get(name),
             };
-            (old != now).then_some((name, old, now))
+            (old != now).then_some((name, old, now, member))
         })
     }
 
@@ -172,11 +180,17 @@ impl Fields {
         self.iter().map(|(name, text)| (name.to_owned(), value(text))).collect()
     }
 
-    /// The JSON object of the fields whose names `is_in` accepts.
-    pub fn object(&self, is_in: impl Fn(&str) -> bool) -> String {
+    /// The JSON object of the fields whose names `is_in` accepts, without those that are as in
+    /// `defaults`.
+    pub fn object_but(&self, defaults: &Self, is_in: impl Fn(&str) -> bool) -> String {
+        let others = self.others(defaults).filter(|(name, ..)| is_in(name));
+        self.object(others.map(|(_, _, _, member)| member))
+    }
+
+    fn object<'a>(&self, members: impl Iterator<Item = &'a str>) -> String {
         let mut object = String::with_capacity(self.text.len() + self.ends.len() + 2);
         object.push('{');
-        for (_, _, member) in self.members().filter(|(name, _, _)| is_in(name)) {
+        for member in members {
             if object.len() > 1 {
                 object.push(',');
             }
@@ -194,7 +208,7 @@ fn value(text: &str) -> Value {
 
 impl fmt::Display for Fields {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.object(|_| true))
+        f.write_str(&self.object(self.members().map(|(_, _, member)| member)))
     }
 }
 
@@ -334,7 +348,8 @@ mod tests {
         );
         assert_eq!(fields.value("name"), sample.name);
         assert_eq!((fields.get("id"), fields.get("missing")), ("7", "null"));
-        assert_eq!(fields.object(|name| name == "id"), r#"{"id":7}"#);
+        let none = Fields::default();
+        assert_eq!(fields.object_but(&none, |name| name == "id"), r#"{"id":7}"#);
         assert_eq!(Fields::parse("{}").unwrap().to_string(), "{}");
         assert!(Fields::parse("[]").is_err() && Fields::of(&1).is_err());
     }
@@ -345,9 +360,13 @@ mod tests {
         let columns = || {
             ["id", "name"].map(|name| (name, fields.value(name))).into_iter().collect::<Vec<_>>()
         };
-        let body = fields.object(|name| !["id", "name"].contains(&name));
+        let defaults = Fields::of(&Sample::default()).unwrap();
+        let body = fields.object_but(&defaults, |name| !["id", "name"].contains(&name));
         assert_eq!(read::<Sample>(columns(), &body).unwrap(), sample());
         assert_eq!(read::<Sample>(Vec::new(), "{}").unwrap(), Sample::default());
+        assert_eq!(defaults.object_but(&defaults, |_| true), "{}");
+        let one = Sample { tags: vec![Value::Null], ..Sample::default() };
+        assert_eq!(Fields::of(&one).unwrap().object_but(&defaults, |_| true), r#"{"tags":[null]}"#);
         assert!(read::<Sample>(columns(), "{} {}").is_err());
         assert!(read::<Sample>(vec![("name", 1.into())], "{}").is_err());
     }

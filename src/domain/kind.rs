@@ -1,12 +1,12 @@
 //! The list of record types. A new type is one line here; everything that works on any record
 //! (stores, history, undo, integrity check) finds it through [`Kind`].
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use super::command::{self, Context, Decision};
 use super::error::Error;
 use super::facts::{Facts, Known};
-use super::fields;
+use super::fields::{self, Fields};
 use super::record::{AnyRecord, Document, Key, Record, Table};
 
 macro_rules! kinds {
@@ -49,6 +49,21 @@ macro_rules! kinds {
                 Ok(match self {
                     $(Self::$kind => Arc::new(fields::read::<$record>(columns, body)?)),+
                 })
+            }
+
+            /// The fields of a record that says nothing of them; none for a kind that has to say
+            /// something. What is as here is not kept in the database: to change one is to change
+            /// what records that are kept already say.
+            pub fn defaults(self) -> &'static Fields {
+                match self {
+                    $(Self::$kind => {
+                        static DEFAULTS: LazyLock<Fields> = LazyLock::new(|| {
+                            let record = fields::read::<$record>(Vec::new(), "{}");
+                            record.ok().and_then(|record| Fields::of(&record).ok()).unwrap_or_default()
+                        });
+                        &DEFAULTS
+                    })+
+                }
             }
 
             /// Where a record is, for scopes.
@@ -162,5 +177,26 @@ impl Kind {
     /// The kind of that name.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|kind| kind.name() == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn defaults_are_those_that_stored_records_rely_on() {
+        let defaults: BTreeMap<&str, &Fields> =
+            Kind::ALL.iter().map(|kind| (kind.name(), kind.defaults())).collect();
+        let mut text = serde_json::to_string_pretty(&defaults).unwrap();
+        text.push('\n');
+        assert!(
+            text == include_str!("../../tests/fixtures/defaults.json"),
+            "the body of a stored row leaves out what is as by default. A new field goes into \
+             tests/fixtures/defaults.json; to change a default, write the old one into all bodies \
+             that lack the field, in a migration. Now they are:\n{text}"
+        );
     }
 }

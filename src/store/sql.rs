@@ -256,11 +256,12 @@ pub(super) fn key(key: &Key) -> Sql {
     }
 }
 
-/// The fields of a record without a column of their own, as JSON.
+/// The fields of a record without a column of their own, as JSON, but those that are as its kind has
+/// them by default.
 fn body(document: &Document) -> Result<String, Error> {
-    let columns = document.meta.kind.table().columns;
-    let has_column = |name: &str| columns.iter().any(|(column, _)| *column == name);
-    Ok(document.fields()?.object(|name| !has_column(name)))
+    let kind = document.meta.kind;
+    let has_column = |name: &str| kind.table().columns.iter().any(|(column, _)| *column == name);
+    Ok(document.fields()?.object_but(kind.defaults(), |name| !has_column(name)))
 }
 
 /// A record as the values of its columns.
