@@ -167,6 +167,18 @@ fn parameter(value: &Sql) -> Box<dyn ToSql + Sync + Send> {
     }
 }
 
+/// The rows of a kind with these ids.
+fn find_any(kind: Kind, for_update: bool) -> String {
+    let table = kind.table();
+    // Ids never change, so a row that others only name need not be waited for.
+    let lock = if for_update { " FOR NO KEY UPDATE" } else { "" };
+    format!(
+        "SELECT {} FROM {} WHERE id = ANY($1) ORDER BY id{lock}",
+        sql::columns(table),
+        table.name
+    )
+}
+
 impl Connection {
     async fn open(config: &tokio_postgres::Config) -> Result<Self, Fault> {
         let connecting = tokio::time::timeout(CONNECT_WITHIN, config.connect(NoTls));
@@ -261,6 +273,12 @@ impl Connection {
         })
     }
 
+    /// Prepares what locks rows of a kind: a statement that had to be prepared when its turn comes would
+    /// be sent behind those that must see what it waited for.
+    async fn prepare_lock(&self, kind: Kind) -> Result<(), Fault> {
+        self.statement(&find_any(kind, true)).await.map(|_| ())
+    }
+
     /// The records of a kind with these ids, in the order of the ids.
     async fn load_records(
         &self,
@@ -268,15 +286,9 @@ impl Connection {
         keys: &[&Key],
         for_update: bool,
     ) -> Result<Vec<Option<Document>>, Fault> {
-        let table = kind.table();
-        // Ids never change, so a row that others only name need not be waited for.
-        let lock = if for_update { " FOR NO KEY UPDATE" } else { "" };
-        let text = format!(
-            "SELECT {} FROM {} WHERE id = ANY($1) ORDER BY id{lock}",
-            sql::columns(table),
-            table.name
-        );
-        let rows = self.query(&text, &vec![array(keys)], sql::column_count(table)).await?;
+        let text = find_any(kind, for_update);
+        let width = sql::column_count(kind.table());
+        let rows = self.query(&text, &vec![array(keys)], width).await?;
         let mut found = HashMap::with_capacity(rows.len());
         for row in rows {
             let document = sql::decode(kind, row)?;

@@ -257,6 +257,11 @@ pub async fn load_round(
         }
     }
     locks.sort_unstable();
+    if is_locking {
+        for kind in records.keys() {
+            connection.prepare_lock(*kind).await?;
+        }
+    }
     let opening = async {
         if is_first {
             let mut text = "BEGIN".to_owned();

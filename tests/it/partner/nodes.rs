@@ -108,6 +108,24 @@ async fn the_last_place_goes_to_one_of_two_nodes() {
     nodes[0].assert_sound().await;
 }
 
+/// Nothing is prepared yet at a node that has just started.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_last_place_goes_to_one_of_two_nodes_that_have_just_started() {
+    for round in 0..8 {
+        let nodes = two_nodes().await;
+        let tokens = people(&nodes[0], 2).await;
+        let class = class_with_one_place(&nodes[0]).await;
+        let code = class["invite_codes"][0]["code"].as_str().unwrap();
+        let (one, two) = tokio::join!(
+            redeem(&nodes[0], &tokens[0], code).send(),
+            redeem(&nodes[1], &tokens[1], code).send()
+        );
+        let mut statuses = [one.status, two.status];
+        statuses.sort_unstable();
+        assert_eq!(statuses, [201, 400], "round {round}: {} {}", one.text(), two.text());
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_undo_at_one_node_and_a_code_at_another_share_the_last_place() {
     let nodes = two_nodes().await;
