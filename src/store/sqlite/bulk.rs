@@ -58,19 +58,16 @@ struct Group {
     values: Vec<Sql>,
 }
 
-/// Puts rows of one table together, as they follow each other.
+/// Puts rows of one table together, as they follow each other: by powers of two, so that there are few
+/// statements to prepare.
 fn groups(rows: Vec<Staged<'_>>) -> VecDeque<Group> {
     let mut groups = VecDeque::new();
-    let mut rows = rows.into_iter().peekable();
-    while let Some(Staged { text, mut values }) = rows.next() {
-        let width = values.len();
-        let mut count = 1;
-        while count < GROUP
-            && let Some(next) = rows.next_if(|next| next.text == text)
-        {
-            values.extend(next.values);
-            count += 1;
-        }
+    let mut rows = VecDeque::from(rows);
+    while let Some(Staged { text, values }) = rows.front() {
+        let (text, width) = (*text, values.len());
+        let of_one_table = rows.iter().take(GROUP).take_while(|row| row.text == text).count();
+        let count = 1 << of_one_table.ilog2();
+        let values = rows.drain(..count).flat_map(|row| row.values).collect();
         groups.push_back(Group { text: several(text, width, count), values });
     }
     groups
@@ -366,4 +363,23 @@ fn runs(writes: &Writes) -> Vec<(&'static str, i64, i64)> {
         }
     }
     runs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_of_one_table_go_together_in_their_order() {
+        let row = |text, n| Staged { text, values: vec![Sql::Int(n), Sql::Null] };
+        let a = (0..300).map(|n| row("INSERT INTO a VALUES (?1, ?2)", n));
+        let b = (300..303).map(|n| row("INSERT INTO b VALUES (?1, ?2)", n));
+        let groups = groups(a.chain(b).collect());
+        let sizes: Vec<usize> = groups.iter().map(|group| group.values.len() / 2).collect();
+        assert_eq!(sizes, [128, 128, 32, 8, 4, 2, 1]);
+        assert_eq!(groups[5].text, "INSERT INTO b VALUES (?1, ?2), (?3, ?4)");
+        assert_eq!(groups[6].text, "INSERT INTO b VALUES (?1, ?2)");
+        let values: Vec<Sql> = groups.into_iter().flat_map(|group| group.values).collect();
+        assert!(values.iter().step_by(2).eq((0..303).map(Sql::Int).collect::<Vec<_>>().iter()));
+    }
 }
