@@ -43,6 +43,11 @@ impl Weighter<(Kind, Key), Arc<Document>> for Bytes {
 }
 /// Records of one commit that are kept.
 const KEPT_OF_A_COMMIT: usize = 2048;
+/// Memory counts as full from here on, bytes: it is bounded in parts, not all of which fill up evenly.
+const FULL_BYTES: u64 = RECORD_BYTES / 10 * 9;
+/// Of the edited records that are not in a full memory, one in so many is taken in: what is edited often
+/// is in soon, and what is edited once does not cost the room of another.
+const TAKEN_IN: i64 = 8;
 
 /// See the module.
 #[derive(Debug)]
@@ -204,12 +209,16 @@ impl Cache {
         };
         // Of many, few are asked for next, and they would drive out what is.
         let keeps = writes.documents.len() <= KEPT_OF_A_COMMIT;
+        let is_full = self.records.weight() >= FULL_BYTES;
         for ((kind, key), pending) in &writes.documents {
             let place = (*kind, key.clone());
-            if keeps {
-                self.keep(place, Arc::new(pending.document.slim()));
-            } else {
+            if !keeps {
                 self.records.remove(&place);
+            } else if !is_full
+                || pending.document.meta.change_id % TAKEN_IN == 0
+                || self.records.contains_key(&place)
+            {
+                self.keep(place, Arc::new(pending.document.slim()));
             }
             let counters = [
                 self.kinds.get(*kind as usize),
@@ -256,8 +265,10 @@ impl Memory for Cache {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::change::{Action, Change};
     use crate::domain::credential::design::Design;
     use crate::domain::record::Meta;
+    use crate::pipeline::Pending;
 
     fn document(id: i64) -> Document {
         let meta = Meta {
@@ -282,6 +293,64 @@ mod tests {
         let written = document(1);
         assert!(written.fields().is_ok());
         assert!(Bytes.weight(&(Kind::Design, Key::Int(1)), &Arc::new(written.slim())) > before);
+    }
+
+    /// A design with so many bytes of fields, as change `change_id` left it.
+    fn edited(id: i64, change_id: i64, length: usize) -> Document {
+        let meta = Meta { change_id, ..document(id).meta };
+        Document::of_any(meta, Arc::new(Design::default()), length)
+    }
+
+    fn commit(cache: &Cache, document: Document) {
+        let (kind, key) = (document.meta.kind, document.meta.key.clone());
+        let change = Change {
+            id: document.meta.change_id,
+            account_id: 1,
+            kind,
+            record_id: key.to_string(),
+            version: 2,
+            previous_id: None,
+            at: jiff::Timestamp::UNIX_EPOCH,
+            actor: String::new(),
+            dialect: String::new(),
+            request_id: String::new(),
+            action: Action::Edit,
+            before: None,
+            after: None,
+        };
+        let pending =
+            Pending { document: Arc::new(document), stored_version: Some(1), is_body_only: true };
+        cache.commit(&Writes {
+            documents: [((kind, key), pending)].into(),
+            changes: vec![Arc::new(change)],
+            ..Writes::default()
+        });
+    }
+
+    fn version(cache: &Cache, id: i64) -> Option<i64> {
+        match cache.find(&Need::Record(Kind::Design, Key::Int(id))) {
+            Some(Fact::Record(Some(document))) => Some(document.meta.change_id),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn an_edited_record_comes_into_a_full_memory_now_and_then_and_is_never_old_there() {
+        let cache = Cache::new();
+        cache.turn_on();
+        commit(&cache, edited(1, TAKEN_IN + 1, 100));
+        assert_eq!(version(&cache, 1), Some(TAKEN_IN + 1), "there is room");
+        let mut id = 1;
+        while cache.records.weight() < FULL_BYTES {
+            id += 1;
+            commit(&cache, edited(id, id * TAKEN_IN + 1, RECORD_LENGTH_MAX));
+        }
+        commit(&cache, edited(id + 1, (id + 1) * TAKEN_IN + 1, 100));
+        assert_eq!(version(&cache, id + 1), None, "it would drive another out");
+        commit(&cache, edited(id + 1, (id + 2) * TAKEN_IN, 100));
+        assert_eq!(version(&cache, id + 1), Some((id + 2) * TAKEN_IN), "one in so many");
+        commit(&cache, edited(id + 1, (id + 3) * TAKEN_IN + 1, 100));
+        assert_eq!(version(&cache, id + 1), Some((id + 3) * TAKEN_IN + 1), "it was there");
     }
 
     #[test]

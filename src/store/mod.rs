@@ -521,12 +521,12 @@ impl Store {
     ) -> Result<Vec<Result<Document, Unreadable>>, Error> {
         let (text, parameters) = sql::documents_after(kind, after, limit);
         let rows = self.rows(text, parameters, sql::column_count(kind.table())).await?;
-        let decode = |row| match sql::try_decode(kind, row) {
+        let decode = |row: &Vec<sql::Sql>| match sql::try_decode(kind, row) {
             Ok(document) => Ok(Ok(document)),
             Err(sql::Undecodable::Row(error)) => Err(error),
             Err(sql::Undecodable::Fields(meta, cause)) => Ok(Err(Unreadable { meta, cause })),
         };
-        rows.into_iter().map(decode).collect()
+        rows.iter().map(decode).collect()
     }
 
     /// Faults that the database itself finds: broken references, damaged pages, history that does

@@ -291,7 +291,7 @@ impl Connection {
         let rows = self.query(&text, &vec![array(keys)], width).await?;
         let mut found = HashMap::with_capacity(rows.len());
         for row in rows {
-            let document = sql::decode(kind, row)?;
+            let document = sql::decode(kind, &row)?;
             found.insert(document.meta.key.clone(), document);
         }
         Ok(keys.iter().map(|key| found.remove(key)).collect())
@@ -312,7 +312,8 @@ impl Connection {
         let mut found: HashMap<Sql, Vec<Arc<Document>>> = HashMap::new();
         for row in rows {
             let Some(value) = row.get(index).cloned() else { continue };
-            found.entry(value).or_default().push(Arc::new(sql::decode(kind, row)?));
+            let document = sql::decode(kind, &row)?;
+            found.entry(value).or_default().push(Arc::new(document));
         }
         Ok(values.iter().map(|value| found.remove(&sql::key(value)).unwrap_or_default()).collect())
     }

@@ -9,7 +9,7 @@
 use std::fmt::Write as _;
 
 use super::AchievementQuery;
-use super::sql::{Sql, like};
+use super::sql::Sql;
 
 /// Which database a text is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -186,6 +186,19 @@ pub(super) fn statements(flavor: Flavor) -> Vec<String> {
         [search.count(), search.page(0), search.page(BROAD)]
     };
     ["ab", "abc"].into_iter().flat_map(of).collect()
+}
+
+/// A pattern that finds `text` anywhere, with its own wildcards taken literally.
+pub(super) fn like(text: &str) -> String {
+    let mut pattern = "%".to_owned();
+    for c in text.chars() {
+        if matches!(c, '%' | '_' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern.push('%');
+    pattern
 }
 
 #[cfg(test)]

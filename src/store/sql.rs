@@ -1,6 +1,7 @@
 //! Every statement that works on records and history, for both backends. The common subset: `$1`
 //! parameters, whole numbers and text only, instants as microseconds.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
@@ -27,6 +28,30 @@ pub(super) enum Sql {
     Text(String),
     /// BLOB or BYTEA.
     Bytes(bytes::Bytes),
+}
+
+/// A value of a row, where it stands.
+#[derive(Debug)]
+pub(super) enum Cell<'a> {
+    /// SQL NULL.
+    Null,
+    /// BIGINT.
+    Int(i64),
+    /// TEXT.
+    Text(Cow<'a, str>),
+    /// What no record is made of.
+    Other,
+}
+
+impl<'a> From<&'a Sql> for Cell<'a> {
+    fn from(value: &'a Sql) -> Self {
+        match value {
+            Sql::Null => Self::Null,
+            Sql::Int(value) => Self::Int(*value),
+            Sql::Text(text) => Self::Text(Cow::Borrowed(text)),
+            Sql::Bytes(_) => Self::Other,
+        }
+    }
 }
 
 /// The columns that every record table begins with.
@@ -326,8 +351,11 @@ impl From<Error> for Undecodable {
 }
 
 /// A record from the values of its columns.
-pub(super) fn decode(kind: Kind, values: Vec<Sql>) -> Result<Document, Error> {
-    try_decode(kind, values).map_err(|undecodable| match undecodable {
+pub(super) fn decode<'a>(
+    kind: Kind,
+    row: impl IntoIterator<Item: Into<Cell<'a>>>,
+) -> Result<Document, Error> {
+    try_decode(kind, row).map_err(|undecodable| match undecodable {
         Undecodable::Row(error) => error,
         Undecodable::Fields(meta, cause) => {
             Error::internal(format!("{} {}: {cause}", kind.name(), meta.key))
@@ -336,17 +364,20 @@ pub(super) fn decode(kind: Kind, values: Vec<Sql>) -> Result<Document, Error> {
 }
 
 /// The same, for checks.
-pub(super) fn try_decode(kind: Kind, values: Vec<Sql>) -> Result<Document, Undecodable> {
+pub(super) fn try_decode<'a>(
+    kind: Kind,
+    row: impl IntoIterator<Item: Into<Cell<'a>>>,
+) -> Result<Document, Undecodable> {
     let table = kind.table();
-    let mut values = values.into_iter();
-    let mut next = || values.next().unwrap_or(Sql::Null);
+    let mut cells = row.into_iter();
+    let mut next = || cells.next().map_or(Cell::Null, Into::into);
     let key = match (table.key, next()) {
-        (KeyType::Int, Sql::Int(id)) => Key::Int(id),
-        (KeyType::Text, Sql::Text(id)) => Key::Text(id),
+        (KeyType::Int, Cell::Int(id)) => Key::Int(id),
+        (KeyType::Text, Cell::Text(id)) => Key::Text(id.into_owned()),
         _ => return Err(wrong(table, "id").into()),
     };
     let mut int = |name| match next() {
-        Sql::Int(value) => Ok(value),
+        Cell::Int(value) => Ok(value),
         _ => Err(wrong(table, name)),
     };
     let account_id = int("account_id")?;
@@ -355,22 +386,23 @@ pub(super) fn try_decode(kind: Kind, values: Vec<Sql>) -> Result<Document, Undec
     let created_at = instant(int("created_at")?)?;
     let updated_at = instant(int("updated_at")?)?;
     let deleted_at = match next() {
-        Sql::Int(at) => Some(instant(at)?),
+        Cell::Int(at) => Some(instant(at)?),
         _ => None,
     };
     let mut columns = Vec::with_capacity(table.columns.len());
     for (name, column) in table.columns {
         let value = match (column, next()) {
-            (_, Sql::Null) => Value::Null,
-            (ColumnType::Int | ColumnType::Instant | ColumnType::Reference(_), Sql::Int(value)) => {
-                value.into()
-            }
-            (ColumnType::Text | ColumnType::Reference(_), Sql::Text(text)) => text.into(),
+            (_, Cell::Null) => Value::Null,
+            (
+                ColumnType::Int | ColumnType::Instant | ColumnType::Reference(_),
+                Cell::Int(value),
+            ) => value.into(),
+            (ColumnType::Text | ColumnType::Reference(_), Cell::Text(text)) => text.into(),
             _ => return Err(wrong(table, name).into()),
         };
         columns.push((*name, value));
     }
-    let Sql::Text(body) = next() else {
+    let Cell::Text(body) = next() else {
         return Err(wrong(table, "body").into());
     };
     let meta =
@@ -534,7 +566,7 @@ pub(super) fn courses(account_id: i64, query: &super::CourseQuery) -> (String, S
         let _ = write!(filter, " AND status = ${}", parameters.len());
     }
     if let Some(search) = &query.search {
-        parameters.push(Sql::Text(like(search)));
+        parameters.push(Sql::Text(super::search::like(search)));
         let _ = write!(filter, " AND search_key LIKE ${} ESCAPE '\\'", parameters.len());
     }
     let count = format!("SELECT count(*) FROM course WHERE {filter}");
@@ -601,19 +633,6 @@ pub(super) fn decode_due(row: Vec<Sql>) -> Result<(i64, super::DueMessage), Erro
         }
         _ => Err(Error::internal("a message is not of its type")),
     }
-}
-
-/// A pattern that finds `text` anywhere, with its own wildcards taken literally.
-pub(super) fn like(text: &str) -> String {
-    let mut pattern = "%".to_owned();
-    for c in text.chars() {
-        if matches!(c, '%' | '_' | '\\') {
-            pattern.push('\\');
-        }
-        pattern.push(c);
-    }
-    pattern.push('%');
-    pattern
 }
 
 /// The first column of a row, where it is a number.

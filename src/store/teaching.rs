@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::sql::{Sql, like};
+use super::search::like;
+use super::sql::Sql;
 use super::{Store, is_findable};
 use crate::domain::error::Error;
 

@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{CachedStatement, Connection, ErrorCode, Statement, ToSql, ffi};
+use rusqlite::{CachedStatement, Connection, ErrorCode, Row, Statement, ToSql, ffi};
 
 use crate::domain::error::Error;
 use crate::domain::facts::{Fact, Need, Sequence};
 use crate::domain::kind::Kind;
-use crate::store::sql::{self, Sql, Statements};
+use crate::store::sql::{self, Cell, Sql, Statements};
 
 impl ToSql for Sql {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
@@ -97,14 +97,7 @@ pub(super) fn query(
     parameters: &[Sql],
     width: usize,
 ) -> Result<Vec<Vec<Sql>>, Fault> {
-    rows(&mut *connection.prepare_cached(&numbered(text))?, parameters, width)
-}
-
-fn rows(
-    statement: &mut Statement<'_>,
-    parameters: &[Sql],
-    width: usize,
-) -> Result<Vec<Vec<Sql>>, Fault> {
+    let mut statement = connection.prepare_cached(&numbered(text))?;
     let mut rows = statement.query(rusqlite::params_from_iter(parameters))?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
@@ -123,6 +116,19 @@ fn rows(
         found.push(values);
     }
     Ok(found)
+}
+
+/// The values of a row where they stand.
+fn cells<'a>(row: &'a Row<'_>) -> impl Iterator<Item = Cell<'a>> {
+    (0..).map_while(|column| row.get_ref(column).ok()).map(|value| match value {
+        ValueRef::Null => Cell::Null,
+        ValueRef::Integer(value) => Cell::Int(value),
+        // The lossy way looks at each byte by itself, even where nothing is lost.
+        ValueRef::Text(text) => Cell::Text(
+            str::from_utf8(text).map_or_else(|_| String::from_utf8_lossy(text), Cow::Borrowed),
+        ),
+        ValueRef::Real(_) | ValueRef::Blob(_) => Cell::Other,
+    })
 }
 
 pub(super) fn execute(
@@ -156,15 +162,6 @@ impl<'a> Repeated<'a> {
     pub(super) fn execute(&mut self, text: &'a str, parameters: &[Sql]) -> Result<usize, Fault> {
         Ok(self.statement(text)?.execute(rusqlite::params_from_iter(parameters))?)
     }
-
-    fn query(
-        &mut self,
-        text: &'a str,
-        parameters: &[Sql],
-        width: usize,
-    ) -> Result<Vec<Vec<Sql>>, Fault> {
-        rows(self.statement(text)?, parameters, width)
-    }
 }
 
 pub(super) fn load<'a>(
@@ -178,19 +175,20 @@ pub(super) fn load<'a>(
     };
     Ok(match need {
         Need::Record(kind, key) => {
-            let width = sql::column_count(kind.table());
-            let rows = finds.query(&of(kind)?.find, &[sql::key(key)], width)?;
-            let document =
-                rows.into_iter().next().map(|row| sql::decode(*kind, row)).transpose()?;
+            let find = finds.statement(&of(kind)?.find)?;
+            let mut rows = find.query([sql::key(key)])?;
+            let document = rows.next()?.map(|row| sql::decode(*kind, cells(row))).transpose()?;
             Fact::Record(document.map(Arc::new))
         }
         Need::Select(selector) => {
-            let width = sql::column_count(selector.kind.table());
             let text = sql::select(selector.kind, selector.column);
-            let rows = query(connection, &text, &[sql::key(&selector.value)], width)?;
-            let documents =
-                rows.into_iter().map(|row| sql::decode(selector.kind, row).map(Arc::new));
-            Fact::Select(documents.collect::<Result<_, _>>()?)
+            let mut select = connection.prepare_cached(&numbered(&text))?;
+            let mut rows = select.query([sql::key(&selector.value)])?;
+            let mut documents = Vec::new();
+            while let Some(row) = rows.next()? {
+                documents.push(Arc::new(sql::decode(selector.kind, cells(row))?));
+            }
+            Fact::Select(documents)
         }
         Need::Taken(selector) => {
             let text = sql::taken(selector.kind, selector.column);
