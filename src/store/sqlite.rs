@@ -42,6 +42,8 @@ pub(super) const SEARCH_FAULTS: &str = "SELECT p.id FROM person p \
      LEFT JOIN person_search_docsize s ON s.id = p.id WHERE s.id IS NULL";
 /// Long reads at once; each holds a connection, and more would only share the same disk.
 const SEATS: usize = 16;
+/// How long a statement waits for another connection's lock.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Statements held ready per connection.
 const STATEMENTS_MAX: usize = 192;
 
@@ -171,7 +173,7 @@ fn connect(path: &Path, is_writer: bool) -> Result<Connection, OpenError> {
         flags |= OpenFlags::SQLITE_OPEN_CREATE;
     }
     let connection = Connection::open_with_flags(path, flags).map_err(open)?;
-    connection.busy_timeout(Duration::from_secs(10)).map_err(open)?;
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(open)?;
     // One plan for a statement whatever it is run with: some were planned anew each time.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(open)?;
     connection.pragma_update(None, "journal_mode", "WAL").map_err(open)?;

@@ -220,6 +220,44 @@ async fn a_full_disk_refuses_and_recovers() {
     assert_eq!(send(100).await.status, 200, "it did not recover");
 }
 
+/// Somebody reads for long on a connection of their own, a backup or a forgotten shell, while the log
+/// outgrows what it may be: it cannot be begun anew, and nobody waits for that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn edits_do_not_wait_for_who_reads_for_long() {
+    const LOG_BYTES_MAX: u64 = 48_000 * 4_120;
+    let folder = tempfile::tempdir().expect("a folder");
+    let (_running, ready) = cli::demo(folder.path());
+    let (address, comment) = (address(&ready), "가".repeat(120_000));
+    let send = async |level: i64| {
+        let reply = Request::to(address, "PATCH", "/open-api/achievements/1539")
+            .bearer("demo-kolleges-key")
+            .json(&json!({"level": level, "admin_comment": format!("{level}{comment}")}))
+            .send();
+        assert_eq!(reply.await.status, 200);
+    };
+    let log_bytes = || std::fs::metadata(folder.path().join("haksa.db-wal")).expect("a log").len();
+    let reader = rusqlite::Connection::open(folder.path().join("haksa.db")).expect("a database");
+    reader.execute_batch("BEGIN; SELECT count(*) FROM account").expect("a view");
+    let mut level = 1;
+    while log_bytes() <= LOG_BYTES_MAX + 1024 * 1024 {
+        send(level).await;
+        level += 1;
+    }
+    // SQLite's own way is to wait ten seconds for the reader.
+    for level in level..level + 30 {
+        let edit = tokio::time::timeout(Duration::from_secs(9), send(level));
+        edit.await.expect("edits go on");
+    }
+    drop(reader);
+    let cut = async {
+        while log_bytes() > LOG_BYTES_MAX {
+            level += 1;
+            send(level + 30).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(100), cut).await.expect("the log is begun anew");
+}
+
 /// Makes system calls of a running program fail.
 struct Sabotage(std::process::Child);
 

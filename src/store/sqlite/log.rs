@@ -15,10 +15,21 @@ const NEW_PAGES_MAX: i64 = 12_000;
 /// The writer waits with that until no more pages than this are still to be copied, for everybody waits
 /// meanwhile; unless the log is twice as long by then.
 const PAGES_LEFT_MAX: i64 = 1_000;
+/// Where somebody who reads for long stands in the way of that, the writer goes on and tries again so many
+/// pages later: it never waits for a reader, however long the log becomes.
+const PAGES_BETWEEN_TRIES: i64 = 6_000;
+/// A log of so many pages is worth a warning, and then each time that it has doubled; a page is 4 KiB.
+const PAGES_WORRYING: i64 = 240_000;
+/// What of a log is kept on the disk when it is begun anew, bytes.
+pub(super) const SIZE_KEPT: i64 = 2 * PAGES_MAX * 4_120;
 
-/// Copies the log into the file; gives how many of its pages are there then.
-pub(super) fn checkpoint(connection: &Connection, mode: &str) -> rusqlite::Result<i64> {
-    connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| row.get(2))
+/// Copies the log into the file; gives how many of its pages are there then, and nothing where another
+/// connection stood in the way of what `mode` asks for.
+pub(super) fn checkpoint(connection: &Connection, mode: &str) -> rusqlite::Result<Option<i64>> {
+    connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| {
+        let is_held_up: bool = row.get(0)?;
+        if is_held_up { Ok(None) } else { row.get(2).map(Some) }
+    })
 }
 
 /// How far the log has come.
@@ -28,6 +39,10 @@ pub(super) struct Log {
     pub(super) pages: AtomicI64,
     /// How many of them are in the file, and on the disk there.
     copied: AtomicI64,
+    /// The writer does not try to begin it anew before it has more pages than this.
+    next_try: AtomicI64,
+    /// How many pages the last warning was about.
+    warned: AtomicI64,
 }
 
 impl Log {
@@ -38,7 +53,7 @@ impl Log {
             return;
         }
         // A failure shows in the writer soon enough; the log just stays longer.
-        let Ok(copied) = checkpoint(connection, "PASSIVE") else { return };
+        let Ok(Some(copied)) = checkpoint(connection, "PASSIVE") else { return };
         // What is on the disk by now, the writer need not wait for.
         if file.sync_data().is_ok() {
             // A long read may have held up a part.
@@ -61,12 +76,33 @@ impl Log {
     pub(super) fn is_due(&self) -> bool {
         let pages = self.pages.load(Ordering::Relaxed);
         let left = pages - self.copied.load(Ordering::Relaxed);
-        pages > PAGES_MAX && (left <= PAGES_LEFT_MAX || pages > 2 * PAGES_MAX)
+        pages > PAGES_MAX.max(self.next_try.load(Ordering::Relaxed))
+            && (left <= PAGES_LEFT_MAX || pages > 2 * PAGES_MAX)
     }
 
     /// To be told when it was begun anew.
     pub(super) fn is_begun(&self) {
         self.copied.store(0, Ordering::Relaxed);
         self.pages.store(0, Ordering::Relaxed);
+        self.next_try.store(0, Ordering::Relaxed);
+        self.warned.store(0, Ordering::Relaxed);
+    }
+
+    /// To be told when it could not be begun anew.
+    pub(super) fn is_held_up(&self) {
+        let pages = self.pages.load(Ordering::Relaxed);
+        self.next_try.store(pages + PAGES_BETWEEN_TRIES, Ordering::Relaxed);
+    }
+
+    /// Says when it has grown beyond all measure: whoever reads for so long may not know it.
+    pub(super) fn warn(&self) {
+        let pages = self.pages.load(Ordering::Relaxed);
+        if pages > PAGES_WORRYING.max(2 * self.warned.load(Ordering::Relaxed)) {
+            self.warned.store(pages, Ordering::Relaxed);
+            tracing::warn!(
+                log.pages = pages,
+                "the log grows: another connection to the database has been reading for long"
+            );
+        }
     }
 }

@@ -10,10 +10,10 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use super::bulk::Bulk;
-use super::log::{Log, checkpoint};
+use super::log::{self, Log, checkpoint};
 use super::pool::Pool;
 use super::statement::{Fault, Repeated, execute, load, newest_id, sequence_table, staged_id};
-use super::{Sqlite, connect};
+use super::{BUSY_TIMEOUT, Sqlite, connect};
 use crate::domain::command::Entropy;
 use crate::domain::error::Error;
 use crate::domain::facts::{Fact, Facts, Need, Sequence};
@@ -37,12 +37,14 @@ const SWEEP_EVERY: Duration = Duration::from_mins(5);
 pub(super) fn start(store: &Sqlite, writer: Writer) -> Result<JoinHandle<()>, OpenError> {
     let log = Arc::new(Log::default());
     let mut connection = connect(&store.path, true)?;
+    let open = |cause: rusqlite::Error| OpenError::Open(cause.to_string());
+    connection.pragma_update(None, "journal_size_limit", log::SIZE_KEPT).map_err(open)?;
     let noted = Arc::clone(&log);
     let hook = move |_: &mut rusqlite::hooks::Wal, count| {
         noted.pages.store(i64::from(count), Ordering::Relaxed);
         Ok(())
     };
-    connection.wal_hook(Some(hook)).map_err(|cause| OpenError::Open(cause.to_string()))?;
+    connection.wal_hook(Some(hook)).map_err(open)?;
     let Writer { queues, now, entropy, fatal } = writer;
     let turn = Arc::new(Turn::default());
     let fatal = Arc::new(Mutex::new(Some(fatal)));
@@ -82,6 +84,7 @@ fn start_helper(
             if let Ok(newest) = newest_id(&connection, "change") {
                 cache.notice(newest);
             }
+            log.warn();
             readers.end_views();
             looks = looks.wrapping_add(1);
             if log.is_long() || log.has_many_new() || looks.is_multiple_of(LOOKS_PER_COPY) {
@@ -166,7 +169,7 @@ impl WriterThread {
                         batch.refuse(&fault.into_error());
                         // On a full disk the file may have room for what the log holds, and the log
                         // then for the next batch.
-                        let _ = self.begin_log("TRUNCATE");
+                        self.begin_log("TRUNCATE");
                         if !Protection::PatientWriter.is_on() {
                             return;
                         }
@@ -178,12 +181,16 @@ impl WriterThread {
                 self.sweep(now());
             }
         }
-        let _ = self.begin_log("TRUNCATE");
+        self.begin_log("TRUNCATE");
     }
 
-    /// Copies the log whole and begins it anew.
-    fn begin_log(&self, mode: &str) -> rusqlite::Result<i64> {
-        self.readers.without_views(|| checkpoint(&self.connection, mode))
+    /// Copies the log whole and begins it anew; false where something stood in the way. It does not
+    /// wait for who reads: everybody who writes would wait along.
+    fn begin_log(&self, mode: &str) -> bool {
+        let _ = self.connection.busy_timeout(Duration::ZERO);
+        let copied = self.readers.without_views(|| checkpoint(&self.connection, mode));
+        let _ = self.connection.busy_timeout(BUSY_TIMEOUT);
+        matches!(copied, Ok(Some(_)))
     }
 
     fn commit(&mut self, batch: &mut Batch, entropy: &mut dyn Entropy) -> Result<(), Fault> {
@@ -330,8 +337,13 @@ impl WriterThread {
 
     /// Begins a log anew that has outgrown the background checkpoints.
     fn limit_log(&self) {
-        if self.log.is_due() && self.begin_log("RESTART").is_ok() {
+        if !self.log.is_due() {
+            return;
+        }
+        if self.begin_log("RESTART") {
             self.log.is_begun();
+        } else {
+            self.log.is_held_up();
         }
     }
 
