@@ -75,8 +75,14 @@ impl Log {
     /// Whether it is to be begun anew now.
     pub(super) fn is_due(&self) -> bool {
         let pages = self.pages.load(Ordering::Relaxed);
+        if pages <= PAGES_MAX {
+            // SQLite itself may have begun it anew, where all was copied and nobody looked at it.
+            self.next_try.store(0, Ordering::Relaxed);
+            self.warned.store(0, Ordering::Relaxed);
+            return false;
+        }
         let left = pages - self.copied.load(Ordering::Relaxed);
-        pages > PAGES_MAX.max(self.next_try.load(Ordering::Relaxed))
+        pages > self.next_try.load(Ordering::Relaxed)
             && (left <= PAGES_LEFT_MAX || pages > 2 * PAGES_MAX)
     }
 
@@ -84,8 +90,6 @@ impl Log {
     pub(super) fn is_begun(&self) {
         self.copied.store(0, Ordering::Relaxed);
         self.pages.store(0, Ordering::Relaxed);
-        self.next_try.store(0, Ordering::Relaxed);
-        self.warned.store(0, Ordering::Relaxed);
     }
 
     /// To be told when it could not be begun anew.
@@ -104,5 +108,31 @@ impl Log {
                 "the log grows: another connection to the database has been reading for long"
             );
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_stands_in_the_way_is_not_asked_at_every_commit() {
+        let log = Log::default();
+        let with = |pages| log.pages.store(pages, Ordering::Relaxed);
+        with(PAGES_MAX + 1);
+        assert!(!log.is_due(), "much is left to copy");
+        log.copied.store(PAGES_MAX, Ordering::Relaxed);
+        assert!(log.is_due());
+        log.is_held_up();
+        with(PAGES_MAX + PAGES_BETWEEN_TRIES);
+        assert!(!log.is_due());
+        with(2 * PAGES_MAX + 1);
+        assert!(log.is_due());
+        log.is_held_up();
+        // Begun anew by SQLite.
+        with(1);
+        assert!(!log.is_due());
+        with(PAGES_MAX + 1);
+        assert!(log.is_due(), "what stood in the way is gone");
     }
 }
