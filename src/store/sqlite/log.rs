@@ -36,7 +36,7 @@ pub(super) fn checkpoint(connection: &Connection, mode: &str) -> rusqlite::Resul
 #[derive(Debug, Default)]
 pub(super) struct Log {
     /// Pages in it after the last commit.
-    pub(super) pages: AtomicI64,
+    pages: AtomicI64,
     /// How many of them are in the file, and on the disk there.
     copied: AtomicI64,
     /// The writer does not try to begin it anew before it has more pages than this.
@@ -46,6 +46,16 @@ pub(super) struct Log {
 }
 
 impl Log {
+    /// To be told after each commit how many pages it has: when they became fewer, it was begun anew, by
+    /// the writer or, where all was copied and nobody looked at it, by SQLite itself.
+    pub(super) fn has(&self, pages: i64) {
+        if pages < self.pages.swap(pages, Ordering::Relaxed) {
+            self.copied.store(0, Ordering::Relaxed);
+            self.next_try.store(0, Ordering::Relaxed);
+            self.warned.store(0, Ordering::Relaxed);
+        }
+    }
+
     /// Copies what is new, beside the writer.
     pub(super) fn copy(&self, connection: &Connection, file: &File) {
         let pages = self.pages.load(Ordering::Relaxed);
@@ -75,21 +85,9 @@ impl Log {
     /// Whether it is to be begun anew now.
     pub(super) fn is_due(&self) -> bool {
         let pages = self.pages.load(Ordering::Relaxed);
-        if pages <= PAGES_MAX {
-            // SQLite itself may have begun it anew, where all was copied and nobody looked at it.
-            self.next_try.store(0, Ordering::Relaxed);
-            self.warned.store(0, Ordering::Relaxed);
-            return false;
-        }
         let left = pages - self.copied.load(Ordering::Relaxed);
-        pages > self.next_try.load(Ordering::Relaxed)
+        pages > PAGES_MAX.max(self.next_try.load(Ordering::Relaxed))
             && (left <= PAGES_LEFT_MAX || pages > 2 * PAGES_MAX)
-    }
-
-    /// To be told when it was begun anew.
-    pub(super) fn is_begun(&self) {
-        self.copied.store(0, Ordering::Relaxed);
-        self.pages.store(0, Ordering::Relaxed);
     }
 
     /// To be told when it could not be begun anew.
@@ -105,7 +103,7 @@ impl Log {
             self.warned.store(pages, Ordering::Relaxed);
             tracing::warn!(
                 log.pages = pages,
-                "the log grows: another connection to the database has been reading for long"
+                "the log grows: somebody has been reading the database for long"
             );
         }
     }
@@ -118,7 +116,7 @@ mod tests {
     #[test]
     fn who_stands_in_the_way_is_not_asked_at_every_commit() {
         let log = Log::default();
-        let with = |pages| log.pages.store(pages, Ordering::Relaxed);
+        let with = |pages| log.has(pages);
         with(PAGES_MAX + 1);
         assert!(!log.is_due(), "much is left to copy");
         log.copied.store(PAGES_MAX, Ordering::Relaxed);
@@ -133,6 +131,7 @@ mod tests {
         with(1);
         assert!(!log.is_due());
         with(PAGES_MAX + 1);
+        log.copied.store(PAGES_MAX, Ordering::Relaxed);
         assert!(log.is_due(), "what stood in the way is gone");
     }
 }

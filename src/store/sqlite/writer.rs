@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -10,7 +9,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use super::bulk::Bulk;
-use super::log::{self, Log, checkpoint};
+use super::log::{Log, SIZE_KEPT, checkpoint};
 use super::pool::Pool;
 use super::statement::{Fault, Repeated, execute, load, newest_id, sequence_table, staged_id};
 use super::{BUSY_TIMEOUT, Sqlite, connect};
@@ -38,10 +37,10 @@ pub(super) fn start(store: &Sqlite, writer: Writer) -> Result<JoinHandle<()>, Op
     let log = Arc::new(Log::default());
     let mut connection = connect(&store.path, true)?;
     let open = |cause: rusqlite::Error| OpenError::Open(cause.to_string());
-    connection.pragma_update(None, "journal_size_limit", log::SIZE_KEPT).map_err(open)?;
+    connection.pragma_update(None, "journal_size_limit", SIZE_KEPT).map_err(open)?;
     let noted = Arc::clone(&log);
     let hook = move |_: &mut rusqlite::hooks::Wal, count| {
-        noted.pages.store(i64::from(count), Ordering::Relaxed);
+        noted.has(i64::from(count));
         Ok(())
     };
     connection.wal_hook(Some(hook)).map_err(open)?;
@@ -341,7 +340,7 @@ impl WriterThread {
             return;
         }
         if self.begin_log("RESTART") {
-            self.log.is_begun();
+            self.log.has(0);
         } else {
             self.log.is_held_up();
         }
