@@ -327,7 +327,7 @@ mod tests {
         });
     }
 
-    fn version(cache: &Cache, id: i64) -> Option<i64> {
+    fn change_id(cache: &Cache, id: i64) -> Option<i64> {
         match cache.find(&Need::Record(Kind::Design, Key::Int(id))) {
             Some(Fact::Record(Some(document))) => Some(document.meta.change_id),
             _ => None,
@@ -339,18 +339,18 @@ mod tests {
         let cache = Cache::new();
         cache.turn_on();
         commit(&cache, edited(1, TAKEN_IN + 1, 100));
-        assert_eq!(version(&cache, 1), Some(TAKEN_IN + 1), "there is room");
+        assert_eq!(change_id(&cache, 1), Some(TAKEN_IN + 1), "there is room");
         let mut id = 1;
         while cache.records.weight() < FULL_BYTES {
             id += 1;
             commit(&cache, edited(id, id * TAKEN_IN + 1, RECORD_LENGTH_MAX));
         }
         commit(&cache, edited(id + 1, (id + 1) * TAKEN_IN + 1, 100));
-        assert_eq!(version(&cache, id + 1), None, "it would drive another out");
+        assert_eq!(change_id(&cache, id + 1), None, "it would drive another out");
         commit(&cache, edited(id + 1, (id + 2) * TAKEN_IN, 100));
-        assert_eq!(version(&cache, id + 1), Some((id + 2) * TAKEN_IN), "one in so many");
+        assert_eq!(change_id(&cache, id + 1), Some((id + 2) * TAKEN_IN), "one in so many");
         commit(&cache, edited(id + 1, (id + 3) * TAKEN_IN + 1, 100));
-        assert_eq!(version(&cache, id + 1), Some((id + 3) * TAKEN_IN + 1), "it was there");
+        assert_eq!(change_id(&cache, id + 1), Some((id + 3) * TAKEN_IN + 1), "it was there");
     }
 
     #[test]
