@@ -56,6 +56,9 @@ pub struct Sqlite {
     cache: Arc<Cache>,
     /// Seats for statements that may take long.
     seats: Arc<tokio::sync::Semaphore>,
+    /// Open for as long as the store is: with the last connection that closes, SQLite copies the whole
+    /// log into the file, and the next one opens when it is done.
+    _first: Arc<parking_lot::Mutex<Connection>>,
 }
 
 impl Sqlite {
@@ -67,8 +70,10 @@ impl Sqlite {
         if rusqlite::version_number() < SQLITE_VERSION_MIN {
             return Err(OpenError::Open(format!("SQLite {} is too old", rusqlite::version())));
         }
+        // The first connection turns the log on, which is a property of the file.
+        let first = connect(path, true)?;
         let path = Arc::new(path.to_owned());
-        let this = Self {
+        Ok(Self {
             readers: Arc::new(Pool::new(Arc::clone(&path))),
             path,
             statements: Arc::new(
@@ -76,10 +81,8 @@ impl Sqlite {
             ),
             cache: Arc::new(Cache::new()),
             seats: Arc::new(tokio::sync::Semaphore::new(SEATS)),
-        };
-        // The first connection turns the log on, which is a property of the file.
-        drop(connect(&this.path, true)?);
-        Ok(this)
+            _first: Arc::new(parking_lot::Mutex::new(first)),
+        })
     }
 
     /// Takes the lock of a file beside the database, which the system releases when the process ends.

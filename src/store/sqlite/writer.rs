@@ -9,7 +9,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use super::bulk::Bulk;
-use super::log::{Log, SIZE_KEPT, checkpoint};
+use super::log::{Log, checkpoint};
 use super::pool::Pool;
 use super::statement::{Fault, Repeated, execute, load, newest_id, sequence_table, staged_id};
 use super::{BUSY_TIMEOUT, Sqlite, connect};
@@ -26,18 +26,20 @@ use crate::store::{OpenError, ROUNDS_MAX, Writer};
 
 /// How often another process's commits are looked for.
 const NOTICE_EVERY: Duration = Duration::from_millis(50);
-/// The log is copied into the file at every so many looks, a second apart, whatever little is new.
-const LOOKS_PER_COPY: u32 = 20;
+/// The log is copied into the file at every so many looks, ten seconds apart, whatever little is new.
+const LOOKS_PER_COPY: u32 = 200;
+/// A long log is copied so many times in a row: what came while one copy was made is less, and sooner
+/// copied.
+const COPIES_MAX: u32 = 3;
 /// How often the writer forgets outlived keys, tokens and signatures.
 const SWEEP_EVERY: Duration = Duration::from_mins(5);
 
 /// Starts the writer, and what works beside it: the thread of large commands, and the one that copies
 /// the log.
 pub(super) fn start(store: &Sqlite, writer: Writer) -> Result<JoinHandle<()>, OpenError> {
-    let log = Arc::new(Log::default());
+    let log = Arc::new(Log::new());
     let mut connection = connect(&store.path, true)?;
     let open = |cause: rusqlite::Error| OpenError::Open(cause.to_string());
-    connection.pragma_update(None, "journal_size_limit", SIZE_KEPT).map_err(open)?;
     let noted = Arc::clone(&log);
     let hook = move |_: &mut rusqlite::hooks::Wal, count| {
         noted.has(i64::from(count));
@@ -84,15 +86,20 @@ fn start_helper(
                 cache.notice(newest);
             }
             log.warn();
+            if let Ok(of) = file.metadata() {
+                log.fit_to(of.len());
+            }
             readers.end_views();
             looks = looks.wrapping_add(1);
-            if log.is_long() || log.has_many_new() || looks.is_multiple_of(LOOKS_PER_COPY) {
+            if looks.is_multiple_of(LOOKS_PER_COPY) {
                 log.copy(&connection, &file);
-                // What came while the first copy was made is little, and soon copied too.
-                if log.is_long() {
-                    readers.end_views();
-                    log.copy(&connection, &file);
+            }
+            for _ in 0..COPIES_MAX {
+                if !log.is_long() || log.is_nearly_copied() {
+                    break;
                 }
+                readers.end_views();
+                log.copy(&connection, &file);
             }
         }
     })
@@ -168,7 +175,7 @@ impl WriterThread {
                         batch.refuse(&fault.into_error());
                         // On a full disk the file may have room for what the log holds, and the log
                         // then for the next batch.
-                        self.begin_log("TRUNCATE");
+                        self.log.alone(|| self.begin_log("TRUNCATE"));
                         if !Protection::PatientWriter.is_on() {
                             return;
                         }
@@ -180,7 +187,7 @@ impl WriterThread {
                 self.sweep(now());
             }
         }
-        self.begin_log("TRUNCATE");
+        self.log.alone(|| self.begin_log("TRUNCATE"));
     }
 
     /// Copies the log whole and begins it anew; false where something stood in the way. It does not
@@ -336,14 +343,11 @@ impl WriterThread {
 
     /// Begins a log anew that has outgrown the background checkpoints.
     fn limit_log(&self) {
-        if !self.log.is_due() {
-            return;
-        }
-        if self.begin_log("RESTART") {
-            self.log.has(0);
-        } else {
-            self.log.is_held_up();
-        }
+        self.log.begin_when_due(|| {
+            let kept = self.log.size_kept();
+            let _ = self.connection.pragma_update(None, "journal_size_limit", kept);
+            self.begin_log("RESTART")
+        });
     }
 
     fn sweep(&self, now: jiff::Timestamp) {
