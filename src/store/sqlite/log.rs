@@ -15,9 +15,9 @@ const FILE_PART: i64 = 6;
 /// No log is to be longer: after a crash it is read whole before anybody is served.
 const PAGES_MAX: i64 = 96_000;
 /// The writer begins it anew when no more pages than this are still to be copied, for everybody waits
-/// meanwhile...
+/// meanwhile.
 const PAGES_LEFT_MAX: i64 = 1_000;
-/// ... or than this, when it is twice as long as it may be.
+/// The same where it is twice as long as it may be: the copies do not keep up with who writes.
 const PAGES_LEFT_LATE: i64 = 10_000;
 /// Where somebody who reads for long stands in the way of that, the writer goes on and tries again so many
 /// pages later: it never waits for a reader, however long the log becomes.

@@ -40,6 +40,8 @@ pub(super) fn start(store: &Sqlite, writer: Writer) -> Result<JoinHandle<()>, Op
     let log = Arc::new(Log::new());
     let mut connection = connect(&store.path, true)?;
     let open = |cause: rusqlite::Error| OpenError::Open(cause.to_string());
+    log.fit_to(std::fs::metadata(&*store.path).map_or(0, |file| file.len()));
+    connection.pragma_update(None, "journal_size_limit", log.size_kept()).map_err(open)?;
     let noted = Arc::clone(&log);
     let hook = move |_: &mut rusqlite::hooks::Wal, count| {
         noted.has(i64::from(count));
@@ -86,8 +88,8 @@ fn start_helper(
                 cache.notice(newest);
             }
             log.warn();
-            if let Ok(of) = file.metadata() {
-                log.fit_to(of.len());
+            if let Ok(metadata) = file.metadata() {
+                log.fit_to(metadata.len());
             }
             readers.end_views();
             looks = looks.wrapping_add(1);
@@ -344,6 +346,7 @@ impl WriterThread {
     /// Begins a log anew that has outgrown the background checkpoints.
     fn limit_log(&self) {
         self.log.begin_when_due(|| {
+            // The file may have grown.
             let kept = self.log.size_kept();
             let _ = self.connection.pragma_update(None, "journal_size_limit", kept);
             self.begin_log("RESTART")
