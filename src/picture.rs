@@ -8,7 +8,7 @@ use image::{ImageError, ImageFormat, ImageReader, Limits};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
 
-use crate::domain::credential::image::NewImage;
+use crate::domain::certificate::image::NewImage;
 
 /// Bytes of a picture at the most: 10 MiB.
 pub const BYTES_MAX: usize = 10 * 1024 * 1024;

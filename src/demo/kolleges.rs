@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 
 use super::{ACCOUNT, Loader, OTHER_ACCOUNT};
 use crate::dialect::Dialect;
-use crate::domain::credential::achievement::{Achievement, CustomAttribute, IssuanceRoute};
-use crate::domain::credential::design::{Design, DesignType};
-use crate::domain::credential::form::{Form, FormType, Requirement};
+use crate::domain::certificate::achievement::{Achievement, CustomAttribute, IssuanceRoute};
+use crate::domain::certificate::design::{Design, DesignType};
+use crate::domain::certificate::form::{Form, FormType, Requirement};
 use crate::domain::error::Error;
 use crate::domain::people::credential::Credential;
 use crate::domain::people::person::Person;

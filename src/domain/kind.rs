@@ -127,15 +127,15 @@ kinds! {
     /// What a caller proves itself with.
     Credential => super::people::credential::Credential,
     /// An uploaded picture.
-    Image => super::credential::image::Image,
+    Image => super::certificate::image::Image,
     /// A count of wrong guesses.
     Throttle => super::people::throttle::Throttle,
     /// How a certificate or badge looks.
-    Design => super::credential::design::Design,
+    Design => super::certificate::design::Design,
     /// The template of an award.
-    Form => super::credential::form::Form,
+    Form => super::certificate::form::Form,
     /// An issued certificate.
-    Achievement => super::credential::achievement::Achievement,
+    Achievement => super::certificate::achievement::Achievement,
     /// The news of a certificate, on its way to the holder.
     Message => super::delivery::message::Message,
     /// An instructor.

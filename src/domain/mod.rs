@@ -12,7 +12,7 @@ pub mod kind;
 pub mod patch;
 pub mod record;
 
-pub mod credential;
+pub mod certificate;
 pub mod delivery;
 pub mod learning;
 pub mod people;

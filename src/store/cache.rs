@@ -265,8 +265,8 @@ impl Memory for Cache {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::certificate::design::Design;
     use crate::domain::change::{Action, Change};
-    use crate::domain::credential::design::Design;
     use crate::domain::record::Meta;
     use crate::pipeline::Pending;
 

@@ -16,9 +16,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::oneshot;
 
+use crate::domain::certificate::design::DesignType;
 use crate::domain::change::Change;
 use crate::domain::command::Entropy;
-use crate::domain::credential::design::DesignType;
 use crate::domain::delivery::message::{Channel, MessageStatus};
 use crate::domain::error::Error;
 use crate::domain::facts::{Facts, Known, Stop};

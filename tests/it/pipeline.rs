@@ -1,8 +1,8 @@
 //! Many writers at once: nothing lost, nothing done twice, no neighbour harmed.
 
 use haksa::domain::actor::Actor;
+use haksa::domain::certificate::achievement::Achievement;
 use haksa::domain::command::Create;
-use haksa::domain::credential::achievement::Achievement;
 use haksa::domain::error::Error;
 use haksa::domain::record::Key;
 use haksa::pipeline::Envelope;

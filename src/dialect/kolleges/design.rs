@@ -8,8 +8,8 @@ use super::error::{Detail, answer, bad_request, bad_request_later, refusal, refu
 use super::request::{Page, path_id};
 use crate::dialect::upload::{self, UploadFault};
 use crate::dialect::{Answer, Call, Refusal};
+use crate::domain::certificate::design::{CreateBadge, Design, DesignType};
 use crate::domain::command;
-use crate::domain::credential::design::{CreateBadge, Design, DesignType};
 use crate::domain::error::Error;
 use crate::domain::kind::Kind;
 use crate::domain::people::account::Account;

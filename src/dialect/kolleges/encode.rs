@@ -6,11 +6,11 @@ use serde::{Serialize, Serializer};
 use serde_json::{Number, Value};
 
 use super::date::At;
-use crate::domain::credential::achievement::{
+use crate::domain::certificate::achievement::{
     Achievement, AchievementStatus, CustomAttribute, Evidence, IssuanceMethod, IssuanceRoute,
 };
-use crate::domain::credential::design::Design;
-use crate::domain::credential::form::{Form, FormType, Institution, Requirement};
+use crate::domain::certificate::design::Design;
+use crate::domain::certificate::form::{Form, FormType, Institution, Requirement};
 use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
 use crate::domain::people::account::{Account, CustomData};

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::dialect::{Answer, Malformed};
-use crate::domain::credential::form::DESIGN_NOT_FOUND;
+use crate::domain::certificate::form::DESIGN_NOT_FOUND;
 use crate::domain::error::{Error, FieldError};
 
 const MEDIA_TYPE: &str = "application/json; charset=utf-8";

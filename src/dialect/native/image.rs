@@ -2,7 +2,7 @@
 
 use super::error::not_found;
 use crate::dialect::{Answer, Call, Refusal};
-use crate::domain::credential::image::Image;
+use crate::domain::certificate::image::Image;
 use crate::domain::error::Error;
 use crate::domain::kind::Kind;
 use crate::domain::record::{Key, Record as _};

@@ -5,9 +5,9 @@ use jiff::tz::TimeZone;
 
 use super::message::{Channel, Message, MessageStatus};
 use super::template::{EMAIL, PHONE, Template, Values};
+use crate::domain::certificate::achievement::Achievement;
+use crate::domain::certificate::form::Form;
 use crate::domain::command::Context;
-use crate::domain::credential::achievement::Achievement;
-use crate::domain::credential::form::Form;
 use crate::domain::people::account::Account;
 use crate::domain::time::Instant;
 

@@ -1,8 +1,8 @@
 //! `/haksa/v1/messages`, history and undo.
 
 use haksa::domain::actor::{Actor, Dialect};
+use haksa::domain::certificate::achievement::Achievement;
 use haksa::domain::command::{Create, Delete, Expected};
-use haksa::domain::credential::achievement::Achievement;
 use haksa::domain::delivery::message::{Channel, Message};
 use haksa::domain::error::Error;
 use haksa::domain::people::credential::Credential;

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use haksa::domain::actor::Actor;
+use haksa::domain::certificate::achievement::IssuanceMethod;
+use haksa::domain::certificate::issue::{Issue, Recipient};
 use haksa::domain::command::Entropy;
-use haksa::domain::credential::achievement::IssuanceMethod;
-use haksa::domain::credential::issue::{Issue, Recipient};
 use haksa::domain::delivery::message::{Channel, Message};
 use haksa::domain::facts::Facts;
 use haksa::pipeline::{Envelope, Pipeline};

@@ -8,8 +8,8 @@ mod search;
 
 use futures_util::future::join_all;
 use haksa::domain::actor::Actor;
+use haksa::domain::certificate::achievement::Achievement;
 use haksa::domain::command::{Command, Create};
-use haksa::domain::credential::achievement::Achievement;
 use haksa::domain::people::person::Person;
 use haksa::domain::record::Key;
 use haksa::pipeline::Envelope;
