@@ -209,8 +209,6 @@ pub(super) const HISTORY: &str = "WITH RECURSIVE walk (id, previous_id, n) AS (\
      SELECT c.id, c.account_id, c.kind, c.record_id, c.version, c.previous_id, c.at, c.actor, \
      c.dialect, c.request_id, c.action, c.before, c.after \
      FROM walk w JOIN change c ON c.id = w.id ORDER BY w.n";
-/// Changes loaded at once for a decision that walks back.
-pub(super) const HISTORY_STRIDE: i64 = 100;
 
 /// The answer to an idempotency key.
 pub(super) const IDEMPOTENCY_FIND: &str = "SELECT request_hash, status, headers, body, at \

@@ -19,6 +19,7 @@ mod kolleges;
 mod matrix;
 mod native;
 mod ncloud;
+mod neighbours;
 mod partner;
 mod pipeline;
 mod solapi;

@@ -62,6 +62,8 @@ pub struct Server {
     pub app: App,
     /// Where it listens.
     pub address: SocketAddr,
+    /// Its database.
+    pub url: String,
     /// Its clock, which stands at [`NOW`] until a test moves it.
     pub clock: Clock,
     _stop: oneshot::Sender<()>,
@@ -111,7 +113,8 @@ impl Server {
             })
             .await
         });
-        Self { app, address, clock, _stop: stop, _folder: folder }
+        let url = url.to_owned();
+        Self { app, address, url, clock, _stop: stop, _folder: folder }
     }
 
     /// Begins a request.
