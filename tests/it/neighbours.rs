@@ -4,7 +4,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use haksa::app::{App, Clock};
+use haksa::config::Config;
+use haksa::dialect::Dialect;
+use haksa::domain::actor::Actor;
+use haksa::domain::command::{Command, Create, Edit, Expected};
+use haksa::domain::delivery::outbox::Outbox;
+use haksa::domain::patch::Patch;
+use haksa::domain::people::credential::{Credential, CredentialEdit};
+use haksa::pipeline::{Envelope, Reply as Done};
+use haksa::store::Store;
+use haksa::vault::{MasterKey, Vault, hash_token};
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::support::{Backend, Reply, Request, Server, on_both_stores};
@@ -216,4 +227,69 @@ async fn a_locked_row_stops_only_who_needs_it() {
     assert_eq!(course.await.expect("no panic").status, 200);
     assert_eq!(keyed.await.expect("no panic").status, 200);
     server.assert_sound().await;
+}
+
+/// Another process on the same file, as the command line is beside a server.
+async fn process(server: &Server) -> App {
+    let store = Store::open(&server.url).await.expect("the file opens");
+    let vault = Vault::new(&MasterKey::from_bytes([7; 32]));
+    let (app, _running) =
+        App::start(store, vault, Clock::System, Outbox::default(), Config::default())
+            .expect("a writer");
+    app
+}
+
+async fn run(app: &App, command: impl Command) -> i64 {
+    let envelope = Envelope::new(Actor::operator(3), "test");
+    match app.pipeline.run(command, envelope).await.expect("done") {
+        Done::Done(outcome, _) => outcome.subject.meta.key.as_int().unwrap_or_default(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// What another process writes is noticed within moments, whatever the server writes meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revoked_key_is_dead_while_many_certificates_are_issued() {
+    let server = Server::start(Backend::Sqlite).await;
+    let other = process(&server).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let issuing = {
+        let (request, stop) =
+            (server.request("POST", "/open-api/achievements/issue"), stop.clone());
+        let users: Vec<Value> = (0..51)
+            .map(|n| json!({"name": "이몽룡", "email": format!("{n}@example.com")}))
+            .collect();
+        let body = json!({"achievementFormId": 551, "mode": "email", "users": users});
+        let request = request.bearer("demo-kolleges-key").json(&body);
+        tokio::spawn(async move {
+            while !stop.load(Ordering::Relaxed) {
+                assert_eq!(request.clone().send().await.status, 201);
+            }
+        })
+    };
+    for round in 0..25 {
+        let key = format!("demo-key-{round}");
+        let mut credential = Credential::new(Dialect::Kolleges, "short-lived");
+        credential.secret_hash = Some(hex::encode(hash_token(&key)));
+        let id = run(&other, Create::new(credential)).await;
+        let read = server.request("GET", ONE).bearer(&key);
+        let becomes = async |status: u16| {
+            let begun = Instant::now();
+            while read.clone().send().await.status != status {
+                let waited = begun.elapsed();
+                assert!(waited < Duration::from_secs(2), "not {status} in round {round}");
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        becomes(200).await;
+        let revoke = CredentialEdit {
+            revoked_at: Patch::Value(other.clock.now()),
+            ..CredentialEdit::default()
+        };
+        run(&other, Edit::<Credential> { key: id.into(), edit: revoke, expected: Expected::Any })
+            .await;
+        becomes(401).await;
+    }
+    stop.store(true, Ordering::Relaxed);
+    issuing.await.expect("no panic");
 }

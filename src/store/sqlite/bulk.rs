@@ -215,7 +215,11 @@ impl Bulk {
     ) -> Result<T, Fault> {
         let turn = self.turn.lock();
         execute(&self.connection, "BEGIN IMMEDIATE", &[])?;
-        let done = f().and_then(|done| {
+        // Before any change of this command's is taken for known: it would hide what another process
+        // committed a moment ago.
+        let noticed = newest_id(&self.connection, CHANGES);
+        let done = noticed.map(|newest| self.store.cache.notice(newest)).and_then(|()| f());
+        let done = done.and_then(|done| {
             execute(&self.connection, "COMMIT", &[])?;
             committed();
             Ok(done)
