@@ -15,6 +15,7 @@ use super::error::{Error, FieldError};
 use super::facts::{Facts, Known, Need, Sequence};
 use super::fields::Fields;
 use super::kind::Kind;
+use super::patch::EditOf;
 
 /// A record's primary key: the id that its home dialect shows.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -331,11 +332,13 @@ pub trait Record: Serialize + DeserializeOwned + Clone + PartialEq + Send + Sync
     const TABLE: Table;
     /// The kinds of the records in [`Record::named_in_body`].
     const NAMES_IN_BODY: &'static [Kind] = &[];
-    /// A [`super::patch::Patch`] for every field that an edit may name.
-    type Edit: Send + Sync + 'static;
+    /// A [`super::patch::Patch`] for every field that an edit may name; see [`super::patch::edit`].
+    type Edit: EditOf<Self>;
 
     /// Puts the edit's values into the record, without judging them.
-    fn apply(&mut self, edit: &Self::Edit);
+    fn apply(&mut self, edit: &Self::Edit) {
+        edit.apply_to(self);
+    }
 
     /// What an edit is sure to ask for beside its record; see [`super::command::Command::needs`].
     /// Records that it is going to name belong here: locked from the start, none of them can go

@@ -8,7 +8,7 @@ use crate::domain::delivery::message::Message;
 use crate::domain::error::FieldError;
 use crate::domain::facts::{Facts, Known, Need};
 use crate::domain::kind::Kind;
-use crate::domain::patch::Patch;
+use crate::domain::patch::edit;
 use crate::domain::record::{Changed, ColumnType, Key, KeyType, Meta, Record, Table};
 use crate::domain::time::Instant;
 
@@ -114,31 +114,21 @@ pub struct Achievement {
     pub custom_attributes: Vec<CustomAttribute>,
 }
 
-/// An edit of a certificate. Number, form and holder are fixed.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct AchievementEdit {
-    /// See [`Achievement::course_begin_at`].
-    pub course_begin_at: Patch<Instant>,
-    /// See [`Achievement::course_end_at`].
-    pub course_end_at: Patch<Instant>,
-    /// See [`Achievement::expiration_date`].
-    pub expiration_date: Patch<Instant>,
-    /// See [`Achievement::issued_at`].
-    pub issued_at: Patch<Instant>,
-    /// See [`Achievement::admin_comment`].
-    pub admin_comment: Patch<String>,
-    /// See [`Achievement::level`].
-    pub level: Patch<Number>,
-    /// See [`Achievement::nft_token`].
-    pub nft_token: Patch<String>,
-    /// See [`Achievement::status`].
-    pub status: Patch<AchievementStatus>,
-    /// See [`Achievement::is_received`].
-    pub is_received: Patch<bool>,
-    /// See [`Achievement::evidences`].
-    pub evidences: Patch<Vec<Evidence>>,
-    /// See [`Achievement::custom_attributes`].
-    pub custom_attributes: Patch<Vec<CustomAttribute>>,
+edit! {
+    /// An edit of a certificate. Number, form and holder are fixed.
+    AchievementEdit for Achievement {
+        course_begin_at: Instant => clears,
+        course_end_at: Instant => clears,
+        expiration_date: Instant => clears,
+        issued_at: Instant => keeps,
+        admin_comment: String => clears,
+        level: Number => clears,
+        nft_token: String => clears,
+        status: AchievementStatus => keeps,
+        is_received: bool => keeps,
+        evidences: Vec<Evidence> => or(Vec::new()),
+        custom_attributes: Vec<CustomAttribute> => or(Vec::new()),
+    }
 }
 
 /// True for a number that a certificate can have as its level.
@@ -160,33 +150,6 @@ impl Record for Achievement {
         secrets: &[],
     };
     type Edit = AchievementEdit;
-
-    fn apply(&mut self, edit: &AchievementEdit) {
-        let AchievementEdit {
-            course_begin_at,
-            course_end_at,
-            expiration_date,
-            issued_at,
-            admin_comment,
-            level,
-            nft_token,
-            status,
-            is_received,
-            evidences,
-            custom_attributes,
-        } = edit;
-        course_begin_at.apply(&mut self.course_begin_at);
-        course_end_at.apply(&mut self.course_end_at);
-        expiration_date.apply(&mut self.expiration_date);
-        issued_at.apply_required(&mut self.issued_at);
-        admin_comment.apply(&mut self.admin_comment);
-        level.apply(&mut self.level);
-        nft_token.apply(&mut self.nft_token);
-        status.apply_required(&mut self.status);
-        is_received.apply_required(&mut self.is_received);
-        evidences.apply_or(&mut self.evidences, Vec::new());
-        custom_attributes.apply_or(&mut self.custom_attributes, Vec::new());
-    }
 
     fn validate(
         &self,

@@ -9,7 +9,7 @@ use crate::domain::command::{Command, Context, Decision, make_with, permit};
 use crate::domain::error::FieldError;
 use crate::domain::facts::{Facts, Known, Need};
 use crate::domain::kind::Kind;
-use crate::domain::patch::Patch;
+use crate::domain::patch::edit;
 use crate::domain::record::{Changed, ColumnType, KeyType, Meta, Record, Table};
 
 /// The template of a design that is one picture.
@@ -60,23 +60,17 @@ pub struct Design {
     pub image_id: Option<String>,
 }
 
-/// An edit of a design. What it is for is fixed: forms rely on it.
-#[derive(Clone, Debug, Default)]
-pub struct DesignEdit {
-    /// See [`Design::name`].
-    pub name: Patch<String>,
-    /// See [`Design::main_color`].
-    pub main_color: Patch<String>,
-    /// See [`Design::sub_color`].
-    pub sub_color: Patch<String>,
-    /// See [`Design::extra_color_1`].
-    pub extra_color_1: Patch<String>,
-    /// See [`Design::extra_color_2`].
-    pub extra_color_2: Patch<String>,
-    /// See [`Design::layout_json`].
-    pub layout_json: Patch<Value>,
-    /// See [`Design::template_type`].
-    pub template_type: Patch<String>,
+edit! {
+    /// An edit of a design. What it is for is fixed: forms rely on it.
+    DesignEdit for Design {
+        name: String => keeps,
+        main_color: String => clears,
+        sub_color: String => clears,
+        extra_color_1: String => clears,
+        extra_color_2: String => clears,
+        layout_json: Value => keeps,
+        template_type: String => keeps,
+    }
 }
 
 impl Record for Design {
@@ -91,25 +85,6 @@ impl Record for Design {
         secrets: &[],
     };
     type Edit = DesignEdit;
-
-    fn apply(&mut self, edit: &DesignEdit) {
-        let DesignEdit {
-            name,
-            main_color,
-            sub_color,
-            extra_color_1,
-            extra_color_2,
-            layout_json,
-            template_type,
-        } = edit;
-        name.apply_required(&mut self.name);
-        main_color.apply(&mut self.main_color);
-        sub_color.apply(&mut self.sub_color);
-        extra_color_1.apply(&mut self.extra_color_1);
-        extra_color_2.apply(&mut self.extra_color_2);
-        layout_json.apply_required(&mut self.layout_json);
-        template_type.apply_required(&mut self.template_type);
-    }
 
     fn validate(
         &self,

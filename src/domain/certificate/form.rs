@@ -8,7 +8,7 @@ use crate::domain::command::Context;
 use crate::domain::error::FieldError;
 use crate::domain::facts::{Facts, Known, Need};
 use crate::domain::kind::Kind;
-use crate::domain::patch::Patch;
+use crate::domain::patch::edit;
 use crate::domain::people::person::fold;
 use crate::domain::record::{Changed, ColumnType, Key, KeyType, Meta, Record, Table};
 use crate::domain::time::Instant;
@@ -133,39 +133,25 @@ pub struct Form {
     pub representative_institution: Option<Institution>,
 }
 
-/// An edit of a form.
-#[derive(Clone, Debug, Default)]
-pub struct FormEdit {
-    /// See [`Form::name`].
-    pub name: Patch<String>,
-    /// See [`Form::description`].
-    pub description: Patch<String>,
-    /// See [`Form::form_type`].
-    pub form_type: Patch<FormType>,
-    /// See [`Form::tags`].
-    pub tags: Patch<Vec<String>>,
-    /// See [`Form::prefix`].
-    pub prefix: Patch<String>,
-    /// See [`Form::program_name`].
-    pub program_name: Patch<String>,
-    /// See [`Form::program_type`].
-    pub program_type: Patch<String>,
-    /// See [`Form::program_url`].
-    pub program_url: Patch<String>,
-    /// See [`Form::course_begin_at`].
-    pub course_begin_at: Patch<Instant>,
-    /// See [`Form::course_end_at`].
-    pub course_end_at: Patch<Instant>,
-    /// See [`Form::certificate_design_id`].
-    pub certificate_design_id: Patch<i64>,
-    /// See [`Form::badge_design_id`].
-    pub badge_design_id: Patch<i64>,
-    /// See [`Form::requirements`].
-    pub requirements: Patch<Vec<Requirement>>,
-    /// See [`Form::institutions`].
-    pub institutions: Patch<Vec<Institution>>,
-    /// See [`Form::representative_institution`].
-    pub representative_institution: Patch<Institution>,
+edit! {
+    /// An edit of a form.
+    FormEdit for Form {
+        name: String => keeps,
+        description: String => clears,
+        form_type: FormType => keeps,
+        tags: Vec<String> => or(Vec::new()),
+        prefix: String => clears,
+        program_name: String => clears,
+        program_type: String => clears,
+        program_url: String => clears,
+        course_begin_at: Instant => clears,
+        course_end_at: Instant => clears,
+        certificate_design_id: i64 => clears,
+        badge_design_id: i64 => clears,
+        requirements: Vec<Requirement> => or(Vec::new()),
+        institutions: Vec<Institution> => or(Vec::new()),
+        representative_institution: Institution => clears,
+    }
 }
 
 impl Record for Form {
@@ -181,41 +167,6 @@ impl Record for Form {
         secrets: &[],
     };
     type Edit = FormEdit;
-
-    fn apply(&mut self, edit: &FormEdit) {
-        let FormEdit {
-            name,
-            description,
-            form_type,
-            tags,
-            prefix,
-            program_name,
-            program_type,
-            program_url,
-            course_begin_at,
-            course_end_at,
-            certificate_design_id,
-            badge_design_id,
-            requirements,
-            institutions,
-            representative_institution,
-        } = edit;
-        name.apply_required(&mut self.name);
-        description.apply(&mut self.description);
-        form_type.apply_required(&mut self.form_type);
-        tags.apply_or(&mut self.tags, Vec::new());
-        prefix.apply(&mut self.prefix);
-        program_name.apply(&mut self.program_name);
-        program_type.apply(&mut self.program_type);
-        program_url.apply(&mut self.program_url);
-        course_begin_at.apply(&mut self.course_begin_at);
-        course_end_at.apply(&mut self.course_end_at);
-        certificate_design_id.apply(&mut self.certificate_design_id);
-        badge_design_id.apply(&mut self.badge_design_id);
-        requirements.apply_or(&mut self.requirements, Vec::new());
-        institutions.apply_or(&mut self.institutions, Vec::new());
-        representative_institution.apply(&mut self.representative_institution);
-    }
 
     fn edit_needs(edit: &FormEdit) -> Vec<Need> {
         let named = [edit.certificate_design_id.value(), edit.badge_design_id.value()];

@@ -46,8 +46,6 @@ impl Record for Image {
     };
     type Edit = ();
 
-    fn apply(&mut self, (): &()) {}
-
     fn new_key(context: &mut Context<'_>, _facts: &mut Facts) -> Known<Key> {
         Ok(Key::Text(context.entropy.uuid()))
     }

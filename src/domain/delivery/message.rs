@@ -195,8 +195,6 @@ impl Record for Message {
     /// anybody to decide. See [`super::attempt`] for what can happen to it.
     type Edit = ();
 
-    fn apply(&mut self, (): &()) {}
-
     fn settle(
         &mut self,
         before: Option<&Self>,

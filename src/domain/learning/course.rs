@@ -11,7 +11,7 @@ use crate::domain::command::{Command, Context, Decision, Delete, Expected, Write
 use crate::domain::error::{Error, FieldError};
 use crate::domain::facts::{Facts, Known, Need};
 use crate::domain::kind::Kind;
-use crate::domain::patch::Patch;
+use crate::domain::patch::{Patch, edit};
 use crate::domain::record::{Changed, ColumnType, Document, Key, KeyType, Meta, Record, Table};
 use crate::domain::teaching::class::{Class, ClassEdit};
 use crate::domain::time::Instant;
@@ -71,21 +71,16 @@ pub struct Course {
     pub default_lock_after_due: bool,
 }
 
-/// An edit of a course.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct CourseEdit {
-    /// See [`Course::title`].
-    pub title: Patch<String>,
-    /// See [`Course::course_key`].
-    pub course_key: Patch<String>,
-    /// See [`Course::status`].
-    pub status: Patch<CourseStatus>,
-    /// See [`Course::start_date`].
-    pub start_date: Patch<Date>,
-    /// See [`Course::end_date`].
-    pub end_date: Patch<Date>,
-    /// See [`Course::description`].
-    pub description: Patch<String>,
+edit! {
+    /// An edit of a course.
+    CourseEdit for Course {
+        title: String => or(String::new()),
+        course_key: String => clears,
+        status: CourseStatus => or(CourseStatus::Draft),
+        start_date: Date => clears,
+        end_date: Date => clears,
+        description: String => clears,
+    }
 }
 
 impl Record for Course {
@@ -102,16 +97,6 @@ impl Record for Course {
         secrets: &[],
     };
     type Edit = CourseEdit;
-
-    fn apply(&mut self, edit: &CourseEdit) {
-        let CourseEdit { title, course_key, status, start_date, end_date, description } = edit;
-        title.apply_or(&mut self.title, String::new());
-        course_key.apply(&mut self.course_key);
-        status.apply_or(&mut self.status, CourseStatus::Draft);
-        start_date.apply(&mut self.start_date);
-        end_date.apply(&mut self.end_date);
-        description.apply(&mut self.description);
-    }
 
     fn settle(
         &mut self,

@@ -12,7 +12,7 @@ use crate::domain::command::Context;
 use crate::domain::error::FieldError;
 use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
-use crate::domain::patch::Patch;
+use crate::domain::patch::edit;
 use crate::domain::people::department;
 use crate::domain::people::person::Person;
 use crate::domain::record::{Changed, ColumnType, Key, KeyType, Meta, Record, Table};
@@ -80,19 +80,15 @@ pub struct Enrollment {
     pub certificate: Option<IssuedCertificate>,
 }
 
-/// An edit of an enrollment: its schedule. Course, learner and certificate are fixed.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct EnrollmentEdit {
-    /// See [`Enrollment::access_date`].
-    pub access_date: Patch<Instant>,
-    /// See [`Enrollment::due_date_type`].
-    pub due_date_type: Patch<DueDateType>,
-    /// See [`Enrollment::due_date`].
-    pub due_date: Patch<Instant>,
-    /// See [`Enrollment::due_period_h`].
-    pub due_period_h: Patch<i64>,
-    /// See [`Enrollment::lock_after_due_date`].
-    pub lock_after_due_date: Patch<bool>,
+edit! {
+    /// An edit of an enrollment: its schedule. Course, learner and certificate are fixed.
+    EnrollmentEdit for Enrollment {
+        access_date: Instant => keeps,
+        due_date_type: DueDateType => or(DueDateType::Unlimited),
+        due_date: Instant => clears,
+        due_period_h: i64 => clears,
+        lock_after_due_date: bool => or(false),
+    }
 }
 
 /// A due date in force.
@@ -148,21 +144,6 @@ impl Record for Enrollment {
         secrets: &[],
     };
     type Edit = EnrollmentEdit;
-
-    fn apply(&mut self, edit: &EnrollmentEdit) {
-        let EnrollmentEdit {
-            access_date,
-            due_date_type,
-            due_date,
-            due_period_h,
-            lock_after_due_date,
-        } = edit;
-        access_date.apply_required(&mut self.access_date);
-        due_date_type.apply_or(&mut self.due_date_type, DueDateType::Unlimited);
-        due_date.apply(&mut self.due_date);
-        due_period_h.apply(&mut self.due_period_h);
-        lock_after_due_date.apply_or(&mut self.lock_after_due_date, false);
-    }
 
     /// Drops what the type of due date does not use, so that it cannot come back to life.
     fn settle(

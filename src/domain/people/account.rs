@@ -8,7 +8,7 @@ use crate::domain::command::Context;
 use crate::domain::error::FieldError;
 use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
-use crate::domain::patch::Patch;
+use crate::domain::patch::edit;
 use crate::domain::record::{Changed, ColumnType, KeyType, Meta, Record, Table};
 
 /// Digits of SOLAPI's account id.
@@ -46,17 +46,14 @@ pub struct CustomData {
     pub attribute_tag: String,
 }
 
-/// An edit of an account.
-#[derive(Clone, Debug, Default)]
-pub struct AccountEdit {
-    /// See [`Account::name`].
-    pub name: Patch<String>,
-    /// See [`Account::club_domain`].
-    pub club_domain: Patch<String>,
-    /// See [`Account::club_type`].
-    pub club_type: Patch<String>,
-    /// See [`Account::club_custom_data`].
-    pub club_custom_data: Patch<Vec<CustomData>>,
+edit! {
+    /// An edit of an account.
+    AccountEdit for Account {
+        name: String => keeps,
+        club_domain: String => clears,
+        club_type: String => clears,
+        club_custom_data: Vec<CustomData> => or(Vec::new()),
+    }
 }
 
 impl Account {
@@ -114,14 +111,6 @@ impl Record for Account {
         secrets: &[],
     };
     type Edit = AccountEdit;
-
-    fn apply(&mut self, edit: &AccountEdit) {
-        let AccountEdit { name, club_domain, club_type, club_custom_data } = edit;
-        name.apply_required(&mut self.name);
-        club_domain.apply(&mut self.club_domain);
-        club_type.apply(&mut self.club_type);
-        club_custom_data.apply_or(&mut self.club_custom_data, Vec::new());
-    }
 
     fn settle(
         &mut self,

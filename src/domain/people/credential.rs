@@ -10,7 +10,7 @@ use crate::domain::actor::Dialect;
 use crate::domain::error::FieldError;
 use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
-use crate::domain::patch::Patch;
+use crate::domain::patch::{EditOf as _, edit};
 use crate::domain::record::{Changed, ColumnType, KeyType, Meta, Record, Table};
 
 /// A credential.
@@ -47,13 +47,12 @@ pub struct Credential {
     pub revoked_at: Option<Timestamp>,
 }
 
-/// An edit of a credential.
-#[derive(Clone, Debug, Default)]
-pub struct CredentialEdit {
-    /// See [`Credential::label`].
-    pub label: Patch<String>,
-    /// See [`Credential::revoked_at`].
-    pub revoked_at: Patch<Timestamp>,
+edit! {
+    /// An edit of a credential.
+    CredentialEdit for Credential {
+        label: String => keeps,
+        revoked_at: Timestamp => clears,
+    }
 }
 
 impl Credential {
@@ -106,11 +105,11 @@ impl Record for Credential {
     type Edit = CredentialEdit;
 
     fn apply(&mut self, edit: &CredentialEdit) {
-        let CredentialEdit { label, revoked_at } = edit;
-        label.apply_required(&mut self.label);
+        let since = self.revoked_at;
+        edit.apply_to(self);
         // Revoking again does not move the time since which it opens nothing.
-        if self.revoked_at.is_none() || revoked_at.value().is_none() {
-            revoked_at.apply(&mut self.revoked_at);
+        if since.is_some() && edit.revoked_at.value().is_some() {
+            self.revoked_at = since;
         }
     }
 

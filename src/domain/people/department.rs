@@ -6,7 +6,7 @@ use crate::domain::command::Context;
 use crate::domain::error::FieldError;
 use crate::domain::facts::{Facts, Known, Stop};
 use crate::domain::kind::Kind;
-use crate::domain::patch::Patch;
+use crate::domain::patch::edit;
 use crate::domain::record::{Changed, ColumnType, Key, KeyType, Meta, Record, Table};
 
 /// How deep an organisation may be, its root included; a tree that is deeper is broken. Each level is
@@ -25,15 +25,13 @@ pub struct Department {
     pub parent_id: Option<String>,
 }
 
-/// An edit of a department.
-#[derive(Clone, Debug, Default)]
-pub struct DepartmentEdit {
-    /// See [`Department::name`].
-    pub name: Patch<String>,
-    /// See [`Department::code`].
-    pub code: Patch<String>,
-    /// See [`Department::parent_id`].
-    pub parent_id: Patch<String>,
+edit! {
+    /// An edit of a department.
+    DepartmentEdit for Department {
+        name: String => keeps,
+        code: String => clears,
+        parent_id: String => clears,
+    }
 }
 
 /// The department and all above it, nearest first, as the tree stands now.
@@ -89,13 +87,6 @@ impl Record for Department {
         secrets: &[],
     };
     type Edit = DepartmentEdit;
-
-    fn apply(&mut self, edit: &DepartmentEdit) {
-        let DepartmentEdit { name, code, parent_id } = edit;
-        name.apply_required(&mut self.name);
-        code.apply(&mut self.code);
-        parent_id.apply(&mut self.parent_id);
-    }
 
     fn validate(
         &self,

@@ -7,7 +7,7 @@ use unicode_normalization::UnicodeNormalization as _;
 use crate::domain::command::Context;
 use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
-use crate::domain::patch::Patch;
+use crate::domain::patch::edit;
 use crate::domain::record::{ColumnType, Key, KeyType, Record, Table};
 
 /// Stands between the names in [`Person::name_key`]. No text in lower case has it, so nothing is found
@@ -77,21 +77,16 @@ pub struct Person {
     pub roles: Vec<RoleGrant>,
 }
 
-/// An edit of a person.
-#[derive(Clone, Debug, Default)]
-pub struct PersonEdit {
-    /// See [`Person::name`].
-    pub name: Patch<String>,
-    /// See [`Person::email`].
-    pub email: Patch<String>,
-    /// See [`Person::password_hash`].
-    pub password_hash: Patch<String>,
-    /// See [`Person::status`].
-    pub status: Patch<PersonStatus>,
-    /// See [`Person::department_id`].
-    pub department_id: Patch<String>,
-    /// See [`Person::roles`].
-    pub roles: Patch<Vec<RoleGrant>>,
+edit! {
+    /// An edit of a person.
+    PersonEdit for Person {
+        name: String => keeps,
+        email: String => clears,
+        password_hash: String => clears,
+        status: PersonStatus => keeps,
+        department_id: String => clears,
+        roles: Vec<RoleGrant> => or(Vec::new()),
+    }
 }
 
 /// The form in which texts are compared without regard to case, and to whether letters come whole or
@@ -155,16 +150,6 @@ impl Record for Person {
     };
     const NAMES_IN_BODY: &'static [Kind] = &[Kind::Role, Kind::Department];
     type Edit = PersonEdit;
-
-    fn apply(&mut self, edit: &PersonEdit) {
-        let PersonEdit { name, email, password_hash, status, department_id, roles } = edit;
-        name.apply_required(&mut self.name);
-        email.apply(&mut self.email);
-        password_hash.apply(&mut self.password_hash);
-        status.apply_required(&mut self.status);
-        department_id.apply(&mut self.department_id);
-        roles.apply_or(&mut self.roles, Vec::new());
-    }
 
     fn settle(
         &mut self,

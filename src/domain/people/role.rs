@@ -7,7 +7,7 @@ use crate::domain::access::{Grant, Right, Scope};
 use crate::domain::command::Context;
 use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
-use crate::domain::patch::Patch;
+use crate::domain::patch::edit;
 use crate::domain::record::{Key, KeyType, Record, Table};
 
 /// What a role is for, which says what it allows.
@@ -46,13 +46,12 @@ pub struct Role {
     pub permissions: Vec<String>,
 }
 
-/// An edit of a role.
-#[derive(Clone, Debug, Default)]
-pub struct RoleEdit {
-    /// See [`Role::title`].
-    pub title: Patch<String>,
-    /// See [`Role::permissions`].
-    pub permissions: Patch<Vec<String>>,
+edit! {
+    /// An edit of a role.
+    RoleEdit for Role {
+        title: String => keeps,
+        permissions: Vec<String> => or(Vec::new()),
+    }
 }
 
 impl Role {
@@ -89,12 +88,6 @@ impl Record for Role {
     const KIND: Kind = Kind::Role;
     const TABLE: Table = Table { name: "role", key: KeyType::Text, columns: &[], secrets: &[] };
     type Edit = RoleEdit;
-
-    fn apply(&mut self, edit: &RoleEdit) {
-        let RoleEdit { title, permissions } = edit;
-        title.apply_required(&mut self.title);
-        permissions.apply_or(&mut self.permissions, Vec::new());
-    }
 
     fn new_key(context: &mut Context<'_>, _facts: &mut Facts) -> Known<Key> {
         Ok(Key::Text(context.entropy.uuid()))

@@ -11,7 +11,7 @@ use crate::domain::command::{self, Command, Context, Decision, Write};
 use crate::domain::error::Error;
 use crate::domain::facts::{Facts, Known, Need};
 use crate::domain::kind::Kind;
-use crate::domain::patch::Patch;
+use crate::domain::patch::edit;
 use crate::domain::record::{Document, Key, KeyType, Record, Table};
 use crate::domain::time::Instant;
 
@@ -32,22 +32,17 @@ pub struct Throttle {
     pub count: i64,
 }
 
-/// An operator's edit of a count: it can be set back.
-#[derive(Clone, Debug, Default)]
-pub struct ThrottleEdit {
-    /// See [`Throttle::count`].
-    pub count: Patch<i64>,
+edit! {
+    /// An operator's edit of a count: it can be set back.
+    ThrottleEdit for Throttle {
+        count: i64 => or(0),
+    }
 }
 
 impl Record for Throttle {
     const KIND: Kind = Kind::Throttle;
     const TABLE: Table = Table { name: "throttle", key: KeyType::Text, columns: &[], secrets: &[] };
     type Edit = ThrottleEdit;
-
-    fn apply(&mut self, edit: &ThrottleEdit) {
-        let ThrottleEdit { count } = edit;
-        count.apply_or(&mut self.count, 0);
-    }
 }
 
 /// Somebody whose wrong guesses are counted, and how many are borne.

@@ -7,7 +7,7 @@ use super::id::{self, Class};
 use crate::domain::command::Context;
 use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
-use crate::domain::patch::Patch;
+use crate::domain::patch::edit;
 use crate::domain::record::{ColumnType, Key, KeyType, Record, Table};
 
 /// A customer-defined table.
@@ -38,13 +38,12 @@ pub struct Entity {
     pub updated_by: Option<String>,
 }
 
-/// An edit of an entity.
-#[derive(Clone, Debug, Default)]
-pub struct EntityEdit {
-    /// See [`Entity::name`].
-    pub name: Patch<String>,
-    /// See [`Entity::description`].
-    pub description: Patch<String>,
+edit! {
+    /// An edit of an entity.
+    EntityEdit for Entity {
+        name: String => keeps,
+        description: String => clears,
+    }
 }
 
 impl Record for Entity {
@@ -56,12 +55,6 @@ impl Record for Entity {
         secrets: &[],
     };
     type Edit = EntityEdit;
-
-    fn apply(&mut self, edit: &EntityEdit) {
-        let EntityEdit { name, description } = edit;
-        name.apply_required(&mut self.name);
-        description.apply(&mut self.description);
-    }
 
     fn new_key(context: &mut Context<'_>, _facts: &mut Facts) -> Known<Key> {
         Ok(id::new_key(Class::Entity, context))

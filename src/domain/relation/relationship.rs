@@ -11,7 +11,7 @@ use crate::domain::command::Context;
 use crate::domain::error::FieldError;
 use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
-use crate::domain::patch::Patch;
+use crate::domain::patch::edit;
 use crate::domain::record::{Changed, ColumnType, Key, KeyType, Meta, Record, Table};
 
 /// The size of metadata at the most: bytes of its JSON without blanks.
@@ -62,11 +62,12 @@ impl TryFrom<Map<String, Value>> for Metadata {
     }
 }
 
-/// An edit of a relationship. Type and ends are fixed.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct RelationshipEdit {
-    /// Replaces [`Relationship::metadata`] as a whole.
-    pub metadata: Patch<Metadata>,
+edit! {
+    /// An edit of a relationship. Type and ends are fixed.
+    RelationshipEdit for Relationship {
+        /// Replaced as a whole.
+        metadata: Metadata => or(Metadata::default()),
+    }
 }
 
 fn levels(value: &Value) -> usize {
@@ -129,11 +130,6 @@ impl Record for Relationship {
     };
     type Edit = RelationshipEdit;
 
-    fn apply(&mut self, edit: &RelationshipEdit) {
-        let RelationshipEdit { metadata } = edit;
-        metadata.apply_or(&mut self.metadata, Metadata::default());
-    }
-
     /// A new edge that is given against its type's direction is turned around.
     fn settle(
         &mut self,
@@ -182,6 +178,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::domain::patch::Patch;
 
     fn check(metadata: &Value) -> Option<&'static str> {
         Metadata::try_from(metadata.as_object().unwrap().clone()).err().map(|error| error.code)

@@ -8,7 +8,7 @@ use crate::domain::command::Context;
 use crate::domain::error::FieldError;
 use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
-use crate::domain::patch::Patch;
+use crate::domain::patch::edit;
 use crate::domain::record::{Changed, ColumnType, Key, KeyType, Meta, Record, Table};
 
 /// A kind of edge. It has no cardinality: any record may have any number of its edges.
@@ -29,17 +29,14 @@ pub struct RelationshipType {
     pub description: Option<String>,
 }
 
-/// An edit of a relationship type. Its entities are fixed, or its edges would lead nowhere.
-#[derive(Clone, Debug, Default)]
-pub struct RelationshipTypeEdit {
-    /// See [`RelationshipType::name`].
-    pub name: Patch<String>,
-    /// See [`RelationshipType::source_label`].
-    pub source_label: Patch<String>,
-    /// See [`RelationshipType::target_label`].
-    pub target_label: Patch<String>,
-    /// See [`RelationshipType::description`].
-    pub description: Patch<String>,
+edit! {
+    /// An edit of a relationship type. Its entities are fixed, or its edges would lead nowhere.
+    RelationshipTypeEdit for RelationshipType {
+        name: String => keeps,
+        source_label: String => clears,
+        target_label: String => clears,
+        description: String => clears,
+    }
 }
 
 impl Record for RelationshipType {
@@ -55,14 +52,6 @@ impl Record for RelationshipType {
         secrets: &[],
     };
     type Edit = RelationshipTypeEdit;
-
-    fn apply(&mut self, edit: &RelationshipTypeEdit) {
-        let RelationshipTypeEdit { name, source_label, target_label, description } = edit;
-        name.apply_required(&mut self.name);
-        source_label.apply(&mut self.source_label);
-        target_label.apply(&mut self.target_label);
-        description.apply(&mut self.description);
-    }
 
     fn validate(
         &self,

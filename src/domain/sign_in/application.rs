@@ -9,7 +9,7 @@ use crate::domain::command::Context;
 use crate::domain::error::FieldError;
 use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
-use crate::domain::patch::Patch;
+use crate::domain::patch::edit;
 use crate::domain::record::{Changed, ColumnType, Key, KeyType, Meta, Record, Table};
 
 /// How long an access token lives unless the application says otherwise, seconds.
@@ -184,32 +184,32 @@ impl Default for Application {
     }
 }
 
-/// An edit of an application; every field as in [`Application`]. Tenant and client id are fixed.
-#[derive(Clone, Debug, Default, PartialEq)]
-#[expect(missing_docs, reason = "the fields are those of `Application`")]
-pub struct ApplicationEdit {
-    pub name: Patch<String>,
-    pub application_type: Patch<ApplicationType>,
-    pub application_url: Patch<String>,
-    pub description: Patch<String>,
-    pub mbr_login_allow: Patch<MainAccountLogin>,
-    pub redirect_uris: Patch<Vec<String>>,
-    pub post_logout_redirect_uris: Patch<Vec<String>>,
-    pub client_auth_method: Patch<ClientAuthMethod>,
-    pub access_type: Patch<AccessType>,
-    pub grant_types: Patch<Vec<GrantType>>,
-    pub scopes: Patch<Vec<Scope>>,
-    pub access_token_validity: Patch<i64>,
-    pub refresh_token_validity: Patch<i64>,
-    pub consent_application_name: Patch<Localised>,
-    pub consent_use_languages: Patch<Vec<Language>>,
-    pub consent_default_language: Patch<Language>,
-    pub consent_use_purpose_desc: Patch<Localised>,
-    pub consent_use_period_desc: Patch<Localised>,
-    pub consent_data_transfer_abroad: Patch<bool>,
-    pub consent_data_transfer_country: Patch<Localised>,
-    pub consent_data_recipients: Patch<Localised>,
-    pub consent_data_recipients_contact: Patch<Localised>,
+edit! {
+    /// An edit of an application; every field as in [`Application`]. Tenant and client id are fixed.
+    ApplicationEdit for Application {
+        name: String => keeps,
+        application_type: ApplicationType => keeps,
+        application_url: String => clears,
+        description: String => clears,
+        mbr_login_allow: MainAccountLogin => keeps,
+        redirect_uris: Vec<String> => keeps,
+        post_logout_redirect_uris: Vec<String> => or(Vec::new()),
+        client_auth_method: ClientAuthMethod => keeps,
+        access_type: AccessType => keeps,
+        grant_types: Vec<GrantType> => keeps,
+        scopes: Vec<Scope> => keeps,
+        access_token_validity: i64 => or(ACCESS_TOKEN_VALIDITY_S),
+        refresh_token_validity: i64 => or(REFRESH_TOKEN_VALIDITY_S),
+        consent_application_name: Localised => clears,
+        consent_use_languages: Vec<Language> => keeps,
+        consent_default_language: Language => clears,
+        consent_use_purpose_desc: Localised => clears,
+        consent_use_period_desc: Localised => clears,
+        consent_data_transfer_abroad: bool => or(false),
+        consent_data_transfer_country: Localised => clears,
+        consent_data_recipients: Localised => clears,
+        consent_data_recipients_contact: Localised => clears,
+    }
 }
 
 impl Application {
@@ -334,33 +334,6 @@ impl Record for Application {
     };
     type Edit = ApplicationEdit;
 
-    fn apply(&mut self, edit: &ApplicationEdit) {
-        edit.name.apply_required(&mut self.name);
-        edit.application_type.apply_required(&mut self.application_type);
-        edit.application_url.apply(&mut self.application_url);
-        edit.description.apply(&mut self.description);
-        edit.mbr_login_allow.apply_required(&mut self.mbr_login_allow);
-        edit.redirect_uris.apply_required(&mut self.redirect_uris);
-        edit.post_logout_redirect_uris.apply_or(&mut self.post_logout_redirect_uris, Vec::new());
-        edit.client_auth_method.apply_required(&mut self.client_auth_method);
-        edit.access_type.apply_required(&mut self.access_type);
-        edit.grant_types.apply_required(&mut self.grant_types);
-        edit.scopes.apply_required(&mut self.scopes);
-        edit.access_token_validity
-            .apply_or(&mut self.access_token_validity, ACCESS_TOKEN_VALIDITY_S);
-        edit.refresh_token_validity
-            .apply_or(&mut self.refresh_token_validity, REFRESH_TOKEN_VALIDITY_S);
-        edit.consent_application_name.apply(&mut self.consent_application_name);
-        edit.consent_use_languages.apply_required(&mut self.consent_use_languages);
-        edit.consent_default_language.apply(&mut self.consent_default_language);
-        edit.consent_use_purpose_desc.apply(&mut self.consent_use_purpose_desc);
-        edit.consent_use_period_desc.apply(&mut self.consent_use_period_desc);
-        edit.consent_data_transfer_abroad.apply_or(&mut self.consent_data_transfer_abroad, false);
-        edit.consent_data_transfer_country.apply(&mut self.consent_data_transfer_country);
-        edit.consent_data_recipients.apply(&mut self.consent_data_recipients);
-        edit.consent_data_recipients_contact.apply(&mut self.consent_data_recipients_contact);
-    }
-
     fn settle(
         &mut self,
         before: Option<&Self>,
@@ -427,6 +400,7 @@ pub(super) fn has_duplicates<T: PartialEq>(items: &[T]) -> bool {
 mod tests {
     use super::*;
     use crate::domain::fields::Fields;
+    use crate::domain::patch::Patch;
 
     #[test]
     fn a_rule_is_asked_when_an_edit_touches_one_of_its_fields() {

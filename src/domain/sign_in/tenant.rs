@@ -7,7 +7,7 @@ use crate::domain::command::{Command, Context, Create, Decision, Write};
 use crate::domain::error::{Error, FieldError};
 use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
-use crate::domain::patch::Patch;
+use crate::domain::patch::edit;
 use crate::domain::people::account::Account;
 use crate::domain::record::{Changed, ColumnType, Document, Key, KeyType, Meta, Record, Table};
 
@@ -39,13 +39,12 @@ pub struct Tenant {
     pub mbr_login_allow: MainAccountRule,
 }
 
-/// An edit of a tenant.
-#[derive(Clone, Debug, Default)]
-pub struct TenantEdit {
-    /// See [`Tenant::alias`].
-    pub alias: Patch<String>,
-    /// See [`Tenant::mbr_login_allow`].
-    pub mbr_login_allow: Patch<MainAccountRule>,
+edit! {
+    /// An edit of a tenant.
+    TenantEdit for Tenant {
+        alias: String => keeps,
+        mbr_login_allow: MainAccountRule => or(MainAccountRule::default()),
+    }
 }
 
 /// True for 2 to 100 ASCII letters, digits, `_` and `-` that begin with a letter or a digit. A
@@ -65,12 +64,6 @@ impl Record for Tenant {
         secrets: &[],
     };
     type Edit = TenantEdit;
-
-    fn apply(&mut self, edit: &TenantEdit) {
-        let TenantEdit { alias, mbr_login_allow } = edit;
-        alias.apply_required(&mut self.alias);
-        mbr_login_allow.apply_or(&mut self.mbr_login_allow, MainAccountRule::default());
-    }
 
     fn validate(
         &self,

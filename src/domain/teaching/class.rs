@@ -14,7 +14,7 @@ use crate::domain::error::FieldError;
 use crate::domain::facts::{Facts, Known, Need, Selector};
 use crate::domain::kind::Kind;
 use crate::domain::learning::course::Course;
-use crate::domain::patch::Patch;
+use crate::domain::patch::{EditOf as _, Patch, edit};
 use crate::domain::record::{Changed, ColumnType, Key, KeyType, Meta, Record, Table};
 use crate::domain::time::Instant;
 
@@ -88,37 +88,26 @@ pub struct Class {
     pub rules: Rules,
 }
 
-/// An edit of a class. The partner is fixed.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct ClassEdit {
-    /// See [`Class::name`].
-    pub name: Patch<String>,
-    /// See [`Class::status`].
-    pub status: Patch<ClassStatus>,
-    /// See [`Class::description`].
-    pub description: Patch<String>,
-    /// See [`Class::start_at`].
-    pub start_at: Patch<Instant>,
-    /// See [`Class::end_at`].
-    pub end_at: Patch<Instant>,
-    /// See [`Class::capacity`].
-    pub capacity: Patch<i64>,
-    /// See [`Class::timezone`].
-    pub timezone: Patch<String>,
-    /// See [`Class::location`].
-    pub location: Patch<String>,
-    /// See [`Class::online_url`].
-    pub online_url: Patch<String>,
-    /// See [`Class::invite_only`].
-    pub invite_only: Patch<bool>,
-    /// See [`Class::course_id`].
-    pub course_id: Patch<i64>,
-    /// See [`Class::primary_model_id`].
-    pub primary_model_id: Patch<i64>,
-    /// See [`Class::allowed_model_ids`].
-    pub allowed_model_ids: Patch<Vec<i64>>,
-    /// What the result is judged by.
-    pub rules: Rules,
+edit! {
+    /// An edit of a class. The partner is fixed.
+    ClassEdit for Class {
+        name: String => or(String::new()),
+        status: ClassStatus => or(ClassStatus::Planned),
+        description: String => clears,
+        start_at: Instant => clears,
+        end_at: Instant => clears,
+        capacity: i64 => clears,
+        timezone: String => or("UTC".to_owned()),
+        location: String => clears,
+        online_url: String => clears,
+        invite_only: bool => or(false),
+        course_id: i64 => clears,
+        primary_model_id: i64 => clears,
+        allowed_model_ids: Vec<i64> => or(Vec::new()),
+    } beside {
+        /// What the result is judged by.
+        rules: Rules,
+    }
 }
 
 impl Record for Class {
@@ -138,38 +127,10 @@ impl Record for Class {
     type Edit = ClassEdit;
 
     fn apply(&mut self, edit: &ClassEdit) {
-        let ClassEdit {
-            name,
-            status,
-            description,
-            start_at,
-            end_at,
-            capacity,
-            timezone,
-            location,
-            online_url,
-            invite_only,
-            course_id,
-            primary_model_id,
-            allowed_model_ids,
-            rules,
-        } = edit;
-        self.rules = *rules;
-        name.apply_or(&mut self.name, String::new());
-        status.apply_or(&mut self.status, ClassStatus::Planned);
-        description.apply(&mut self.description);
-        start_at.apply(&mut self.start_at);
-        end_at.apply(&mut self.end_at);
-        capacity.apply(&mut self.capacity);
-        timezone.apply_or(&mut self.timezone, "UTC".to_owned());
-        location.apply(&mut self.location);
-        online_url.apply(&mut self.online_url);
-        invite_only.apply_or(&mut self.invite_only, false);
-        course_id.apply(&mut self.course_id);
-        primary_model_id.apply(&mut self.primary_model_id);
-        allowed_model_ids.apply_or(&mut self.allowed_model_ids, Vec::new());
+        edit.apply_to(self);
+        self.rules = edit.rules;
         // Clearing the list means no model at all; a primary one would come back into it.
-        if *allowed_model_ids == Patch::Null && primary_model_id.value().is_none() {
+        if edit.allowed_model_ids == Patch::Null && edit.primary_model_id.value().is_none() {
             self.primary_model_id = None;
         }
     }

@@ -12,7 +12,7 @@ use crate::domain::command::{
 use crate::domain::error::{Error, FieldError};
 use crate::domain::facts::{Facts, Known, Need, Selector};
 use crate::domain::kind::Kind;
-use crate::domain::patch::Patch;
+use crate::domain::patch::{Patch, edit};
 use crate::domain::record::{Changed, ColumnType, Key, KeyType, Meta, Record, Table};
 use crate::domain::time::Instant;
 
@@ -62,15 +62,13 @@ pub struct InviteCode {
     pub created_by: Option<i64>,
 }
 
-/// An edit of an invite code.
-#[derive(Clone, Debug, Default)]
-pub struct InviteCodeEdit {
-    /// See [`InviteCode::expires_at`].
-    pub expires_at: Patch<Instant>,
-    /// See [`InviteCode::max_uses`].
-    pub max_uses: Patch<i64>,
-    /// See [`InviteCode::status`].
-    pub status: Patch<InviteStatus>,
+edit! {
+    /// An edit of an invite code.
+    InviteCodeEdit for InviteCode {
+        expires_at: Instant => clears,
+        max_uses: i64 => clears,
+        status: InviteStatus => or(InviteStatus::Active),
+    }
 }
 
 impl InviteCode {
@@ -183,13 +181,6 @@ impl Record for InviteCode {
         secrets: &[],
     };
     type Edit = InviteCodeEdit;
-
-    fn apply(&mut self, edit: &InviteCodeEdit) {
-        let InviteCodeEdit { expires_at, max_uses, status } = edit;
-        expires_at.apply(&mut self.expires_at);
-        max_uses.apply(&mut self.max_uses);
-        status.apply_or(&mut self.status, InviteStatus::Active);
-    }
 
     fn place(&self, _meta: &Meta, _facts: &mut Facts) -> Known<Place> {
         Ok(Place::Partner(self.partner_id))

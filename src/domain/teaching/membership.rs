@@ -10,7 +10,7 @@ use crate::domain::command::{Command, Context, Decision};
 use crate::domain::error::{Error, FieldError};
 use crate::domain::facts::{Facts, Known, Need, Selector};
 use crate::domain::kind::Kind;
-use crate::domain::patch::Patch;
+use crate::domain::patch::edit;
 use crate::domain::record::{Changed, ColumnType, Key, KeyType, Meta, Record, Table};
 use crate::domain::time::Instant;
 
@@ -49,17 +49,16 @@ pub struct Membership {
     pub completed_at: Option<Instant>,
 }
 
-/// An edit of a membership. Class and student are fixed.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct MembershipEdit {
-    /// See [`Membership::invite_code_id`].
-    pub invite_code_id: Patch<i64>,
-    /// See [`Membership::status`].
-    pub status: Patch<MembershipStatus>,
-    /// See [`Membership::completed_at`].
-    pub completed_at: Patch<Instant>,
-    /// The class, for the edit to have its members to itself.
-    pub class_id: Option<i64>,
+edit! {
+    /// An edit of a membership. Class and student are fixed.
+    MembershipEdit for Membership {
+        invite_code_id: i64 => clears,
+        status: MembershipStatus => or(MembershipStatus::Active),
+        completed_at: Instant => clears,
+    } beside {
+        /// The class, for the edit to have its members to itself.
+        class_id: Option<i64>,
+    }
 }
 
 /// What has to be known to judge whether a class has room, locked until the commit.
@@ -99,13 +98,6 @@ impl Record for Membership {
         secrets: &[],
     };
     type Edit = MembershipEdit;
-
-    fn apply(&mut self, edit: &MembershipEdit) {
-        let MembershipEdit { invite_code_id, status, completed_at, class_id: _ } = edit;
-        invite_code_id.apply(&mut self.invite_code_id);
-        status.apply_or(&mut self.status, MembershipStatus::Active);
-        completed_at.apply(&mut self.completed_at);
-    }
 
     fn edit_needs(edit: &MembershipEdit) -> Vec<Need> {
         edit.class_id.map(roster_needs).into_iter().flatten().collect()

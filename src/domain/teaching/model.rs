@@ -8,7 +8,7 @@ use crate::domain::command::{self, Command, Context, Decision, Delete, Expected}
 use crate::domain::error::{Error, FieldError};
 use crate::domain::facts::{Facts, Known, Need};
 use crate::domain::kind::Kind;
-use crate::domain::patch::Patch;
+use crate::domain::patch::{Patch, edit};
 use crate::domain::record::{Changed, ColumnType, Key, KeyType, Meta, Record, Table};
 
 /// A longer provider or name is refused, characters. Databases keep both in an index, whose entries
@@ -64,21 +64,16 @@ pub struct Model {
     pub is_active: bool,
 }
 
-/// An edit of a model.
-#[derive(Clone, Debug, Default)]
-pub struct ModelEdit {
-    /// See [`Model::provider`].
-    pub provider: Patch<String>,
-    /// See [`Model::model_name`].
-    pub model_name: Patch<String>,
-    /// See [`Model::modality`].
-    pub modality: Patch<Modality>,
-    /// See [`Model::supports_parallel`].
-    pub supports_parallel: Patch<bool>,
-    /// See [`Model::default_pricing`].
-    pub default_pricing: Patch<Value>,
-    /// See [`Model::is_active`].
-    pub is_active: Patch<bool>,
+edit! {
+    /// An edit of a model.
+    ModelEdit for Model {
+        provider: String => or(String::new()),
+        model_name: String => or(String::new()),
+        modality: Modality => or(Modality::Chat),
+        supports_parallel: bool => or(false),
+        default_pricing: Value => clears,
+        is_active: bool => or(true),
+    }
 }
 
 impl Record for Model {
@@ -90,23 +85,6 @@ impl Record for Model {
         secrets: &[],
     };
     type Edit = ModelEdit;
-
-    fn apply(&mut self, edit: &ModelEdit) {
-        let ModelEdit {
-            provider,
-            model_name,
-            modality,
-            supports_parallel,
-            default_pricing,
-            is_active,
-        } = edit;
-        provider.apply_or(&mut self.provider, String::new());
-        model_name.apply_or(&mut self.model_name, String::new());
-        modality.apply_or(&mut self.modality, Modality::Chat);
-        supports_parallel.apply_or(&mut self.supports_parallel, false);
-        default_pricing.apply(&mut self.default_pricing);
-        is_active.apply_or(&mut self.is_active, true);
-    }
 
     fn validate(
         &self,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::domain::kind::Kind;
-use crate::domain::patch::Patch;
+use crate::domain::patch::edit;
 use crate::domain::record::{ColumnType, KeyType, Record, Table};
 
 /// A partner.
@@ -20,13 +20,12 @@ pub struct Partner {
     pub is_active: bool,
 }
 
-/// An edit of a partner.
-#[derive(Clone, Debug, Default)]
-pub struct PartnerEdit {
-    /// See [`Partner::full_name`].
-    pub full_name: Patch<String>,
-    /// See [`Partner::is_active`].
-    pub is_active: Patch<bool>,
+edit! {
+    /// An edit of a partner.
+    PartnerEdit for Partner {
+        full_name: String => keeps,
+        is_active: bool => keeps,
+    }
 }
 
 impl Record for Partner {
@@ -38,10 +37,4 @@ impl Record for Partner {
         secrets: &[],
     };
     type Edit = PartnerEdit;
-
-    fn apply(&mut self, edit: &PartnerEdit) {
-        let PartnerEdit { full_name, is_active } = edit;
-        full_name.apply_required(&mut self.full_name);
-        is_active.apply_required(&mut self.is_active);
-    }
 }

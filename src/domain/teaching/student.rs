@@ -7,7 +7,7 @@ use crate::domain::command::{self, Command, Context, Decision, Delete, Expected}
 use crate::domain::error::{Error, FieldError};
 use crate::domain::facts::{Facts, Known, Need, Selector};
 use crate::domain::kind::Kind;
-use crate::domain::patch::Patch;
+use crate::domain::patch::edit;
 use crate::domain::people::person::{Person, fold};
 use crate::domain::record::{Changed, ColumnType, Key, KeyType, Meta, Record, Table};
 
@@ -54,21 +54,16 @@ pub struct Student {
     pub notes: Option<String>,
 }
 
-/// An edit of a student.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct StudentEdit {
-    /// See [`Student::person_id`].
-    pub person_id: Patch<i64>,
-    /// See [`Student::full_name`].
-    pub full_name: Patch<String>,
-    /// See [`Student::email`].
-    pub email: Patch<String>,
-    /// See [`Student::status`].
-    pub status: Patch<StudentStatus>,
-    /// See [`Student::primary_contact`].
-    pub primary_contact: Patch<String>,
-    /// See [`Student::notes`].
-    pub notes: Patch<String>,
+edit! {
+    /// An edit of a student.
+    StudentEdit for Student {
+        person_id: i64 => clears,
+        full_name: String => or(String::new()),
+        email: String => clears,
+        status: StudentStatus => or(StudentStatus::Active),
+        primary_contact: String => clears,
+        notes: String => clears,
+    }
 }
 
 impl Student {
@@ -101,16 +96,6 @@ impl Record for Student {
         secrets: &[],
     };
     type Edit = StudentEdit;
-
-    fn apply(&mut self, edit: &StudentEdit) {
-        let StudentEdit { person_id, full_name, email, status, primary_contact, notes } = edit;
-        person_id.apply(&mut self.person_id);
-        full_name.apply_or(&mut self.full_name, String::new());
-        email.apply(&mut self.email);
-        status.apply_or(&mut self.status, StudentStatus::Active);
-        primary_contact.apply(&mut self.primary_contact);
-        notes.apply(&mut self.notes);
-    }
 
     fn edit_needs(edit: &StudentEdit) -> Vec<Need> {
         let person = edit.person_id.value();
