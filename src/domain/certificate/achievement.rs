@@ -8,6 +8,7 @@ use crate::domain::delivery::message::Message;
 use crate::domain::error::FieldError;
 use crate::domain::facts::{Facts, Known, Need};
 use crate::domain::kind::Kind;
+use crate::domain::names::names;
 use crate::domain::patch::edit;
 use crate::domain::record::{Changed, ColumnType, Key, KeyType, Meta, Record, Table};
 use crate::domain::time::Instant;
@@ -15,37 +16,40 @@ use crate::domain::time::Instant;
 /// Levels are below this, 2^64: beyond it whole numbers would be rounded.
 const LEVEL_LIMIT: f64 = 18_446_744_073_709_551_616.0;
 
-/// How a certificate reaches its holder.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum IssuanceMethod {
-    /// By e-mail.
-    #[default]
-    Email,
-    /// By text message.
-    Phone,
+names! {
+    /// How a certificate reaches its holder.
+    #[derive(Default)]
+    pub enum IssuanceMethod {
+        /// By e-mail.
+        #[default]
+        Email = "EMAIL",
+        /// By text message.
+        Phone = "PHONE",
+    }
 }
 
-/// Who set an issue off.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum IssuanceRoute {
-    /// A person, by hand.
-    Manual,
-    /// A program.
-    #[default]
-    Automatic,
+names! {
+    /// Who set an issue off.
+    #[derive(Default)]
+    pub enum IssuanceRoute {
+        /// A person, by hand.
+        Manual = "manual",
+        /// A program.
+        #[default]
+        Automatic = "automatic",
+    }
 }
 
-/// Whether a certificate is out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum AchievementStatus {
-    /// Shown to the club alone.
-    Preview,
-    /// Given to its holder.
-    #[default]
-    Issued,
+names! {
+    /// Whether a certificate is out.
+    #[derive(Default)]
+    pub enum AchievementStatus {
+        /// Shown to the club alone.
+        Preview = "PREVIEW",
+        /// Given to its holder.
+        #[default]
+        Issued = "ISSUED",
+    }
 }
 
 /// What proves a certificate: a link, or a file by its name.

@@ -9,30 +9,22 @@ use crate::domain::command::{Command, Context, Decision, make_with, permit};
 use crate::domain::error::FieldError;
 use crate::domain::facts::{Facts, Known, Need};
 use crate::domain::kind::Kind;
+use crate::domain::names::names;
 use crate::domain::patch::edit;
 use crate::domain::record::{Changed, ColumnType, KeyType, Meta, Record, Table};
 
 /// The template of a design that is one picture.
 const PICTURE_TEMPLATE: &str = "NewBadgeTypeEmpty";
 
-/// What a design is for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum DesignType {
-    /// The certificate itself.
-    #[default]
-    Certificate,
-    /// The badge that goes with it.
-    Badge,
-}
-
-impl DesignType {
-    /// The name in SQL and JSON.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Certificate => "certificate",
-            Self::Badge => "badge",
-        }
+names! {
+    /// What a design is for.
+    #[derive(Default)]
+    pub enum DesignType {
+        /// The certificate itself.
+        #[default]
+        Certificate = "certificate",
+        /// The badge that goes with it.
+        Badge = "badge",
     }
 }
 

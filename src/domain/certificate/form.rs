@@ -8,6 +8,7 @@ use crate::domain::command::Context;
 use crate::domain::error::FieldError;
 use crate::domain::facts::{Facts, Known, Need};
 use crate::domain::kind::Kind;
+use crate::domain::names::names;
 use crate::domain::patch::edit;
 use crate::domain::people::person::fold;
 use crate::domain::record::{Changed, ColumnType, Key, KeyType, Meta, Record, Table};
@@ -18,36 +19,29 @@ const PREFIX_MAX: usize = 5;
 /// The code of the rule that a design has to be there, of the kind that is asked for.
 pub const DESIGN_NOT_FOUND: &str = "design_not_found";
 
-/// What a form is for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum FormType {
-    /// A course was completed.
-    #[default]
-    Completion,
-    /// An activity was taken part in.
-    Activity,
-    /// A licence was earned.
-    License,
-    /// Work was done.
-    Career,
-    /// A prize was won.
-    Award,
-    /// Somebody is recommended.
-    Recommendation,
-    /// Somebody is a member.
-    Membership,
-    /// A degree was taken.
-    Degree,
-    /// Something is warranted.
-    Warranty,
-}
-
-impl FormType {
-    /// The type of that name.
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::deserialize(serde::de::value::StrDeserializer::<serde::de::value::Error>::new(name))
-            .ok()
+names! {
+    /// What a form is for.
+    #[derive(Default)]
+    pub enum FormType {
+        /// A course was completed.
+        #[default]
+        Completion = "completion",
+        /// An activity was taken part in.
+        Activity = "activity",
+        /// A licence was earned.
+        License = "license",
+        /// Work was done.
+        Career = "career",
+        /// A prize was won.
+        Award = "award",
+        /// Somebody is recommended.
+        Recommendation = "recommendation",
+        /// Somebody is a member.
+        Membership = "membership",
+        /// A degree was taken.
+        Degree = "degree",
+        /// Something is warranted.
+        Warranty = "warranty",
     }
 }
 

@@ -11,6 +11,7 @@ use crate::domain::command::{Command, Context, Decision, Delete, Expected, Write
 use crate::domain::error::{Error, FieldError};
 use crate::domain::facts::{Facts, Known, Need};
 use crate::domain::kind::Kind;
+use crate::domain::names::names;
 use crate::domain::patch::{Patch, edit};
 use crate::domain::record::{Changed, ColumnType, Document, Key, KeyType, Meta, Record, Table};
 use crate::domain::teaching::class::{Class, ClassEdit};
@@ -28,17 +29,18 @@ pub fn search_form(text: &str) -> String {
     text.chars().flat_map(char::to_lowercase).collect()
 }
 
-/// Where a course is in its life. Set by hand, in any direction.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CourseStatus {
-    /// Being made.
-    #[default]
-    Draft,
-    /// Running.
-    Active,
-    /// Over.
-    Archived,
+names! {
+    /// Where a course is in its life. Set by hand, in any direction.
+    #[derive(Default)]
+    pub enum CourseStatus {
+        /// Being made.
+        #[default]
+        Draft = "draft",
+        /// Running.
+        Active = "active",
+        /// Over.
+        Archived = "archived",
+    }
 }
 
 /// A course.

@@ -2,8 +2,6 @@
 //! enrollment".
 
 use jiff::SignedDuration;
-use serde::de::IntoDeserializer as _;
-use serde::de::value::StrDeserializer;
 use serde::{Deserialize, Serialize};
 
 use super::course::Course;
@@ -12,6 +10,7 @@ use crate::domain::command::Context;
 use crate::domain::error::FieldError;
 use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
+use crate::domain::names::names;
 use crate::domain::patch::edit;
 use crate::domain::people::department;
 use crate::domain::people::person::Person;
@@ -21,26 +20,19 @@ use crate::domain::time::Instant;
 /// The longest due period: 100 years of hours.
 pub const DUE_PERIOD_MAX_H: i64 = 876_000;
 
-/// How the due date is found.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DueDateType {
-    /// There is none.
-    #[default]
-    Unlimited,
-    /// By the course's own rule, as it stands when asked.
-    Default,
-    /// It is named.
-    DueDate,
-    /// So many hours after access begins.
-    DuePeriod,
-}
-
-impl DueDateType {
-    /// The type of that name.
-    pub fn parse(name: &str) -> Option<Self> {
-        let name: StrDeserializer<'_, serde::de::value::Error> = name.into_deserializer();
-        Self::deserialize(name).ok()
+names! {
+    /// How the due date is found.
+    #[derive(Default)]
+    pub enum DueDateType {
+        /// There is none.
+        #[default]
+        Unlimited = "unlimited",
+        /// By the course's own rule, as it stands when asked.
+        Default = "default",
+        /// It is named.
+        DueDate = "due_date",
+        /// So many hours after access begins.
+        DuePeriod = "due_period",
     }
 }
 

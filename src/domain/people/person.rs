@@ -7,6 +7,7 @@ use unicode_normalization::UnicodeNormalization as _;
 use crate::domain::command::Context;
 use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
+use crate::domain::names::names;
 use crate::domain::patch::edit;
 use crate::domain::record::{ColumnType, Key, KeyType, Record, Table};
 
@@ -14,19 +15,20 @@ use crate::domain::record::{ColumnType, Key, KeyType, Record, Table};
 /// across the joint.
 const NAME_JOINT: char = 'Ω';
 
-/// Whether a person may sign in and act.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PersonStatus {
-    /// May sign in.
-    #[default]
-    Active,
-    /// May not, for now.
-    Inactive,
-    /// May not, by decision.
-    Suspended,
-    /// Has left.
-    Terminated,
+names! {
+    /// Whether a person may sign in and act.
+    #[derive(Default)]
+    pub enum PersonStatus {
+        /// May sign in.
+        #[default]
+        Active = "active",
+        /// May not, for now.
+        Inactive = "inactive",
+        /// May not, by decision.
+        Suspended = "suspended",
+        /// Has left.
+        Terminated = "terminated",
+    }
 }
 
 /// A role and the departments in which it holds.

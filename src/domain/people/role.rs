@@ -7,28 +7,30 @@ use crate::domain::access::{Grant, Right, Scope};
 use crate::domain::command::Context;
 use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
+use crate::domain::names::names;
 use crate::domain::patch::edit;
 use crate::domain::record::{Key, KeyType, Record, Table};
 
-/// What a role is for, which says what it allows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RoleType {
-    /// Owns the account.
-    Owner,
-    /// Runs all of it.
-    Administrator,
-    /// Runs some departments.
-    DepartmentAdministrator,
-    /// Writes courses, and assigns them in some departments.
-    Publisher,
-    /// What its permissions name, in some departments.
-    Custom,
-    /// Learns.
-    #[default]
-    Learner,
-    /// Looks on.
-    Supervisor,
+names! {
+    /// What a role is for, which says what it allows.
+    #[derive(Default)]
+    pub enum RoleType {
+        /// Owns the account.
+        Owner = "owner",
+        /// Runs all of it.
+        Administrator = "administrator",
+        /// Runs some departments.
+        DepartmentAdministrator = "department_administrator",
+        /// Writes courses, and assigns them in some departments.
+        Publisher = "publisher",
+        /// What its permissions name, in some departments.
+        Custom = "custom",
+        /// Learns.
+        #[default]
+        Learner = "learner",
+        /// Looks on.
+        Supervisor = "supervisor",
+    }
 }
 
 /// A role.

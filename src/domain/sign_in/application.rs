@@ -9,6 +9,7 @@ use crate::domain::command::Context;
 use crate::domain::error::FieldError;
 use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
+use crate::domain::names::names;
 use crate::domain::patch::edit;
 use crate::domain::record::{Changed, ColumnType, Key, KeyType, Meta, Record, Table};
 
@@ -24,76 +25,80 @@ const NAME_MAX: usize = 100;
 const DESCRIPTION_MAX: usize = 500;
 const URIS_MAX: usize = 50;
 
-/// What kind of program it is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ApplicationType {
-    /// A site.
-    #[default]
-    Web,
-    /// A program on a device.
-    App,
+names! {
+    /// What kind of program it is.
+    #[derive(Default)]
+    pub enum ApplicationType {
+        /// A site.
+        #[default]
+        Web = "web",
+        /// A program on a device.
+        App = "app",
+    }
 }
 
-/// Whether the main account may sign in, where the tenant leaves that to the application.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum MainAccountLogin {
-    /// It may.
-    Allow,
-    /// It may not.
-    #[default]
-    Deny,
+names! {
+    /// Whether the main account may sign in, where the tenant leaves that to the application.
+    #[derive(Default)]
+    pub enum MainAccountLogin {
+        /// It may.
+        Allow = "ALLOW",
+        /// It may not.
+        #[default]
+        Deny = "DENY",
+    }
 }
 
-/// Whether it can keep a secret (RFC 6749 section 2.1).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum AccessType {
-    /// It can.
-    #[default]
-    Confidential,
-    /// It cannot.
-    Public,
+names! {
+    /// Whether it can keep a secret (RFC 6749 section 2.1).
+    #[derive(Default)]
+    pub enum AccessType {
+        /// It can.
+        #[default]
+        Confidential = "confidential",
+        /// It cannot.
+        Public = "public",
+    }
 }
 
-/// How it proves itself at the token endpoint (OIDC Core section 9).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ClientAuthMethod {
-    /// Id and secret by HTTP Basic.
-    #[default]
-    ClientSecretBasic,
-    /// Id and secret in the form.
-    ClientSecretPost,
-    /// Id alone.
-    None,
+names! {
+    /// How it proves itself at the token endpoint (OIDC Core section 9).
+    #[derive(Default)]
+    pub enum ClientAuthMethod {
+        /// Id and secret by HTTP Basic.
+        #[default]
+        ClientSecretBasic = "client_secret_basic",
+        /// Id and secret in the form.
+        ClientSecretPost = "client_secret_post",
+        /// Id alone.
+        None = "none",
+    }
 }
 
-/// A way to a token (RFC 6749 section 1.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum GrantType {
-    /// Section 4.1.
-    AuthorizationCode,
-    /// Section 6.
-    RefreshToken,
-    /// Section 4.2.
-    Implicit,
+names! {
+    /// A way to a token (RFC 6749 section 1.3).
+    pub enum GrantType {
+        /// Section 4.1.
+        AuthorizationCode = "authorization_code",
+        /// Section 6.
+        RefreshToken = "refresh_token",
+        /// Section 4.2.
+        Implicit = "implicit",
+    }
 }
 
-/// What it may learn of a person.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Scope {
-    /// Who the person is.
-    Profile,
-    /// The same, in an ID token.
-    Openid,
-    /// The person's groups.
-    Groups,
-    /// The person's e-mail.
-    Email,
+names! {
+    /// What it may learn of a person.
+    pub enum Scope {
+        /// Who the person is.
+        Profile = "profile",
+        /// The same, in an ID token.
+        Openid = "openid",
+        /// The person's groups.
+        Groups = "groups",
+        /// The person's e-mail.
+        Email = "email",
+    }
 }
 
 /// An application.

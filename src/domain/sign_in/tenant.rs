@@ -7,6 +7,7 @@ use crate::domain::command::{Command, Context, Create, Decision, Write};
 use crate::domain::error::{Error, FieldError};
 use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
+use crate::domain::names::names;
 use crate::domain::patch::edit;
 use crate::domain::people::account::Account;
 use crate::domain::record::{Changed, ColumnType, Document, Key, KeyType, Meta, Record, Table};
@@ -14,17 +15,18 @@ use crate::domain::record::{Changed, ColumnType, Document, Key, KeyType, Meta, R
 /// An alias's length, characters.
 const ALIAS_LENGTH: std::ops::RangeInclusive<usize> = 2..=100;
 
-/// Whether the main account may sign in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum MainAccountRule {
-    /// Each application says so for itself.
-    #[default]
-    Unused,
-    /// It may, whatever an application says.
-    Allow,
-    /// It may not, whatever an application says.
-    Deny,
+names! {
+    /// Whether the main account may sign in.
+    #[derive(Default)]
+    pub enum MainAccountRule {
+        /// Each application says so for itself.
+        #[default]
+        Unused = "UNUSED",
+        /// It may, whatever an application says.
+        Allow = "ALLOW",
+        /// It may not, whatever an application says.
+        Deny = "DENY",
+    }
 }
 
 /// A tenant.

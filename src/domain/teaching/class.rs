@@ -14,6 +14,7 @@ use crate::domain::error::FieldError;
 use crate::domain::facts::{Facts, Known, Need, Selector};
 use crate::domain::kind::Kind;
 use crate::domain::learning::course::Course;
+use crate::domain::names::names;
 use crate::domain::patch::{EditOf as _, Patch, edit};
 use crate::domain::record::{Changed, ColumnType, Key, KeyType, Meta, Record, Table};
 use crate::domain::time::Instant;
@@ -28,17 +29,18 @@ pub const UNKNOWN_MODELS: &str = "not in the catalogue: ";
 /// The zones that come with the program: the same on every machine.
 static ZONES: LazyLock<TimeZoneDatabase> = LazyLock::new(TimeZoneDatabase::bundled);
 
-/// Where a class is in its life. Set by hand, in any direction.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ClassStatus {
-    /// Not begun.
-    #[default]
-    Planned,
-    /// Running.
-    Active,
-    /// Over.
-    Ended,
+names! {
+    /// Where a class is in its life. Set by hand, in any direction.
+    #[derive(Default)]
+    pub enum ClassStatus {
+        /// Not begun.
+        #[default]
+        Planned = "planned",
+        /// Running.
+        Active = "active",
+        /// Over.
+        Ended = "ended",
+    }
 }
 
 /// Which rules an edit of a class keeps to.

@@ -12,6 +12,7 @@ use crate::domain::command::{
 use crate::domain::error::{Error, FieldError};
 use crate::domain::facts::{Facts, Known, Need, Selector};
 use crate::domain::kind::Kind;
+use crate::domain::names::names;
 use crate::domain::patch::{Patch, edit};
 use crate::domain::record::{Changed, ColumnType, Key, KeyType, Meta, Record, Table};
 use crate::domain::time::Instant;
@@ -25,17 +26,18 @@ const MAX_USES_MAX: i64 = 2_147_483_647;
 /// How many codes are tried until one is free.
 const TRIES: usize = 5;
 
-/// What the partner made of a code.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum InviteStatus {
-    /// Works, until its end.
-    #[default]
-    Active,
-    /// Does not work: over.
-    Expired,
-    /// Does not work: used up, or turned off.
-    Disabled,
+names! {
+    /// What the partner made of a code.
+    #[derive(Default)]
+    pub enum InviteStatus {
+        /// Works, until its end.
+        #[default]
+        Active = "active",
+        /// Does not work: over.
+        Expired = "expired",
+        /// Does not work: used up, or turned off.
+        Disabled = "disabled",
+    }
 }
 
 /// An invite code.

@@ -10,23 +10,25 @@ use crate::domain::command::{Command, Context, Decision};
 use crate::domain::error::{Error, FieldError};
 use crate::domain::facts::{Facts, Known, Need, Selector};
 use crate::domain::kind::Kind;
+use crate::domain::names::names;
 use crate::domain::patch::edit;
 use crate::domain::record::{Changed, ColumnType, Key, KeyType, Meta, Record, Table};
 use crate::domain::time::Instant;
 
-/// Where a membership is in its life.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum MembershipStatus {
-    /// Takes part, and takes a place.
-    #[default]
-    Active,
-    /// Pauses.
-    Inactive,
-    /// Has finished.
-    Completed,
-    /// Has dropped out.
-    Dropped,
+names! {
+    /// Where a membership is in its life.
+    #[derive(Default)]
+    pub enum MembershipStatus {
+        /// Takes part, and takes a place.
+        #[default]
+        Active = "active",
+        /// Pauses.
+        Inactive = "inactive",
+        /// Has finished.
+        Completed = "completed",
+        /// Has dropped out.
+        Dropped = "dropped",
+    }
 }
 
 /// A membership.

@@ -8,6 +8,7 @@ use crate::domain::command::{self, Command, Context, Decision, Delete, Expected}
 use crate::domain::error::{Error, FieldError};
 use crate::domain::facts::{Facts, Known, Need};
 use crate::domain::kind::Kind;
+use crate::domain::names::names;
 use crate::domain::patch::{Patch, edit};
 use crate::domain::record::{Changed, ColumnType, Key, KeyType, Meta, Record, Table};
 
@@ -15,35 +16,24 @@ use crate::domain::record::{Changed, ColumnType, Key, KeyType, Meta, Record, Tab
 /// have a limit.
 const NAME_MAX: usize = 255;
 
-/// What a model turns into what.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Modality {
-    /// Talks.
-    #[default]
-    Chat,
-    /// Text into vectors.
-    Embedding,
-    /// Speech into text.
-    Stt,
-    /// Makes pictures.
-    Image,
-    /// Text into speech.
-    Tts,
-    /// Puts texts in order.
-    Rerank,
-}
-
-impl Modality {
-    /// Every modality, with its name.
-    pub const ALL: &[(&str, Self)] = &[
-        ("chat", Self::Chat),
-        ("embedding", Self::Embedding),
-        ("stt", Self::Stt),
-        ("image", Self::Image),
-        ("tts", Self::Tts),
-        ("rerank", Self::Rerank),
-    ];
+names! {
+    /// What a model turns into what.
+    #[derive(Default)]
+    pub enum Modality {
+        /// Talks.
+        #[default]
+        Chat = "chat",
+        /// Text into vectors.
+        Embedding = "embedding",
+        /// Speech into text.
+        Stt = "stt",
+        /// Makes pictures.
+        Image = "image",
+        /// Text into speech.
+        Tts = "tts",
+        /// Puts texts in order.
+        Rerank = "rerank",
+    }
 }
 
 /// A model.

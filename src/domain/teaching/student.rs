@@ -7,6 +7,7 @@ use crate::domain::command::{self, Command, Context, Decision, Delete, Expected}
 use crate::domain::error::{Error, FieldError};
 use crate::domain::facts::{Facts, Known, Need, Selector};
 use crate::domain::kind::Kind;
+use crate::domain::names::names;
 use crate::domain::patch::edit;
 use crate::domain::people::person::{Person, fold};
 use crate::domain::record::{Changed, ColumnType, Key, KeyType, Meta, Record, Table};
@@ -17,17 +18,18 @@ const JOINT: char = '\u{1f}';
 /// a limit.
 const EMAIL_MAX: usize = 320;
 
-/// How a student stands with the partner.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum StudentStatus {
-    /// Being taught.
-    #[default]
-    Active,
-    /// Not for now.
-    Inactive,
-    /// Kept for the records.
-    Archived,
+names! {
+    /// How a student stands with the partner.
+    #[derive(Default)]
+    pub enum StudentStatus {
+        /// Being taught.
+        #[default]
+        Active = "active",
+        /// Not for now.
+        Inactive = "inactive",
+        /// Kept for the records.
+        Archived = "archived",
+    }
 }
 
 /// A student.
