@@ -8,6 +8,7 @@ use super::fields::Fields;
 use super::kind::Kind;
 use super::names::names;
 use super::record::Document;
+use super::table::Data;
 
 names! {
     /// What happened to a record.
@@ -67,7 +68,7 @@ pub fn diff(
     after: &Document,
     action: Action,
 ) -> Result<(Option<Fields>, Option<Fields>), Error> {
-    let secrets = after.meta.kind.table().secrets;
+    let secrets = after.meta.kind.table().fields_of(Data::Secret);
     let after = after.fields()?;
     Ok(match (action, before) {
         (Action::Edit, Some(before)) => {

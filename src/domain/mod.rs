@@ -12,6 +12,7 @@ pub mod kind;
 pub mod names;
 pub mod patch;
 pub mod record;
+pub mod table;
 
 pub mod certificate;
 pub mod delivery;

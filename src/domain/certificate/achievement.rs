@@ -10,7 +10,8 @@ use crate::domain::facts::{Facts, Known, Need};
 use crate::domain::kind::Kind;
 use crate::domain::names::names;
 use crate::domain::patch::edit;
-use crate::domain::record::{Changed, ColumnType, Key, KeyType, Meta, Record, Table};
+use crate::domain::record::{Changed, Key, Meta, Record};
+use crate::domain::table::{Column, Gone, KeyType, Table, Unique, data};
 use crate::domain::time::Instant;
 
 /// Levels are below this, 2^64: beyond it whole numbers would be rounded.
@@ -146,12 +147,20 @@ impl Record for Achievement {
         name: "achievement",
         key: KeyType::Int,
         columns: &[
-            ("form_id", ColumnType::Reference(Kind::Form)),
-            ("person_id", ColumnType::Reference(Kind::Person)),
-            ("certificate_number", ColumnType::Text),
-            ("issued_at", ColumnType::Instant),
+            Column::names("form_id", Kind::Form, Gone::Refuses),
+            Column::names("person_id", Kind::Person, Gone::Refuses),
+            Column::text("certificate_number"),
+            Column::instant("issued_at"),
         ],
-        secrets: &[],
+        unique: &[Unique::ever(&["certificate_number"], "certificate_number")],
+        data: data! {
+            Personal: holder_name;
+            Free: admin_comment, evidences, custom_attributes;
+            Plain: form_id, person_id, certificate_number, issued_at,
+                course_begin_at, course_end_at, expiration_date, level, nft_token,
+                issuance_route, issuance_method, status, is_received;
+        },
+        ..Table::EMPTY
     };
     type Edit = AchievementEdit;
 
@@ -206,7 +215,7 @@ impl Command for DeleteAchievement {
 
     fn decide(&self, context: &mut Context<'_>, facts: &mut Facts) -> Known<Decision> {
         let delete = Delete::<Achievement>::new(Key::Int(self.id), self.expected.clone());
-        let mut decision = delete.decide_but(&[Kind::Message], context, facts)?;
+        let mut decision = delete.decide_own_part(context, facts)?;
         if let Some(meta) = decision.writes.first().map(|write| write.after.meta.clone()) {
             decision.writes.extend(Message::withdraw(&meta, context, facts)?);
         }

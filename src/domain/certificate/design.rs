@@ -11,7 +11,8 @@ use crate::domain::facts::{Facts, Known, Need};
 use crate::domain::kind::Kind;
 use crate::domain::names::names;
 use crate::domain::patch::edit;
-use crate::domain::record::{Changed, ColumnType, KeyType, Meta, Record, Table};
+use crate::domain::record::{Changed, Meta, Record};
+use crate::domain::table::{Column, Gone, KeyType, Table, data};
 
 /// The template of a design that is one picture.
 const PICTURE_TEMPLATE: &str = "NewBadgeTypeEmpty";
@@ -71,10 +72,15 @@ impl Record for Design {
         name: "design",
         key: KeyType::Int,
         columns: &[
-            ("design_type", ColumnType::Text),
-            ("image_id", ColumnType::Reference(Kind::Image)),
+            Column::text("design_type"),
+            Column::names("image_id", Kind::Image, Gone::Refuses),
         ],
-        secrets: &[],
+        data: data! {
+            Free: name, layout_json;
+            Plain: design_type, main_color, sub_color, extra_color_1, extra_color_2,
+                template_type, image_id;
+        },
+        ..Table::EMPTY
     };
     type Edit = DesignEdit;
 

@@ -11,7 +11,8 @@ use crate::domain::kind::Kind;
 use crate::domain::names::names;
 use crate::domain::patch::edit;
 use crate::domain::people::person::fold;
-use crate::domain::record::{Changed, ColumnType, Key, KeyType, Meta, Record, Table};
+use crate::domain::record::{Changed, Key, Meta, Record};
+use crate::domain::table::{Column, Gone, KeyType, Table, data};
 use crate::domain::time::Instant;
 
 /// Letters of a prefix at the most.
@@ -154,11 +155,18 @@ impl Record for Form {
         name: "form",
         key: KeyType::Int,
         columns: &[
-            ("name_key", ColumnType::Text),
-            ("certificate_design_id", ColumnType::Reference(Kind::Design)),
-            ("badge_design_id", ColumnType::Reference(Kind::Design)),
+            Column::text("name_key"),
+            Column::names("certificate_design_id", Kind::Design, Gone::Refuses),
+            Column::names("badge_design_id", Kind::Design, Gone::Refuses),
         ],
-        secrets: &[],
+        data: data! {
+            Free: name, description, tags, program_name, requirements, institutions,
+                representative_institution;
+            Derived: name_key;
+            Plain: type, prefix, program_type, program_url, course_begin_at,
+                course_end_at, certificate_design_id, badge_design_id;
+        },
+        ..Table::EMPTY
     };
     type Edit = FormEdit;
 

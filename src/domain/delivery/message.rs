@@ -11,9 +11,8 @@ use crate::domain::error::{Error, FieldError};
 use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
 use crate::domain::names::names;
-use crate::domain::record::{
-    Changed, ColumnType, Document, Key, KeyType, Meta, Record, Stored, Table,
-};
+use crate::domain::record::{Changed, Document, Key, Meta, Record, Stored};
+use crate::domain::table::{Column, Gone, KeyType, Table, Unique, data};
 use crate::domain::time::Instant;
 
 names! {
@@ -112,8 +111,7 @@ impl Message {
     }
 
     /// Removes the messages of a certificate, for the decision that removes the certificate: what
-    /// was not sent yet never is. (They name it, so [`crate::domain::command::Delete::decide_but`]
-    /// has to spare [`Kind::Message`].)
+    /// was not sent yet never is.
     ///
     /// # Errors
     /// [`super::super::facts::Stop::Missing`] until they are loaded.
@@ -146,12 +144,19 @@ impl Record for Message {
         name: "message",
         key: KeyType::Int,
         columns: &[
-            ("achievement_id", ColumnType::Reference(Kind::Achievement)),
-            ("channel", ColumnType::Text),
-            ("status", ColumnType::Text),
-            ("due_at", ColumnType::Instant),
+            Column::names("achievement_id", Kind::Achievement, Gone::Ends),
+            Column::text("channel"),
+            Column::text("status"),
+            Column::instant("due_at"),
         ],
-        secrets: &[],
+        unique: &[Unique::ever(&["achievement_id", "channel"], "channel")],
+        data: data! {
+            Personal: recipient_name, recipient, subject, body;
+            Free: last_error;
+            Plain: achievement_id, channel, status, due_at, reference,
+                attempt_count, failure_count, sent_at, provider_message_id;
+        },
+        ..Table::EMPTY
     };
     /// Nothing of a message can be edited: what it says was said, and how far it came is not for
     /// anybody to decide. See [`super::attempt`] for what can happen to it.

@@ -13,7 +13,8 @@ use crate::domain::facts::{Facts, Known, Need};
 use crate::domain::kind::Kind;
 use crate::domain::names::names;
 use crate::domain::patch::{Patch, edit};
-use crate::domain::record::{Changed, ColumnType, Document, Key, KeyType, Meta, Record, Table};
+use crate::domain::record::{Changed, Document, Key, Meta, Record};
+use crate::domain::table::{Column, KeyType, Table, Text, Unique, data};
 use crate::domain::teaching::class::{Class, ClassEdit};
 use crate::domain::time::Instant;
 
@@ -91,12 +92,29 @@ impl Record for Course {
         name: "course",
         key: KeyType::Int,
         columns: &[
-            ("course_key", ColumnType::Text),
-            ("search_key", ColumnType::Text),
-            ("status", ColumnType::Text),
-            ("content_item_id", ColumnType::Text),
+            Column::text("course_key"),
+            Column::text("search_key"),
+            Column::text("status"),
+            Column::text("content_item_id"),
         ],
-        secrets: &[],
+        unique: &[
+            Unique::live(&["course_key"], "course_key"),
+            Unique::ever(&["content_item_id"], "content_item_id"),
+        ],
+        texts: &[
+            Text::of("description").without_nul(),
+            Text::of("title").filled("title_required"),
+            Text::of("course_key")
+                .filled("course_key_required")
+                .at_most(COURSE_KEY_MAX, "course_key_too_long"),
+        ],
+        data: data! {
+            Free: title, description;
+            Derived: search_key;
+            Plain: course_key, status, start_date, end_date, content_item_id,
+                default_due_type, default_due_date, default_due_period_h,
+                default_lock_after_due;
+        },
     };
     type Edit = CourseEdit;
 
@@ -127,25 +145,7 @@ impl Record for Course {
         changed: &Changed,
         facts: &mut Facts,
     ) -> Known<Vec<FieldError>> {
-        let is_blank = |text: &str| text.trim().is_empty();
         let mut errors = Vec::new();
-        if changed.has("description")
-            && self.description.as_deref().is_some_and(|text| text.contains('\0'))
-        {
-            errors.push(FieldError::new("description", "nul", "must not contain NUL"));
-        }
-        if changed.has("title") && is_blank(&self.title) {
-            errors.push(FieldError::new("title", "title_required", "must not be blank"));
-        }
-        if changed.has("course_key") && self.course_key.as_deref().is_some_and(is_blank) {
-            errors.push(FieldError::new("course_key", "course_key_required", "must not be blank"));
-        }
-        if changed.has("course_key")
-            && self.course_key.as_deref().is_some_and(|key| key.chars().count() > COURSE_KEY_MAX)
-        {
-            let detail = format!("must be of at most {COURSE_KEY_MAX} characters");
-            errors.push(FieldError::new("course_key", "course_key_too_long", detail));
-        }
         if changed.any(&["start_date", "end_date"])
             && let (Some(start), Some(end)) = (self.start_date, self.end_date)
             && end < start
@@ -158,7 +158,7 @@ impl Record for Course {
         }
         if errors.is_empty()
             && changed.has("course_key")
-            && let Some(key) = self.course_key.as_deref().filter(|key| !key.contains('\0'))
+            && let Some(key) = self.course_key.as_deref()
             && facts
                 .select::<Self>(meta.account_id, "course_key", key)?
                 .iter()
@@ -187,7 +187,7 @@ impl Command for DeleteCourse {
     /// Refused with [`Error::Conflict`] while learners can owe the course.
     fn decide(&self, context: &mut Context<'_>, facts: &mut Facts) -> Known<Decision> {
         let delete = Delete::<Course>::new(Key::Int(self.id), self.expected.clone());
-        let mut decision = delete.decide_but(&[Kind::Class], context, facts)?;
+        let mut decision = delete.decide_own_part(context, facts)?;
         for write in &decision.writes {
             if write.after.typed::<Course>()?.record.content_item_id.is_some() {
                 return Err(Error::Conflict(vec!["content_item_id".to_owned()]).into());

@@ -14,7 +14,8 @@ use crate::domain::names::names;
 use crate::domain::patch::edit;
 use crate::domain::people::department;
 use crate::domain::people::person::Person;
-use crate::domain::record::{Changed, ColumnType, Key, KeyType, Meta, Record, Table};
+use crate::domain::record::{Changed, Key, Meta, Record};
+use crate::domain::table::{Column, Gone, KeyType, Table, data};
 use crate::domain::time::Instant;
 
 /// The longest due period: 100 years of hours.
@@ -130,10 +131,14 @@ impl Record for Enrollment {
         name: "enrollment",
         key: KeyType::Text,
         columns: &[
-            ("course_id", ColumnType::Reference(Kind::Course)),
-            ("person_id", ColumnType::Reference(Kind::Person)),
+            Column::names("course_id", Kind::Course, Gone::Refuses),
+            Column::names("person_id", Kind::Person, Gone::Refuses),
         ],
-        secrets: &[],
+        data: data! {
+            Plain: course_id, person_id, access_date, due_date_type, due_date,
+                due_period_h, lock_after_due_date, is_from_catalog, certificate;
+        },
+        ..Table::EMPTY
     };
     type Edit = EnrollmentEdit;
 

@@ -9,7 +9,8 @@ use crate::domain::error::FieldError;
 use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
 use crate::domain::patch::edit;
-use crate::domain::record::{Changed, ColumnType, KeyType, Meta, Record, Table};
+use crate::domain::record::{Changed, Meta, Record};
+use crate::domain::table::{Column, KeyType, Table, Text, Unique, data};
 
 /// Digits of SOLAPI's account id.
 const SOLAPI_ACCOUNT_DIGITS: usize = 14;
@@ -103,12 +104,23 @@ impl Record for Account {
         name: "account",
         key: KeyType::Int,
         columns: &[
-            ("club_domain", ColumnType::Text),
-            ("ncloud_account_no", ColumnType::Text),
-            ("solapi_account_id", ColumnType::Text),
-            ("portal_url", ColumnType::Text),
+            Column::text("club_domain"),
+            Column::text("ncloud_account_no"),
+            Column::text("solapi_account_id"),
+            Column::text("portal_url"),
         ],
-        secrets: &[],
+        unique: &[
+            Unique::ever(&["club_domain"], "club_domain"),
+            Unique::ever(&["ncloud_account_no"], "ncloud_account_no"),
+            Unique::ever(&["solapi_account_id"], "solapi_account_id"),
+            Unique::ever(&["portal_url"], "portal_url"),
+        ],
+        texts: &[Text::of("name").filled("name_required")],
+        data: data! {
+            Free: name, club_custom_data;
+            Plain: club_domain, club_type, ncloud_account_no, solapi_account_id,
+                portal_url, time_zone;
+        },
     };
     type Edit = AccountEdit;
 
@@ -139,9 +151,6 @@ impl Record for Account {
             changed.has(field) && value.as_deref().is_some_and(|text| !is_good(text))
         };
         let mut errors = Vec::new();
-        if changed.has("name") && self.name.trim().is_empty() {
-            errors.push(FieldError::new("name", "name_required", "must not be blank"));
-        }
         let word = "must be one word";
         if is_broken("club_domain", &self.club_domain, is_word) {
             errors.push(FieldError::new("club_domain", "not_a_word", word));

@@ -11,7 +11,8 @@ use crate::domain::error::FieldError;
 use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
 use crate::domain::patch::{EditOf as _, edit};
-use crate::domain::record::{Changed, ColumnType, KeyType, Meta, Record, Table};
+use crate::domain::record::{Changed, Meta, Record};
+use crate::domain::table::{Column, Gone, KeyType, Table, Unique, data};
 
 /// A credential.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -96,11 +97,18 @@ impl Record for Credential {
         name: "credential",
         key: KeyType::Int,
         columns: &[
-            ("public_id", ColumnType::Text),
-            ("secret_hash", ColumnType::Text),
-            ("person_id", ColumnType::Reference(Kind::Person)),
+            Column::text("public_id"),
+            Column::text("secret_hash"),
+            Column::names("person_id", Kind::Person, Gone::Refuses),
         ],
-        secrets: &["secret_hash", "secret_sealed"],
+        unique: &[Unique::ever(&["public_id"], "public_id")],
+        data: data! {
+            Free: label;
+            Secret: secret_hash, secret_sealed;
+            Plain: dialect, public_id, person_id, policies, allowed_ips, expires_at,
+                revoked_at;
+        },
+        ..Table::EMPTY
     };
     type Edit = CredentialEdit;
 

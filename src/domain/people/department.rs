@@ -7,7 +7,8 @@ use crate::domain::error::FieldError;
 use crate::domain::facts::{Facts, Known, Stop};
 use crate::domain::kind::Kind;
 use crate::domain::patch::edit;
-use crate::domain::record::{Changed, ColumnType, Key, KeyType, Meta, Record, Table};
+use crate::domain::record::{Changed, Key, Meta, Record};
+use crate::domain::table::{Column, Gone, KeyType, Table, data};
 
 /// How deep an organisation may be, its root included; a tree that is deeper is broken. Each level is
 /// a round of loading, and these are bounded.
@@ -83,8 +84,12 @@ impl Record for Department {
     const TABLE: Table = Table {
         name: "department",
         key: KeyType::Text,
-        columns: &[("parent_id", ColumnType::Reference(Kind::Department))],
-        secrets: &[],
+        columns: &[Column::names("parent_id", Kind::Department, Gone::Refuses)],
+        data: data! {
+            Free: name;
+            Plain: code, parent_id;
+        },
+        ..Table::EMPTY
     };
     type Edit = DepartmentEdit;
 
@@ -94,7 +99,7 @@ impl Record for Department {
         changed: &Changed,
         facts: &mut Facts,
     ) -> Known<Vec<FieldError>> {
-        let parent_id = self.parent_id.as_deref().filter(|id| !id.contains('\0'));
+        let parent_id = self.parent_id.as_deref();
         let Some(parent_id) = parent_id.filter(|_| changed.has("parent_id")) else {
             return Ok(Vec::new());
         };

@@ -9,7 +9,8 @@ use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
 use crate::domain::names::names;
 use crate::domain::patch::edit;
-use crate::domain::record::{ColumnType, Key, KeyType, Record, Table};
+use crate::domain::record::{Key, Record};
+use crate::domain::table::{Column, Gone, KeyType, Table, Unique, data};
 
 /// Stands between the names in [`Person::name_key`]. No text in lower case has it, so nothing is found
 /// across the joint.
@@ -141,16 +142,24 @@ impl Record for Person {
         name: "person",
         key: KeyType::Int,
         columns: &[
-            ("name_key", ColumnType::Text),
-            ("email_key", ColumnType::Text),
-            ("phone_key", ColumnType::Text),
-            ("login_key", ColumnType::Text),
-            ("learner_id", ColumnType::Text),
-            ("department_id", ColumnType::Reference(Kind::Department)),
+            Column::text("name_key"),
+            Column::text("email_key"),
+            Column::text("phone_key"),
+            Column::text("login_key"),
+            Column::text("learner_id"),
+            Column::names("department_id", Kind::Department, Gone::Refuses),
         ],
-        secrets: &["password_hash"],
+        unique: &[Unique::ever(&["learner_id"], "learner_id")],
+        data: data! {
+            Personal: name, other_names, email, phone, login, avatar, image;
+            Secret: password_hash;
+            Derived: name_key, email_key, phone_key, login_key;
+            Plain: status, learner_id, department_id, roles;
+        },
+        ..Table::EMPTY
     };
-    const NAMES_IN_BODY: &'static [Kind] = &[Kind::Role, Kind::Department];
+    const NAMES_IN_BODY: &'static [(Kind, Gone)] =
+        &[(Kind::Role, Gone::Refuses), (Kind::Department, Gone::Refuses)];
     type Edit = PersonEdit;
 
     fn settle(

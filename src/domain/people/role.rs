@@ -9,7 +9,8 @@ use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
 use crate::domain::names::names;
 use crate::domain::patch::edit;
-use crate::domain::record::{Key, KeyType, Record, Table};
+use crate::domain::record::{Key, Record};
+use crate::domain::table::{KeyType, Table, data};
 
 names! {
     /// What a role is for, which says what it allows.
@@ -88,7 +89,15 @@ fn right(permission: &str) -> Option<Right> {
 
 impl Record for Role {
     const KIND: Kind = Kind::Role;
-    const TABLE: Table = Table { name: "role", key: KeyType::Text, columns: &[], secrets: &[] };
+    const TABLE: Table = Table {
+        name: "role",
+        key: KeyType::Text,
+        data: data! {
+            Free: title, description;
+            Plain: type, permissions;
+        },
+        ..Table::EMPTY
+    };
     type Edit = RoleEdit;
 
     fn new_key(context: &mut Context<'_>, _facts: &mut Facts) -> Known<Key> {

@@ -12,7 +12,8 @@ use crate::domain::error::Error;
 use crate::domain::facts::{Facts, Known, Need};
 use crate::domain::kind::Kind;
 use crate::domain::patch::edit;
-use crate::domain::record::{Document, Key, KeyType, Record, Table};
+use crate::domain::record::{Document, Key, Record};
+use crate::domain::table::{KeyType, Table, data};
 use crate::domain::time::Instant;
 
 /// How long wrong guesses are held against somebody, from the first one on.
@@ -41,7 +42,14 @@ edit! {
 
 impl Record for Throttle {
     const KIND: Kind = Kind::Throttle;
-    const TABLE: Table = Table { name: "throttle", key: KeyType::Text, columns: &[], secrets: &[] };
+    const TABLE: Table = Table {
+        name: "throttle",
+        key: KeyType::Text,
+        data: data! {
+            Plain: since, count;
+        },
+        ..Table::EMPTY
+    };
     type Edit = ThrottleEdit;
 }
 

@@ -10,7 +10,8 @@ use crate::domain::error::FieldError;
 use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
 use crate::domain::patch::edit;
-use crate::domain::record::{Changed, ColumnType, Key, KeyType, Meta, Record, Table};
+use crate::domain::record::{Changed, Key, Meta, Record};
+use crate::domain::table::{Column, Gone, KeyType, Table, data};
 
 /// A row of an entity.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -46,8 +47,13 @@ impl Record for CrmRecord {
     const TABLE: Table = Table {
         name: "crm_record",
         key: KeyType::Text,
-        columns: &[("entity_id", ColumnType::Reference(Kind::Entity))],
-        secrets: &[],
+        columns: &[Column::names("entity_id", Kind::Entity, Gone::Refuses)],
+        data: data! {
+            Personal: name, data;
+            Free: tags;
+            Plain: entity_id, owner_id, created_by, updated_by;
+        },
+        ..Table::EMPTY
     };
     type Edit = CrmRecordEdit;
 

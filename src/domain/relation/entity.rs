@@ -8,7 +8,8 @@ use crate::domain::command::Context;
 use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
 use crate::domain::patch::edit;
-use crate::domain::record::{ColumnType, Key, KeyType, Record, Table};
+use crate::domain::record::{Key, Record};
+use crate::domain::table::{Column, KeyType, Table, Unique, data};
 
 /// A customer-defined table.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -51,8 +52,14 @@ impl Record for Entity {
     const TABLE: Table = Table {
         name: "entity",
         key: KeyType::Text,
-        columns: &[("slug", ColumnType::Text)],
-        secrets: &[],
+        columns: &[Column::text("slug")],
+        unique: &[Unique::live(&["slug"], "slug")],
+        data: data! {
+            Free: name, description;
+            Plain: slug, property_ids, view_settings, insight_widgets,
+                record_access, owner_id, priority, created_by, updated_by;
+        },
+        ..Table::EMPTY
     };
     type Edit = EntityEdit;
 

@@ -12,7 +12,8 @@ use crate::domain::error::FieldError;
 use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
 use crate::domain::patch::edit;
-use crate::domain::record::{Changed, ColumnType, Key, KeyType, Meta, Record, Table};
+use crate::domain::record::{Changed, Key, Meta, Record};
+use crate::domain::table::{Column, Gone, KeyType, Table, Unique, data};
 
 /// The size of metadata at the most: bytes of its JSON without blanks.
 pub const METADATA_BYTES_MAX: usize = 64 * 1024;
@@ -120,13 +121,22 @@ impl Record for Relationship {
         name: "relationship",
         key: KeyType::Text,
         columns: &[
-            ("relationship_type_id", ColumnType::Reference(Kind::RelationshipType)),
-            ("source_entity_id", ColumnType::Reference(Kind::Entity)),
-            ("source_record_id", ColumnType::Reference(Kind::CrmRecord)),
-            ("target_entity_id", ColumnType::Reference(Kind::Entity)),
-            ("target_record_id", ColumnType::Reference(Kind::CrmRecord)),
+            Column::names("relationship_type_id", Kind::RelationshipType, Gone::Refuses),
+            Column::names("source_entity_id", Kind::Entity, Gone::Refuses),
+            Column::names("source_record_id", Kind::CrmRecord, Gone::Refuses),
+            Column::names("target_entity_id", Kind::Entity, Gone::Refuses),
+            Column::names("target_record_id", Kind::CrmRecord, Gone::Refuses),
         ],
-        secrets: &[],
+        unique: &[Unique::live(
+            &["relationship_type_id", "source_record_id", "target_record_id"],
+            "target_record_id",
+        )],
+        data: data! {
+            Free: metadata;
+            Plain: relationship_type_id, source_entity_id, source_record_id,
+                target_entity_id, target_record_id;
+        },
+        ..Table::EMPTY
     };
     type Edit = RelationshipEdit;
 

@@ -9,7 +9,8 @@ use crate::domain::error::FieldError;
 use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
 use crate::domain::patch::edit;
-use crate::domain::record::{Changed, ColumnType, Key, KeyType, Meta, Record, Table};
+use crate::domain::record::{Changed, Key, Meta, Record};
+use crate::domain::table::{Column, Gone, KeyType, Table, Unique, data};
 
 /// A kind of edge. It has no cardinality: any record may have any number of its edges.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -45,11 +46,16 @@ impl Record for RelationshipType {
         name: "relationship_type",
         key: KeyType::Text,
         columns: &[
-            ("name", ColumnType::Text),
-            ("source_entity_id", ColumnType::Reference(Kind::Entity)),
-            ("target_entity_id", ColumnType::Reference(Kind::Entity)),
+            Column::text("name"),
+            Column::names("source_entity_id", Kind::Entity, Gone::Refuses),
+            Column::names("target_entity_id", Kind::Entity, Gone::Refuses),
         ],
-        secrets: &[],
+        unique: &[Unique::live(&["name", "source_entity_id", "target_entity_id"], "name")],
+        data: data! {
+            Free: name, source_label, target_label, description;
+            Plain: source_entity_id, target_entity_id;
+        },
+        ..Table::EMPTY
     };
     type Edit = RelationshipTypeEdit;
 

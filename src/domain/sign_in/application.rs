@@ -11,7 +11,8 @@ use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
 use crate::domain::names::names;
 use crate::domain::patch::edit;
-use crate::domain::record::{Changed, ColumnType, Key, KeyType, Meta, Record, Table};
+use crate::domain::record::{Changed, Key, Meta, Record};
+use crate::domain::table::{Column, Gone, KeyType, Table, Text, Unique, data};
 
 /// How long an access token lives unless the application says otherwise, seconds.
 pub const ACCESS_TOKEN_VALIDITY_S: i64 = 43_200;
@@ -239,14 +240,6 @@ impl Application {
         let mut refuse = |field, code, detail: &str| {
             errors.push(FieldError::new(field, code, detail));
         };
-        if changed.has("name") && !(1..=NAME_MAX).contains(&self.name.chars().count()) {
-            refuse("name", "length", "has 1 to 100 characters");
-        }
-        if changed.has("description")
-            && self.description.as_ref().is_some_and(|text| text.chars().count() > DESCRIPTION_MAX)
-        {
-            refuse("description", "length", "has at most 500 characters");
-        }
         if changed.has("application_url") && !self.application_url.as_deref().is_none_or(is_site) {
             refuse("application_url", "invalid", "is a web address of at most 1000 characters");
         }
@@ -331,11 +324,35 @@ impl Record for Application {
         name: "application",
         key: KeyType::Text,
         columns: &[
-            ("tenant_id", ColumnType::Reference(Kind::Tenant)),
-            ("name", ColumnType::Text),
-            ("client_id", ColumnType::Text),
+            Column::names("tenant_id", Kind::Tenant, Gone::Refuses),
+            Column::text("name"),
+            Column::text("client_id"),
         ],
-        secrets: &["client_secret_hash"],
+        unique: &[
+            Unique::live(&["tenant_id", "name"], "name"),
+            Unique::ever(&["client_id"], "client_id"),
+        ],
+        texts: &[
+            Text::of("name").of_length((1, NAME_MAX), "length", "has 1 to 100 characters"),
+            Text::of("description").of_length(
+                (0, DESCRIPTION_MAX),
+                "length",
+                "has at most 500 characters",
+            ),
+        ],
+        data: data! {
+            Free: name, description, consent_application_name,
+                consent_use_purpose_desc, consent_use_period_desc,
+                consent_data_transfer_country, consent_data_recipients,
+                consent_data_recipients_contact;
+            Secret: client_secret_hash;
+            Plain: tenant_id, client_id, application_type, application_url,
+                mbr_login_allow, redirect_uris, post_logout_redirect_uris,
+                client_auth_method, access_type, grant_types, scopes,
+                access_token_validity, refresh_token_validity,
+                consent_use_languages, consent_default_language,
+                consent_data_transfer_abroad;
+        },
     };
     type Edit = ApplicationEdit;
 

@@ -10,7 +10,8 @@ use crate::domain::kind::Kind;
 use crate::domain::names::names;
 use crate::domain::patch::edit;
 use crate::domain::people::account::Account;
-use crate::domain::record::{Changed, ColumnType, Document, Key, KeyType, Meta, Record, Table};
+use crate::domain::record::{Changed, Document, Key, Meta, Record};
+use crate::domain::table::{Column, Gone, KeyType, Table, Unique, data};
 
 /// An alias's length, characters.
 const ALIAS_LENGTH: std::ops::RangeInclusive<usize> = 2..=100;
@@ -62,8 +63,12 @@ impl Record for Tenant {
     const TABLE: Table = Table {
         name: "tenant",
         key: KeyType::Text,
-        columns: &[("owner_id", ColumnType::Reference(Kind::Account)), ("alias", ColumnType::Text)],
-        secrets: &[],
+        columns: &[Column::names("owner_id", Kind::Account, Gone::Refuses), Column::text("alias")],
+        unique: &[Unique::ever(&["owner_id"], "owner_id"), Unique::ever(&["alias"], "alias")],
+        data: data! {
+            Plain: owner_id, alias, mbr_login_allow;
+        },
+        ..Table::EMPTY
     };
     type Edit = TenantEdit;
 

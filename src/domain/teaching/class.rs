@@ -16,7 +16,8 @@ use crate::domain::kind::Kind;
 use crate::domain::learning::course::Course;
 use crate::domain::names::names;
 use crate::domain::patch::{EditOf as _, Patch, edit};
-use crate::domain::record::{Changed, ColumnType, Key, KeyType, Meta, Record, Table};
+use crate::domain::record::{Changed, Key, Meta, Record};
+use crate::domain::table::{Column, Gone, KeyType, Table, Text, data};
 use crate::domain::time::Instant;
 
 /// More people are in no class: the largest 32-bit number.
@@ -118,14 +119,26 @@ impl Record for Class {
         name: "class",
         key: KeyType::Int,
         columns: &[
-            ("partner_id", ColumnType::Reference(Kind::Partner)),
-            ("course_id", ColumnType::Reference(Kind::Course)),
-            ("primary_model_id", ColumnType::Reference(Kind::Model)),
-            ("status", ColumnType::Text),
+            Column::names("partner_id", Kind::Partner, Gone::Refuses),
+            Column::names("course_id", Kind::Course, Gone::Clears),
+            Column::names("primary_model_id", Kind::Model, Gone::Clears),
+            Column::text("status"),
         ],
-        secrets: &[],
+        texts: &[
+            Text::of("name").without_nul(),
+            Text::of("description").without_nul(),
+            Text::of("location").without_nul(),
+            Text::of("timezone").without_nul(),
+            Text::of("online_url").without_nul(),
+        ],
+        data: data! {
+            Free: name, description, location, online_url;
+            Plain: partner_id, course_id, status, start_at, end_at, capacity,
+                timezone, invite_only, primary_model_id, allowed_model_ids;
+        },
+        ..Table::EMPTY
     };
-    const NAMES_IN_BODY: &'static [Kind] = &[Kind::Model];
+    const NAMES_IN_BODY: &'static [(Kind, Gone)] = &[(Kind::Model, Gone::Clears)];
     type Edit = ClassEdit;
 
     fn apply(&mut self, edit: &ClassEdit) {
@@ -174,17 +187,6 @@ impl Record for Class {
         let mut refuse = |field, code, detail: &str| {
             errors.push(FieldError::new(field, code, detail));
         };
-        for (field, text) in [
-            ("name", Some(&self.name)),
-            ("description", self.description.as_ref()),
-            ("location", self.location.as_ref()),
-            ("timezone", Some(&self.timezone)),
-            ("online_url", self.online_url.as_ref()),
-        ] {
-            if changed.has(field) && text.is_some_and(|text| text.contains('\0')) {
-                refuse(field, "nul", "must not contain NUL");
-            }
-        }
         if self.rules == Rules::All {
             self.refuse_senseless(changed, &mut refuse);
         }
@@ -316,8 +318,7 @@ impl Command for DeleteClass {
 
     fn decide(&self, context: &mut Context<'_>, facts: &mut Facts) -> Known<Decision> {
         let delete = Delete::<Class>::new(self.id.into(), self.expected.clone());
-        let spared = [Kind::InviteCode, Kind::Membership];
-        let mut decision = delete.decide_but(&spared, context, facts)?;
+        let mut decision = delete.decide_own_part(context, facts)?;
         decision.writes.extend(command::ended(
             context,
             Kind::InviteCode,

@@ -14,7 +14,8 @@ use crate::domain::facts::{Facts, Known, Need, Selector};
 use crate::domain::kind::Kind;
 use crate::domain::names::names;
 use crate::domain::patch::{Patch, edit};
-use crate::domain::record::{Changed, ColumnType, Key, KeyType, Meta, Record, Table};
+use crate::domain::record::{Changed, Key, Meta, Record};
+use crate::domain::table::{Column, Gone, KeyType, Table, Unique, data};
 use crate::domain::time::Instant;
 
 /// What codes are made of: letters and digits that nobody takes for one another.
@@ -174,13 +175,18 @@ impl Record for InviteCode {
         name: "invite_code",
         key: KeyType::Int,
         columns: &[
-            ("partner_id", ColumnType::Reference(Kind::Partner)),
-            ("class_id", ColumnType::Reference(Kind::Class)),
-            ("code", ColumnType::Text),
-            ("status", ColumnType::Text),
-            ("expires_at", ColumnType::Instant),
+            Column::names("partner_id", Kind::Partner, Gone::Refuses),
+            Column::names("class_id", Kind::Class, Gone::Ends),
+            Column::text("code"),
+            Column::text("status"),
+            Column::instant("expires_at"),
         ],
-        secrets: &[],
+        unique: &[Unique::live(&["code"], "code")],
+        data: data! {
+            Plain: partner_id, class_id, code, target_role, expires_at, max_uses,
+                used_count, status, created_by;
+        },
+        ..Table::EMPTY
     };
     type Edit = InviteCodeEdit;
 
@@ -265,7 +271,7 @@ impl Command for DeleteInviteCode {
     fn decide(&self, context: &mut Context<'_>, facts: &mut Facts) -> Known<Decision> {
         of_class(context, self.id, self.class_id, facts)?;
         let delete = Delete::<InviteCode>::new(self.id.into(), self.expected.clone());
-        let mut decision = delete.decide_but(&[Kind::Membership], context, facts)?;
+        let mut decision = delete.decide_own_part(context, facts)?;
         let key = Key::Int(self.id);
         for before in facts.select_documents(Kind::Membership, "invite_code_id", key)? {
             let mut without = Membership::clone(&before.typed::<Membership>()?.record);

@@ -12,7 +12,8 @@ use crate::domain::facts::{Facts, Known, Need, Selector};
 use crate::domain::kind::Kind;
 use crate::domain::names::names;
 use crate::domain::patch::edit;
-use crate::domain::record::{Changed, ColumnType, Key, KeyType, Meta, Record, Table};
+use crate::domain::record::{Changed, Key, Meta, Record};
+use crate::domain::table::{Column, Gone, KeyType, Table, Unique, data};
 use crate::domain::time::Instant;
 
 names! {
@@ -90,14 +91,19 @@ impl Record for Membership {
         name: "membership",
         key: KeyType::Int,
         columns: &[
-            ("partner_id", ColumnType::Reference(Kind::Partner)),
-            ("class_id", ColumnType::Reference(Kind::Class)),
-            ("student_id", ColumnType::Reference(Kind::Student)),
-            ("invite_code_id", ColumnType::Reference(Kind::InviteCode)),
-            ("status", ColumnType::Text),
-            ("enrolled_at", ColumnType::Instant),
+            Column::names("partner_id", Kind::Partner, Gone::Refuses),
+            Column::names("class_id", Kind::Class, Gone::Ends),
+            Column::names("student_id", Kind::Student, Gone::Ends),
+            Column::names("invite_code_id", Kind::InviteCode, Gone::Clears),
+            Column::text("status"),
+            Column::instant("enrolled_at"),
         ],
-        secrets: &[],
+        unique: &[Unique::live(&["class_id", "student_id"], "student_id")],
+        data: data! {
+            Plain: partner_id, class_id, student_id, invite_code_id, status,
+                enrolled_at, completed_at;
+        },
+        ..Table::EMPTY
     };
     type Edit = MembershipEdit;
 

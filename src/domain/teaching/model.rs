@@ -10,7 +10,8 @@ use crate::domain::facts::{Facts, Known, Need};
 use crate::domain::kind::Kind;
 use crate::domain::names::names;
 use crate::domain::patch::{Patch, edit};
-use crate::domain::record::{Changed, ColumnType, Key, KeyType, Meta, Record, Table};
+use crate::domain::record::{Changed, Key, Meta, Record};
+use crate::domain::table::{Column, KeyType, Table, Text, Unique, data};
 
 /// A longer provider or name is refused, characters. Databases keep both in an index, whose entries
 /// have a limit.
@@ -71,8 +72,16 @@ impl Record for Model {
     const TABLE: Table = Table {
         name: "model",
         key: KeyType::Int,
-        columns: &[("provider", ColumnType::Text), ("model_name", ColumnType::Text)],
-        secrets: &[],
+        columns: &[Column::text("provider"), Column::text("model_name")],
+        unique: &[Unique::live(&["provider", "model_name"], "model_name")],
+        texts: &[
+            Text::of("provider").filled("required").at_most(NAME_MAX, "too_long"),
+            Text::of("model_name").filled("required").at_most(NAME_MAX, "too_long"),
+        ],
+        data: data! {
+            Plain: provider, model_name, modality, supports_parallel,
+                default_pricing, is_active;
+        },
     };
     type Edit = ModelEdit;
 
@@ -83,18 +92,6 @@ impl Record for Model {
         facts: &mut Facts,
     ) -> Known<Vec<FieldError>> {
         let mut errors = Vec::new();
-        for (field, text) in [("provider", &self.provider), ("model_name", &self.model_name)] {
-            if !changed.has(field) {
-                continue;
-            }
-            if text.trim().is_empty() {
-                errors.push(FieldError::new(field, "required", "must not be blank"));
-            }
-            if text.chars().count() > NAME_MAX {
-                let detail = format!("must be of at most {NAME_MAX} characters");
-                errors.push(FieldError::new(field, "too_long", detail));
-            }
-        }
         if changed.has("default_pricing")
             && self.default_pricing.as_ref().is_some_and(|pricing| !pricing.is_object())
         {
@@ -103,7 +100,6 @@ impl Record for Model {
         }
         if errors.is_empty()
             && changed.any(&["provider", "model_name"])
-            && !self.model_name.contains('\0')
             && facts
                 .select::<Self>(meta.account_id, "model_name", self.model_name.as_str())?
                 .iter()
@@ -132,7 +128,7 @@ impl Command for DeleteModel {
     fn decide(&self, context: &mut Context<'_>, facts: &mut Facts) -> Known<Decision> {
         let account_id = context.actor.account_id;
         let delete = Delete::<Model>::new(self.id.into(), self.expected.clone());
-        let mut decision = delete.decide_but(&[Kind::Class], context, facts)?;
+        let mut decision = delete.decide_own_part(context, facts)?;
         let classes = facts.select_documents(Kind::Class, "account_id", Key::Int(account_id))?;
         for before in classes {
             let class = before.typed::<Class>()?.record;

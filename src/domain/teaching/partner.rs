@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::kind::Kind;
 use crate::domain::patch::edit;
-use crate::domain::record::{ColumnType, KeyType, Record, Table};
+use crate::domain::record::Record;
+use crate::domain::table::{Column, Gone, KeyType, Table, Unique, data};
 
 /// A partner.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -33,8 +34,13 @@ impl Record for Partner {
     const TABLE: Table = Table {
         name: "partner",
         key: KeyType::Int,
-        columns: &[("person_id", ColumnType::Reference(Kind::Person))],
-        secrets: &[],
+        columns: &[Column::names("person_id", Kind::Person, Gone::Refuses)],
+        unique: &[Unique::ever(&["person_id"], "person_id")],
+        data: data! {
+            Personal: full_name;
+            Plain: person_id, role, is_active;
+        },
+        ..Table::EMPTY
     };
     type Edit = PartnerEdit;
 }
