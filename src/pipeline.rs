@@ -688,7 +688,7 @@ fn record(
             Some(before) if before.meta.deleted_at == after.meta.deleted_at => {
                 let (old, new) = (before.fields()?, after.fields()?);
                 let columns = after.meta.kind.table().columns;
-                columns.iter().all(|(name, _)| old.get(name) == new.get(name))
+                columns.iter().all(|column| old.get(column.name) == new.get(column.name))
             }
             _ => false,
         };

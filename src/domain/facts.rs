@@ -68,6 +68,18 @@ impl Selector {
     }
 }
 
+impl Need {
+    /// The answer, where there can be no other: no database keeps NUL in a text column.
+    fn vain(&self) -> Option<Fact> {
+        let has_nul = |key: &Key| matches!(key, Key::Text(text) if text.contains('\0'));
+        match self {
+            Self::Record(_, key) if has_nul(key) => Some(Fact::Record(None)),
+            Self::Select(selector) if has_nul(&selector.value) => Some(Fact::Select(Vec::new())),
+            _ => None,
+        }
+    }
+}
+
 /// A source of new ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Sequence {
@@ -184,9 +196,10 @@ impl Facts {
         Self { memory: Some(memory), ..Self::default() }
     }
 
-    /// Takes in what the store has in memory.
+    /// Takes in what the store has in memory, and what none can have.
     fn recall(&self, need: Need) -> Known<()> {
-        match self.memory.as_ref().and_then(|memory| memory.recall(&need)) {
+        let memory = || self.memory.as_ref().and_then(|memory| memory.recall(&need));
+        match need.vain().or_else(memory) {
             Some(fact) => {
                 self.keep(need, fact);
                 Ok(())

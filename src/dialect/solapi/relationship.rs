@@ -10,8 +10,9 @@ use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
 use crate::domain::patch::Patch;
 use crate::domain::people::account::Account;
-use crate::domain::record::{Key, KeyType, Stored};
+use crate::domain::record::{Key, Stored};
 use crate::domain::relation::relationship::{Metadata, Relationship, RelationshipEdit};
+use crate::domain::table::KeyType;
 
 /// `PATCH /crm-core/v1/relationships/{relationshipId}`, "관계 수정".
 pub async fn patch(call: &Call) -> Result<Answer, Refusal> {

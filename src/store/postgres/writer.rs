@@ -18,7 +18,8 @@ use crate::domain::change::Change;
 use crate::domain::command::Entropy;
 use crate::domain::facts::{Fact, Facts, Need, Selector, Sequence};
 use crate::domain::kind::Kind;
-use crate::domain::record::{Key, KeyType};
+use crate::domain::record::Key;
+use crate::domain::table::KeyType;
 use crate::pipeline::{BATCH_MAX, Batch, Blame, Job, Pending, Writes};
 use crate::sabotage::Protection;
 use crate::store::RETRY_PAUSE;
@@ -615,8 +616,8 @@ fn types(kind: Kind) -> String {
     let table = kind.table();
     let mut types = if table.key == KeyType::Int { "b" } else { "t" }.to_owned();
     types.push_str("bbbbbb");
-    for (_, column) in table.columns {
-        types.push(if column.is_text() { 't' } else { 'b' });
+    for column in table.columns {
+        types.push(if column.column_type.is_text() { 't' } else { 'b' });
     }
     types.push('t');
     if derived(kind).is_some() {
@@ -679,7 +680,8 @@ pub fn statements() -> Vec<String> {
     let texts = |kind: &Kind| [insert(*kind, Vec::new()), update(*kind, Vec::new())];
     let steps = Kind::ALL.iter().flat_map(texts);
     let columns = || {
-        let of = |kind: &'static Kind| kind.table().columns.iter().map(|(name, _)| (*kind, *name));
+        let of =
+            |kind: &'static Kind| kind.table().columns.iter().map(|column| (*kind, column.name));
         Kind::ALL.iter().flat_map(of)
     };
     let selections = columns().map(|(kind, column)| sql::select_any(kind, column));
