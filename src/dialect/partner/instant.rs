@@ -44,7 +44,9 @@ pub fn instant(value: &Json) -> Result<Instant, Fault> {
         },
         _ => match number(value) {
             Some(written) => written.map_err(parsing)?,
-            None => return Err(Fault::new("datetime_type", "Input should be a valid datetime")),
+            None => {
+                return Err(Fault::new("datetime_type", "Input should be a valid datetime"));
+            }
         },
     };
     if written.at.year() == 0 {

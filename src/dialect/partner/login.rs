@@ -3,12 +3,12 @@
 use jiff::SignedDuration;
 use serde_json::json;
 
-use super::auth::live_credential;
 use super::error::detail;
 use super::request::body;
 use super::validate::{Faults, Fields, text};
 use crate::app::OsEntropy;
 use crate::dialect::call::DRY_RUN;
+use crate::dialect::credential::{Caller, owner};
 use crate::dialect::{Answer, Call, Dialect, Refusal, password};
 use crate::domain::access::{Grant, Right};
 use crate::domain::actor::Actor;
@@ -84,17 +84,10 @@ pub async fn refresh(call: &Call) -> Result<Answer, Refusal> {
     refuse_dry_run(call)?;
     let hash = refresh_hash(&given);
     let wrong = || detail(401, "invalid refresh token");
+    let caller = Caller::of(Dialect::Partner, call);
     let found = call.read(|facts| {
-        let Some(token) = facts.token(&hash)?.filter(|token| call.at < token.expires_at) else {
-            return Ok(None);
-        };
-        let Some(credential) = live_credential(call, token.credential_id, facts)? else {
-            return Ok(None);
-        };
-        let Some(person_id) = credential.record.person_id else { return Ok(None) };
-        let person = facts.find::<Person>(credential.meta.account_id, person_id)?;
-        let is_active = person.is_some_and(|person| person.record.status == PersonStatus::Active);
-        Ok(is_active.then_some(token))
+        let Some((token, credential)) = caller.token(&hash, facts)? else { return Ok(None) };
+        Ok(owner(&credential, facts)?.map(|_| token))
     });
     let token = found.await?.ok_or_else(wrong)?;
     let burnt = call.app.pipeline.burn_signature(token.credential_id, hash, token.expires_at);

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::auth::admit;
 use super::error::{NUL, UNREADABLE, detail};
 use super::json::{Json, Unreadable};
-use super::validate::Faults;
+use super::validate::{Faults, query};
 use crate::dialect::{Answer, Call, Refusal};
 use crate::domain::actor::Actor;
 use crate::domain::command::Command;
@@ -100,14 +100,6 @@ pub async fn remove<C: Command>(
     // There is nothing to say in it; but one that is too long is no request.
     call.body()?;
     Ok(call.submit(actor, command(id), |_, _| Ok(Answer::empty(204))).await?)
-}
-
-/// A query parameter, the last where it is repeated.
-pub fn query(call: &Call, name: &str) -> Option<String> {
-    form_urlencoded::parse(call.query().as_bytes())
-        .filter(|(found, _)| found == name)
-        .last()
-        .map(|(_, value)| value.into_owned())
 }
 
 /// A text to filter by; an empty one is none.

@@ -6,7 +6,6 @@ use std::fmt::Write as _;
 
 use super::error;
 use super::json::{Json, quoted};
-use super::request::query;
 use crate::dialect::{Answer, Call};
 use crate::domain::patch::Patch;
 
@@ -134,6 +133,14 @@ impl Faults {
         let place = format!(r#"["{part}","{name}"]"#);
         read.map_err(|fault| self.push(&place, &Json::Text(text.to_owned()), &fault)).ok()
     }
+}
+
+/// A query parameter, the last where it is repeated.
+pub fn query(call: &Call, name: &str) -> Option<String> {
+    form_urlencoded::parse(call.query().as_bytes())
+        .filter(|(found, _)| found == name)
+        .last()
+        .map(|(_, value)| value.into_owned())
 }
 
 /// A request's body, as far as it is an object.
