@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::auth::authenticate;
 use super::encode::Shown;
 use super::error::{ACHIEVEMENT, answer, answer_of};
-use super::request::{Faults, Page, at_fault, day, members, patch as found, path_id};
+use super::request::{BodyFaults, Page, at_fault, day, members, patch as found, path_id};
 use crate::dialect::{Answer, Call, Refusal};
 use crate::domain::certificate::achievement::{Achievement, AchievementEdit, DeleteAchievement};
 use crate::domain::command::{self, Edit};
@@ -95,7 +95,7 @@ pub async fn no_number(call: &Call) -> Result<Answer, Refusal> {
 fn decode(call: &Call) -> Result<AchievementEdit, Refusal> {
     let mut edit = AchievementEdit::default();
     let members = members(call)?;
-    let mut faults = Faults::new(call);
+    let mut faults = BodyFaults::new(call);
     for (name, value) in members {
         let field = name.as_str();
         match field {

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::auth::authenticate;
 use super::encode::FormShown;
 use super::error::{ACHIEVEMENT, FORM, FORM_EDIT, answer};
-use super::request::{Faults, Page, members, patch as found, path_id};
+use super::request::{BodyFaults, Page, members, patch as found, path_id};
 use crate::dialect::{Answer, Call, Refusal};
 use crate::domain::certificate::form::{Form, FormEdit, FormType, Requirement};
 use crate::domain::command::{self, Create, Edit};
@@ -83,7 +83,7 @@ fn decode(call: &Call, is_new: bool) -> Result<FormEdit, Refusal> {
     } else {
         &["achievementBadgeDesignId"]
     };
-    let mut faults = Faults::new(call);
+    let mut faults = BodyFaults::new(call);
     for name in required.iter().filter(|name| !members.contains_key(**name)) {
         faults.missing(*name);
     }
@@ -126,7 +126,7 @@ fn decode(call: &Call, is_new: bool) -> Result<FormEdit, Refusal> {
 }
 
 /// A text with a column of its own, which no database keeps with NUL in it.
-fn text(field: &str, value: Value, faults: &mut Faults) -> Option<String> {
+fn text(field: &str, value: Value, faults: &mut BodyFaults) -> Option<String> {
     let text = faults.text(field, value)?;
     if text.contains('\0') {
         faults.refuse(field, "must not contain NUL");
@@ -134,12 +134,12 @@ fn text(field: &str, value: Value, faults: &mut Faults) -> Option<String> {
     Some(text)
 }
 
-fn tags(value: Value, faults: &mut Faults) -> Option<Vec<String>> {
+fn tags(value: Value, faults: &mut BodyFaults) -> Option<Vec<String>> {
     let items = faults.array("tags", value)?.into_iter().enumerate();
     Some(items.filter_map(|(at, tag)| faults.text(&format!("tags[{at}]"), tag)).collect())
 }
 
-fn requirements(value: Value, faults: &mut Faults) -> Option<Vec<Requirement>> {
+fn requirements(value: Value, faults: &mut BodyFaults) -> Option<Vec<Requirement>> {
     let mut requirements = Vec::new();
     for (index, item) in faults.array("requirements", value)?.into_iter().enumerate() {
         let at = format!("requirements[{index}]");
@@ -152,7 +152,7 @@ fn requirements(value: Value, faults: &mut Faults) -> Option<Vec<Requirement>> {
     Some(requirements)
 }
 
-fn requirement(item: Map<String, Value>, at: &str, faults: &mut Faults) -> Requirement {
+fn requirement(item: Map<String, Value>, at: &str, faults: &mut BodyFaults) -> Requirement {
     let mut requirement = Requirement::default();
     for (member, value) in item {
         let field = format!("{at}.{member}");

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::auth::authenticate;
 use super::error::{Detail, ISSUE, answer, bad_request, refusal_over};
-use super::request::{Faults, members};
+use super::request::{BodyFaults, members};
 use crate::dialect::{Answer, Call, Refusal};
 use crate::domain::certificate::achievement::{CustomAttribute, IssuanceMethod, is_level};
 use crate::domain::certificate::issue::{Issue, RECIPIENTS_MAX, Recipient};
@@ -37,7 +37,7 @@ struct Order {
 
 fn decode(call: &Call) -> Result<Order, Refusal> {
     let members = members(call)?;
-    let mut faults = Faults::new(call);
+    let mut faults = BodyFaults::new(call);
     let (mut form_id, mut method, mut users) = (None, None, None);
     let (mut has_form, mut has_mode, mut has_users) = (false, false, false);
     for (name, value) in members {
@@ -103,7 +103,7 @@ fn recipient(
     user: Map<String, Value>,
     at: &str,
     method: Option<IssuanceMethod>,
-    faults: &mut Faults,
+    faults: &mut BodyFaults,
 ) -> Recipient {
     let mut recipient = Recipient::default();
     let has_contact = user.contains_key("email") || user.contains_key("phoneNumber");
@@ -160,7 +160,7 @@ fn recipient(
     recipient
 }
 
-fn attributes(field: &str, value: Value, faults: &mut Faults) -> Vec<CustomAttribute> {
+fn attributes(field: &str, value: Value, faults: &mut BodyFaults) -> Vec<CustomAttribute> {
     let mut attributes = Vec::new();
     for (index, item) in faults.array(field, value).into_iter().flatten().enumerate() {
         let at = format!("{field}[{index}]");

@@ -103,12 +103,12 @@ pub fn at_fault(call: &Call, field: &str, reason: &str) -> Refusal {
 
 /// Finds what is wrong with a body, all of it together.
 #[derive(Debug)]
-pub struct Faults {
+pub struct BodyFaults {
     details: Vec<Detail>,
     refuses_unknown: bool,
 }
 
-impl Faults {
+impl BodyFaults {
     /// Nothing found yet.
     pub fn new(call: &Call) -> Self {
         let refuses_unknown =

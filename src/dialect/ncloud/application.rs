@@ -12,7 +12,7 @@ use crate::domain::error::Error;
 use crate::domain::kind::Kind;
 use crate::domain::patch::Patch;
 use crate::domain::record::{Key, KeyType, Stored};
-use crate::domain::sign_in::application::{Application, ApplicationEdit, Scope};
+use crate::domain::sign_in::application::{Application, ApplicationEdit, OauthScope};
 use crate::domain::sign_in::consent::{Language, Localised};
 
 /// Below which the newer edition is served.
@@ -150,12 +150,14 @@ fn decode_consent(fields: &Map<String, Value>, edit: &mut ApplicationEdit) -> Re
 fn check_edition(edit: &ApplicationEdit, edition: Edition) -> Result<(), Error> {
     let has = |scope| edit.scopes.value().is_some_and(|scopes| scopes.contains(&scope));
     match edition {
-        Edition::Older if has(Scope::Email) => Err(invalid("scopes")),
+        Edition::Older if has(OauthScope::Email) => Err(invalid("scopes")),
         Edition::Older => Ok(()),
         Edition::Newer if !edit.name.value().is_some_and(|name| is_identifier(name)) => {
             Err(invalid("name"))
         }
-        Edition::Newer if !has(Scope::Profile) && !has(Scope::Openid) => Err(invalid("scopes")),
+        Edition::Newer if !has(OauthScope::Profile) && !has(OauthScope::Openid) => {
+            Err(invalid("scopes"))
+        }
         Edition::Newer => {
             let all = [Language::Ko, Language::En, Language::Ja];
             let is_named =

@@ -1,7 +1,7 @@
 //! `Authorization: Bearer TOKEN` of a user; on a partner's routes of the partner that the path names.
 
 use super::error::{detail, unauthorized};
-use super::validate::Faults;
+use super::validate::RequestFaults;
 use crate::dialect::credential::{self, Caller, owner};
 use crate::dialect::{Call, Dialect, Refusal};
 use crate::domain::access::{Grant, Right, Scope};
@@ -51,7 +51,7 @@ fn user(call: &Call, token: &str, facts: &mut Facts) -> Known<Option<User>> {
 /// Finds out who calls: 401 for nobody, 403 for somebody else than the partner in the path. None
 /// when the path names no partner; then `faults` says so, twice, because two places of the vendor's
 /// code declare it.
-pub async fn admit(call: &Call, faults: &mut Faults) -> Result<Option<Actor>, Refusal> {
+pub async fn admit(call: &Call, faults: &mut RequestFaults) -> Result<Option<Actor>, Refusal> {
     let user = signed_in(call).await?;
     let partners = call.read(|facts| {
         facts.select::<Partner>(user.person.meta.account_id, "person_id", user.person.id())

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::error::detail;
 use super::request::body;
-use super::validate::{Faults, Fields, text};
+use super::validate::{BodyFields, RequestFaults, text};
 use crate::app::OsEntropy;
 use crate::dialect::call::DRY_RUN;
 use crate::dialect::credential::{Caller, owner};
@@ -35,8 +35,8 @@ const REFRESH: &str = "refresh ";
 /// `POST /user/login`.
 pub async fn login(call: &Call) -> Result<Answer, Refusal> {
     let body = body(call)?;
-    let mut faults = Faults::default();
-    let given = Fields::of(&body, false, &mut faults).and_then(|mut fields| {
+    let mut faults = RequestFaults::default();
+    let given = BodyFields::of(&body, false, &mut faults).and_then(|mut fields| {
         let email = fields.required("email", text);
         let password = fields.required("password", text);
         email.zip(password)
@@ -77,8 +77,8 @@ pub async fn login(call: &Call) -> Result<Answer, Refusal> {
 /// `POST /user/refresh`. A refresh token is good once.
 pub async fn refresh(call: &Call) -> Result<Answer, Refusal> {
     let body = body(call)?;
-    let mut faults = Faults::default();
-    let given = Fields::of(&body, false, &mut faults)
+    let mut faults = RequestFaults::default();
+    let given = BodyFields::of(&body, false, &mut faults)
         .and_then(|mut fields| fields.required("refresh_token", text));
     let given = faults.refuse_or(given)?;
     refuse_dry_run(call)?;

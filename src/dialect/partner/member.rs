@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::instant::{self, instant};
 use super::request::{body, named, null_clears, page, paged, remove, slice, submit};
-use super::validate::{Faults, Fields, choice, whole};
+use super::validate::{BodyFields, RequestFaults, choice, whole};
 use super::{json::Json, student};
 use crate::dialect::{Answer, Call, Refusal};
 use crate::domain::command::{self, Delete, Edit};
@@ -25,7 +25,7 @@ const STATUSES: &[(&str, MembershipStatus)] = &[
 ];
 
 /// A status to filter by, as lists of one name.
-pub fn status(faults: &mut Faults, call: &Call) -> Option<&'static [&'static str]> {
+pub fn status(faults: &mut RequestFaults, call: &Call) -> Option<&'static [&'static str]> {
     const NAMES: &[(&str, &[&str])] = &[
         ("active", &["active"]),
         ("inactive", &["inactive"]),
@@ -36,7 +36,7 @@ pub fn status(faults: &mut Faults, call: &Call) -> Option<&'static [&'static str
 }
 
 /// Which page of the memberships in which states.
-fn page_of(call: &Call, faults: &mut Faults) -> Option<(&'static [&'static str], Slice)> {
+fn page_of(call: &Call, faults: &mut RequestFaults) -> Option<(&'static [&'static str], Slice)> {
     let statuses = status(faults, call).unwrap_or_default();
     Some((statuses, slice(call, faults, 50, 100)?))
 }
@@ -84,7 +84,7 @@ pub async fn of_student(call: &Call) -> Result<Answer, Refusal> {
 pub async fn create(call: &Call) -> Result<Answer, Refusal> {
     let body = body(call)?;
     let (actor, student_id, (class_id, code, status)) = named(call, "student_id", |faults| {
-        let mut fields = Fields::of(&body, false, faults)?;
+        let mut fields = BodyFields::of(&body, false, faults)?;
         let class_id = fields.required("class_id", whole);
         // The path's is the one that counts.
         let student_id = fields.required("student_id", whole);
@@ -110,7 +110,7 @@ pub async fn create(call: &Call) -> Result<Answer, Refusal> {
 pub async fn patch(call: &Call) -> Result<Answer, Refusal> {
     let body = body(call)?;
     edit(call, |faults| {
-        Fields::of(&body, null_clears(call), faults).map(|mut fields| MembershipEdit {
+        BodyFields::of(&body, null_clears(call), faults).map(|mut fields| MembershipEdit {
             status: fields.field("status", |value| choice(value, STATUSES)),
             completed_at: fields.field("completed_at", instant),
             ..MembershipEdit::default()
@@ -137,7 +137,7 @@ fn with_status(status: MembershipStatus) -> MembershipEdit {
 
 async fn edit(
     call: &Call,
-    decode: impl FnOnce(&mut Faults) -> Option<MembershipEdit>,
+    decode: impl FnOnce(&mut RequestFaults) -> Option<MembershipEdit>,
 ) -> Result<Answer, Refusal> {
     let (actor, id, edit) = named(call, "enrollment_id", decode).await?;
     let member = call.read(|facts| command::read::<Membership>(&actor, id, facts)).await?;

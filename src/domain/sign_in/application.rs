@@ -85,7 +85,7 @@ pub enum GrantType {
 /// What it may learn of a person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Scope {
+pub enum OauthScope {
     /// Who the person is.
     Profile,
     /// The same, in an ID token.
@@ -127,7 +127,7 @@ pub struct Application {
     /// The ways to a token that it may go.
     pub grant_types: Vec<GrantType>,
     /// The most that it may ask for.
-    pub scopes: Vec<Scope>,
+    pub scopes: Vec<OauthScope>,
     /// Life of an access token, seconds.
     pub access_token_validity: i64,
     /// Life of a refresh token, seconds.
@@ -198,7 +198,7 @@ pub struct ApplicationEdit {
     pub client_auth_method: Patch<ClientAuthMethod>,
     pub access_type: Patch<AccessType>,
     pub grant_types: Patch<Vec<GrantType>>,
-    pub scopes: Patch<Vec<Scope>>,
+    pub scopes: Patch<Vec<OauthScope>>,
     pub access_token_validity: Patch<i64>,
     pub refresh_token_validity: Patch<i64>,
     pub consent_application_name: Patch<Localised>,
@@ -453,7 +453,7 @@ mod tests {
         };
         let unrelated = ApplicationEdit {
             description: Patch::Value("x".to_owned()),
-            scopes: Patch::Value(vec![Scope::Openid]),
+            scopes: Patch::Value(vec![OauthScope::Openid]),
             mbr_login_allow: Patch::Value(MainAccountLogin::Allow),
             ..ApplicationEdit::default()
         };
