@@ -247,11 +247,12 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
 }
 
 fn openapi(name: &str) -> anyhow::Result<ExitCode> {
-    let wire = crate::dialect::WIRES
+    let document = crate::dialect::WIRES
         .iter()
         .find(|wire| wire.dialect.name() == name)
+        .and_then(|wire| wire.openapi)
         .ok_or_else(|| anyhow::anyhow!("no dialect {name:?}; there are {}", dialects()))?;
-    say(wire.openapi)?;
+    say(document)?;
     Ok(ExitCode::SUCCESS)
 }
 

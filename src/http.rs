@@ -68,27 +68,25 @@ impl Default for Patience {
 pub fn router(app: App) -> Router {
     let mut router = Router::new();
     for wire in WIRES {
-        for route in wire.routes.iter().chain(wire.strays) {
-            let handler = route.handler;
+        for (path, route) in wire.served() {
             let filter = MethodFilter::try_from(route.method.clone()).unwrap_or(MethodFilter::GET);
-            router = router.route(route.path, on(filter, move |call: Call| handler(call)));
+            let serve = |handler| on(filter, move |call: Call| wire.serve(handler, call));
             if let Some(handler) = wire.trailing_slash {
-                let path = format!("{}/", route.path);
-                router = router.route(&path, on(filter, move |call: Call| handler(call)));
+                router = router.route(&format!("{path}/"), serve(handler));
             }
+            router = router.route(&path, serve(route.handler));
         }
     }
-    let documents = WIRES.iter().map(|wire| format!("/openapi/{}.json", wire.dialect.name()));
-    let docs = utoipa_swagger_ui::Config::new(documents.collect::<Vec<_>>());
+    let mut documents = Vec::new();
     for wire in WIRES {
-        let document = wire.openapi;
-        router = router.route(
-            &format!("/openapi/{}.json", wire.dialect.name()),
-            get(async move || {
-                Answer::with_type(200, "application/json", document.as_bytes().to_vec())
-            }),
-        );
+        let Some(document) = wire.openapi else { continue };
+        let path = format!("/openapi/{}.json", wire.dialect.name());
+        let answer =
+            async move || Answer::with_type(200, "application/json", document.as_bytes().to_vec());
+        router = router.route(&path, get(answer));
+        documents.push(path);
     }
+    let docs = utoipa_swagger_ui::Config::new(documents);
     router
         .route("/healthz", get(async || Json(json!({"status": "ok"}))))
         .route("/readyz", get(ready))
@@ -102,7 +100,8 @@ pub fn router(app: App) -> Router {
 }
 
 fn malformed(request: &Request, fault: Malformed) -> Answer {
-    (Wire::of(request.uri().path()).malformed)(fault, request.headers())
+    let path = request.uri().path();
+    (Wire::of(path).malformed)(fault, path, request.headers())
 }
 
 async fn ready(State(app): State<App>) -> Response {
@@ -209,13 +208,14 @@ async fn answer(
         at: app.clock.now(),
         body_fault: None,
     };
-    let wire = Wire::of(request.uri().path());
+    let uri = request.uri().clone();
+    let wire = Wire::of(uri.path());
     let method = request.method().clone();
     let serving = serve_one(app, wire, router, &arrival, patience, request);
     let served = AssertUnwindSafe(serving).catch_unwind();
     let mut response = served.await.unwrap_or_else(|_| {
         tracing::error!(request_id = %arrival.request_id, "a request panicked");
-        (wire.malformed)(Malformed::Failed, &HeaderMap::new()).into_response()
+        (wire.malformed)(Malformed::Failed, uri.path(), &HeaderMap::new()).into_response()
     });
     if let Ok(id) = HeaderValue::try_from(&arrival.request_id) {
         response.headers_mut().insert("x-request-id", id);

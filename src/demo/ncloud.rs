@@ -10,7 +10,7 @@ use crate::domain::error::Error;
 use crate::domain::people::credential::Credential;
 use crate::domain::people::person::Person;
 use crate::domain::sign_in::application::{
-    AccessType, Application, ClientAuthMethod, GrantType, MainAccountLogin, Scope,
+    AccessType, Application, ClientAuthMethod, GrantType, MainAccountLogin, OauthScope,
 };
 use crate::domain::sign_in::consent::{Language, Localised};
 use crate::domain::sign_in::tenant::{MainAccountRule, Tenant};
@@ -89,7 +89,7 @@ fn portal(tenant_id: &str, client_id: &str) -> Application {
         mbr_login_allow: MainAccountLogin::Allow,
         redirect_uris: vec![REDIRECT_URI.to_owned()],
         grant_types: vec![GrantType::AuthorizationCode, GrantType::RefreshToken],
-        scopes: vec![Scope::Openid, Scope::Profile],
+        scopes: vec![OauthScope::Openid, OauthScope::Profile],
         consent_application_name: Some(Localised {
             ko: Some("포털".to_owned()),
             en: Some("Portal".to_owned()),

@@ -1,7 +1,9 @@
 //! A request in the hands of a dialect, and what every dialect's edits gain: entity tags,
 //! idempotency keys, dry runs and request ids.
 
+use std::any::Any;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::OnceLock;
 
 use axum::RequestExt as _;
 use axum::extract::{FromRequest, MatchedPath, Request};
@@ -74,6 +76,7 @@ pub struct Call {
     pub at: Timestamp,
     body: Result<Bytes, Malformed>,
     parameters: Vec<(String, String)>,
+    note: OnceLock<Box<dyn Any + Send + Sync>>,
 }
 
 impl FromRequest<App> for Call {
@@ -104,6 +107,7 @@ impl FromRequest<App> for Call {
             request_id: arrival.request_id,
             at: arrival.at,
             parameters,
+            note: OnceLock::new(),
         })
     }
 }
@@ -121,6 +125,25 @@ fn parameters(pattern: &str, path: &str) -> Vec<(String, String)> {
 /// A path segment with its percent-encoding undone; what is not UTF-8 names nothing.
 fn decoded(segment: &str) -> String {
     percent_encoding::percent_decode_str(segment).decode_utf8_lossy().into_owned()
+}
+
+/// A header comes in several lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Repeated;
+
+/// The one line of a header; none when it is not there.
+///
+/// # Errors
+/// [`Repeated`]: the next program on the way may believe another line.
+pub(super) fn sole<'a>(
+    headers: &'a HeaderMap,
+    name: &str,
+) -> Result<Option<&'a HeaderValue>, Repeated> {
+    let mut lines = headers.get_all(name).iter();
+    match (lines.next(), lines.next()) {
+        (line, None) => Ok(line),
+        (_, Some(_)) => Err(Repeated),
+    }
 }
 
 /// See [`Call::bearer`].
@@ -148,7 +171,18 @@ impl Call {
     /// The dialect's words for a body that is over the limit or did not come whole.
     pub fn body(&self) -> Result<&Bytes, Answer> {
         let malformed = super::Wire::of(self.path()).malformed;
-        self.body.as_ref().map_err(|fault| malformed(*fault, &self.headers))
+        self.body.as_ref().map_err(|fault| malformed(*fault, self.path(), &self.headers))
+    }
+
+    /// Notes what the words of a refusal will depend on, before anything can be refused in such
+    /// words. A call has one note: the first stays.
+    pub fn note<T: Any + Send + Sync>(&self, note: T) {
+        self.note.get_or_init(|| Box::new(note));
+    }
+
+    /// What was noted; none where it is of another type.
+    pub fn noted<T: Any>(&self) -> Option<&T> {
+        self.note.get()?.downcast_ref()
     }
 
     /// A query parameter, decoded; the first where it is repeated.
@@ -161,6 +195,12 @@ impl Call {
     /// A path parameter, decoded.
     pub fn parameter(&self, name: &str) -> &str {
         self.parameters.iter().find(|(found, _)| found == name).map_or("", |(_, value)| value)
+    }
+
+    /// A header that comes in one line and is text, beyond ASCII too. A gateway and a server that
+    /// choose differently among several lines would see different callers.
+    pub fn sole_header(&self, name: &str) -> Option<&str> {
+        std::str::from_utf8(sole(&self.headers, name).ok()??.as_bytes()).ok()
     }
 
     /// A header that is readable text.
@@ -176,11 +216,10 @@ impl Call {
     /// The media type of the body, in lower case, without parameters; empty when none is named. A
     /// header that is no text or comes twice names a type that nobody takes.
     pub fn media_type(&self) -> String {
-        let mut headers = self.headers.get_all("content-type").iter();
-        let header = match (headers.next(), headers.next()) {
-            (None, _) => "",
-            (Some(header), None) => header.to_str().unwrap_or(UNREADABLE_TYPE),
-            (Some(_), Some(_)) => UNREADABLE_TYPE,
+        let header = match sole(&self.headers, "content-type") {
+            Ok(None) => "",
+            Ok(Some(header)) => header.to_str().unwrap_or(UNREADABLE_TYPE),
+            Err(Repeated) => UNREADABLE_TYPE,
         };
         header.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
     }
@@ -255,11 +294,10 @@ impl Call {
     /// # Errors
     /// [`Error::Invalid`].
     pub fn is_dry_run(&self) -> Result<bool, Error> {
-        let mut values = self.headers.get_all(DRY_RUN).iter().map(HeaderValue::as_bytes);
-        match (values.next(), values.next()) {
-            (None, _) => Ok(false),
-            (Some(value), None) if value.eq_ignore_ascii_case(b"true") => Ok(true),
-            (Some(value), None) if value.eq_ignore_ascii_case(b"false") => Ok(false),
+        match sole(&self.headers, DRY_RUN).map(|value| value.map(HeaderValue::as_bytes)) {
+            Ok(None) => Ok(false),
+            Ok(Some(value)) if value.eq_ignore_ascii_case(b"true") => Ok(true),
+            Ok(Some(value)) if value.eq_ignore_ascii_case(b"false") => Ok(false),
             _ => Err(Error::invalid("Haksa-Dry-Run", "invalid", "Haksa-Dry-Run is true or false")),
         }
     }

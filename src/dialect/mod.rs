@@ -2,8 +2,10 @@
 //! into commands, and words outcomes and refusals. It may refuse what its vendor's page does not take;
 //! what holds for a record whoever edits it is a rule of the domain.
 
+mod accept;
 mod answer;
 mod call;
+mod credential;
 pub mod ispring;
 mod json;
 pub mod kolleges;
@@ -15,19 +17,15 @@ pub mod solapi;
 mod upload;
 
 use std::future::Future;
-use std::net::IpAddr;
 use std::pin::Pin;
 
 use http::{HeaderMap, Method};
-use jiff::Timestamp;
 
 use crate::app::App;
 
 pub use crate::domain::actor::Dialect;
 use crate::domain::error::Error;
-use crate::domain::facts::{Facts, Known};
-use crate::domain::people::credential::Credential;
-use crate::domain::record::Stored;
+use crate::domain::facts::Facts;
 pub use crate::pipeline::Answer;
 pub use call::{Arrival, BODY_MAX, Call};
 
@@ -35,14 +33,15 @@ pub use call::{Arrival, BODY_MAX, Call};
 pub struct Route {
     /// Its method.
     pub method: Method,
-    /// Its path, parameters in braces.
+    /// Its path below a root, parameters in braces.
     pub path: &'static str,
     /// What serves it.
     pub handler: Handler,
 }
 
 /// Serves a call.
-pub type Handler = fn(Call) -> Pin<Box<dyn Future<Output = Answer> + Send>>;
+pub type Handler =
+    for<'a> fn(&'a Call) -> Pin<Box<dyn Future<Output = Result<Answer, Refusal>> + Send + 'a>>;
 
 /// Why a call is not served: a refusal that the dialect words in its one place, or one that is
 /// worded already.
@@ -93,8 +92,12 @@ pub struct LongBody {
 pub struct Wire {
     /// Which one.
     pub dialect: Dialect,
+    /// The beginnings below which its routes are served, each of them all.
+    pub roots: &'static [&'static str],
     /// Its routes.
     pub routes: &'static [Route],
+    /// Its routes that have one path only, whatever its roots.
+    pub unrooted: &'static [Route],
     /// The beginnings of the paths that are its own, served or not.
     pub prefixes: &'static [&'static str],
     /// Verbs that no page has, on paths that another route's parameter would take: what that route says
@@ -102,22 +105,32 @@ pub struct Wire {
     pub strays: &'static [Route],
     /// Its paths that take longer bodies than others.
     pub long_bodies: &'static [LongBody],
-    /// Words a refusal.
-    pub reject: fn(&Error) -> Answer,
-    /// Words a fault of the request itself, whose headers say how the caller wants to be answered.
-    pub malformed: fn(Malformed, &HeaderMap) -> Answer,
+    /// Words the refusal of a call. What its words depend on is in the call, or was noted there.
+    pub reject: fn(&Call, &Error) -> Answer,
+    /// Words a fault of the request itself, whose path and headers say how the caller wants to be
+    /// answered.
+    pub malformed: fn(Malformed, &str, &HeaderMap) -> Answer,
     /// What serves its routes' paths with one slash too many, where that is not simply unknown.
     pub trailing_slash: Option<Handler>,
-    /// Its OpenAPI document, JSON.
-    pub openapi: &'static str,
+    /// Its OpenAPI document, JSON; none where there is nothing that a program would call.
+    pub openapi: Option<&'static str>,
 }
 
 /// Every dialect. The last one answers for paths that are nobody's.
 pub const WIRES: &[Wire] =
     &[kolleges::WIRE, partner::WIRE, ncloud::WIRE, solapi::WIRE, ispring::WIRE, native::WIRE];
 
-/// Parts of dialects that word faults of the request otherwise than the rest.
-const ENDPOINTS: &[Wire] = &[ispring::TOKEN];
+/// Lists routes.
+macro_rules! routes {
+    ($($method:ident $path:literal => $handler:path),+ $(,)?) => {
+        &[$($crate::dialect::Route {
+            method: ::http::Method::$method,
+            path: $path,
+            handler: |call| Box::pin($handler(call)),
+        }),+]
+    };
+}
+use routes;
 
 impl Wire {
     /// The dialect that answers for a path.
@@ -128,70 +141,42 @@ impl Wire {
                     .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
             })
         };
-        ENDPOINTS.iter().chain(WIRES).find(owns).unwrap_or(&native::WIRE)
+        WIRES.iter().find(owns).unwrap_or(&native::WIRE)
     }
-}
 
-/// Lists routes: refusals of their handlers are worded by `$reject`, or by the one in brackets behind
-/// the handler.
-macro_rules! routes {
-    (@word $reject:path) => { $reject };
-    (@word $reject:path, $own:path) => { $own };
-    ($reject:path; $($method:ident $path:literal => $handler:path $([$own:path])?),+ $(,)?) => {
-        &[$($crate::dialect::Route {
-            method: ::http::Method::$method,
-            path: $path,
-            handler: |call| Box::pin(async move {
-                match $handler(&call).await {
-                    Ok(answer) => answer,
-                    Err($crate::dialect::Refusal::Answer(answer)) => answer,
-                    Err($crate::dialect::Refusal::Error(error)) => {
-                        $crate::dialect::log_refusal(&call, &error);
-                        routes!(@word $reject $(, $own)?)(&error)
-                    }
+    /// Its documented routes, each with its whole path.
+    pub fn documented(&self) -> impl Iterator<Item = (String, &'static Route)> {
+        let unrooted = self.unrooted.iter().map(|route| (route.path.to_owned(), route));
+        self.below_roots(self.routes).chain(unrooted)
+    }
+
+    /// All that it serves, each route with its whole path.
+    pub fn served(&self) -> impl Iterator<Item = (String, &'static Route)> {
+        self.documented().chain(self.below_roots(self.strays))
+    }
+
+    fn below_roots(
+        &self,
+        routes: &'static [Route],
+    ) -> impl Iterator<Item = (String, &'static Route)> {
+        let below =
+            move |root| routes.iter().map(move |route| (format!("{root}{}", route.path), route));
+        self.roots.iter().flat_map(below)
+    }
+
+    /// Serves a call. The cause of a fault of ours is logged, since the caller is not told.
+    pub async fn serve(&self, handler: Handler, call: Call) -> Answer {
+        match handler(&call).await {
+            Ok(answer) | Err(Refusal::Answer(answer)) => answer,
+            Err(Refusal::Error(error)) => {
+                if let Error::Internal(cause) = &error {
+                    tracing::error!(request_id = %call.request_id, error.cause = %cause, "internal error");
                 }
-            }),
-        }),+]
-    };
-}
-use routes;
-
-/// Logs what the caller is not told: the cause of a fault of ours.
-fn log_refusal(call: &Call, error: &Error) {
-    if let Error::Internal(cause) = error {
-        tracing::error!(request_id = %call.request_id, error.cause = %cause, "internal error");
+                (self.reject)(&call, &error)
+            }
+        }
     }
-}
 
-/// The live credential of a dialect whose bearer key is `key`, where it may be used by this caller.
-///
-/// # Errors
-/// [`crate::domain::facts::Stop::Missing`] until it is loaded.
-pub fn credential_by_key(
-    dialect: Dialect,
-    key: &str,
-    call: &Call,
-    facts: &Facts,
-) -> Known<Option<Stored<Credential>>> {
-    credential_from(dialect, key, call.peer, call.at, facts)
-}
-
-fn credential_from(
-    dialect: Dialect,
-    key: &str,
-    peer: IpAddr,
-    at: Timestamp,
-    facts: &Facts,
-) -> Known<Option<Stored<Credential>>> {
-    let hash = hex::encode(crate::vault::hash_token(key));
-    let found = facts.select_in_all_accounts::<Credential>("secret_hash", hash.as_str())?;
-    Ok(found.into_iter().find(|stored| {
-        let credential = &stored.record;
-        credential.dialect == dialect && credential.is_live(at) && credential.allows(peer)
-    }))
-}
-
-impl Wire {
     /// How long a body on this path may be, bytes: longer than [`BODY_MAX`] only where the path takes
     /// such bodies and the caller has a key, so that strangers cannot fill the memory.
     pub async fn body_max(
@@ -207,8 +192,9 @@ impl Wire {
         let Some(key) = call::bearer(headers) else {
             return BODY_MAX;
         };
-        let find =
-            |facts: &mut Facts| credential_from(self.dialect, key, arrival.peer, arrival.at, facts);
+        let caller =
+            credential::Caller { dialect: self.dialect, peer: arrival.peer, at: arrival.at };
+        let find = |facts: &mut Facts| caller.key(key, facts);
         // When the database is away, the route says so.
         let known = app.store.read(find).await;
         if matches!(known, Ok(Some(_))) { long.max } else { BODY_MAX }

@@ -171,7 +171,7 @@ async fn the_documents_are_served() {
             }
         }
         let mut routed: Vec<String> =
-            wire.routes.iter().map(|route| format!("{} {}", route.method, route.path)).collect();
+            wire.documented().map(|(path, route)| format!("{} {path}", route.method)).collect();
         if wire.dialect == haksa::dialect::Dialect::Native {
             routed.extend(["/healthz", "/readyz", "/metrics"].map(|path| format!("GET {path}")));
         }

@@ -2,13 +2,14 @@
 //! `X-Auth-Email` and `X-Auth-Password`. Either way the caller is a person, with that person's roles
 //! as they stand now.
 
+use crate::dialect::call::sole;
+use crate::dialect::credential::{Caller, owner};
 use crate::dialect::{Call, Dialect, password};
 use crate::domain::actor::Actor;
 use crate::domain::error::Error;
 use crate::domain::facts::{Facts, Known, Selector};
 use crate::domain::kind::Kind;
 use crate::domain::people::account::{Account, portal_url};
-use crate::domain::people::credential::Credential;
 use crate::domain::people::person::{Person, PersonStatus, fold};
 use crate::domain::people::role::Role;
 use crate::domain::record::{Key, Stored};
@@ -24,8 +25,7 @@ const SECURITY_HEADERS: [&str; 4] =
 /// [`Error::Unauthenticated`] for whatever is wrong with the credentials; [`Error::Unavailable`] when
 /// too many passwords wait to be checked.
 pub async fn authenticate(call: &Call) -> Result<Actor, Error> {
-    let is_repeated = |name: &&str| call.headers.get_all(*name).iter().nth(1).is_some();
-    if SECURITY_HEADERS.iter().any(is_repeated) {
+    if SECURITY_HEADERS.iter().any(|name| sole(&call.headers, name).is_err()) {
         return Err(Error::Unauthenticated);
     }
     let actor = match call.headers.get("authorization") {
@@ -50,45 +50,17 @@ fn token(value: &str) -> Option<&str> {
 }
 
 fn by_token(hash: &str, call: &Call, facts: &mut Facts) -> Known<Option<Actor>> {
-    let Some(token) = facts.token(hash)?.filter(|token| call.at < token.expires_at) else {
-        return Ok(None);
-    };
-    let key = Key::Int(token.credential_id);
-    let Some(document) = facts.document(Kind::Credential, &key)? else {
-        return Ok(None);
-    };
-    let credential = document.typed::<Credential>()?;
-    if document.meta.deleted_at.is_some()
-        || credential.record.dialect != Dialect::Ispring
-        || !credential.record.is_live(call.at)
-        || !credential.record.allows(call.peer)
-    {
-        return Ok(None);
-    }
-    let account_id = credential.meta.account_id;
-    let Some(person) = owner(&credential, facts)? else {
-        return Ok(None);
-    };
-    actor(account_id, credential.id(), &person, facts).map(Some)
-}
-
-/// The active person that an API key acts as.
-///
-/// # Errors
-/// [`crate::domain::facts::Stop::Missing`] until it is loaded.
-pub fn owner(credential: &Stored<Credential>, facts: &Facts) -> Known<Option<Stored<Person>>> {
-    let Some(person_id) = credential.record.person_id else {
-        return Ok(None);
-    };
-    let person = facts.find::<Person>(credential.meta.account_id, person_id)?;
-    Ok(person.filter(|person| person.record.status == PersonStatus::Active))
+    let caller = Caller::of(Dialect::Ispring, call);
+    let Some((_, credential)) = caller.token(hash, facts)? else { return Ok(None) };
+    let Some(person) = owner(&credential, facts)? else { return Ok(None) };
+    actor(credential.meta.account_id, credential.id(), &person, facts).map(Some)
 }
 
 async fn by_password(call: &Call) -> Result<Option<Actor>, Error> {
     let (Some(url), Some(login), Some(password_given)) = (
-        text_header(call, "x-auth-account-url"),
-        text_header(call, "x-auth-email"),
-        text_header(call, "x-auth-password"),
+        call.sole_header("x-auth-account-url"),
+        call.sole_header("x-auth-email"),
+        call.sole_header("x-auth-password"),
     ) else {
         return Ok(None);
     };
@@ -103,11 +75,6 @@ async fn by_password(call: &Call) -> Result<Option<Actor>, Error> {
     // person gets a number that no credential has.
     let credential_id = -person.id();
     call.read(|facts| actor(person.meta.account_id, credential_id, &person, facts)).await.map(Some)
-}
-
-/// A header as text, beyond ASCII too.
-fn text_header<'a>(call: &'a Call, name: &str) -> Option<&'a str> {
-    std::str::from_utf8(call.headers.get(name)?.as_bytes()).ok()
 }
 
 /// The one active person of the portal with that login or else that e-mail.

@@ -5,11 +5,12 @@ use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 
 use super::auth::authenticate;
-use super::body::{self, Fault, Fields};
+use super::body;
 use super::date::{self, DateOnly};
-use super::error::{Failure, worded};
+use super::error::{malformed, unread};
 use super::format::Format;
-use crate::dialect::{Answer, Call, Refusal};
+use super::tree::{Tree, wrong};
+use crate::dialect::{Answer, Call, Malformed, Refusal};
 use crate::domain::access::{self, Right};
 use crate::domain::actor::Actor;
 use crate::domain::command::{self, Edit};
@@ -29,13 +30,9 @@ const UUID_LENGTH: usize = 36;
 
 /// `POST /enrollment/{enrollment_id}`, "Editing an enrollment": replaces the whole schedule.
 pub async fn edit(call: &Call) -> Result<Answer, Refusal> {
-    worded(call, Format::Xml, try_edit(call).await)
-}
-
-async fn try_edit(call: &Call) -> Result<Answer, Failure> {
     // The vendor has a route of this name; it is not an enrollment's id.
     if call.parameter("enrollment_id") == "delete" {
-        return Err(Failure::UnknownPath);
+        return Err(malformed(Malformed::UnknownPath, call.path(), &call.headers).into());
     }
     let actor = authenticate(call).await?;
     let key = key(call, &actor, Right::Edit)?;
@@ -48,18 +45,14 @@ async fn try_edit(call: &Call) -> Result<Answer, Failure> {
             time_zone(actor.account_id, facts)
         })
         .await?;
-    let fields = body::decode(&call.headers, call.body()?, FIELDS)?;
-    let edit = decode(&fields, call.at, &zone)?;
+    let body = body::decode(&call.headers, call.body()?).map_err(|fault| unread(call, fault))?;
+    let edit = decode(&body, call.at, &zone)?;
     let command = Edit::<Enrollment> { key, edit, expected: call.expected() };
     Ok(call.submit(actor, command, |_, _| Ok(Answer::empty(200))).await?)
 }
 
 /// `GET /enrollment/{enrollment_id}`.
 pub async fn get(call: &Call) -> Result<Answer, Refusal> {
-    worded(call, Format::Xml, try_get(call).await)
-}
-
-async fn try_get(call: &Call) -> Result<Answer, Failure> {
     let actor = authenticate(call).await?;
     let key = key(call, &actor, Right::Read)?;
     let (version, body) = call
@@ -68,8 +61,7 @@ async fn try_get(call: &Call) -> Result<Answer, Failure> {
             Ok((enrollment.meta.version, encode(&enrollment, facts)?))
         })
         .await?;
-    let format = Format::preferred(&call.headers, Format::Xml);
-    Ok(format.answer(200, &["enrollment"], &body).etag(version))
+    Ok(Format::of(call).answer(200, &["enrollment"], &body).etag(version))
 }
 
 /// The id in the path, for a caller who has `right` somewhere. A malformed id is an unknown one.
@@ -91,15 +83,15 @@ fn time_zone(account_id: i64, facts: &Facts) -> Known<TimeZone> {
 
 /// Reads a schedule. Fields that its type of due date does not use are not looked at: the documented
 /// samples send leftovers in them.
-fn decode(fields: &Fields, now: Timestamp, zone: &TimeZone) -> Result<EnrollmentEdit, Fault> {
-    let access_date = match fields.text("accessDate")? {
+fn decode(body: &Tree, now: Timestamp, zone: &TimeZone) -> Result<EnrollmentEdit, Error> {
+    body.refuse_repeated(FIELDS)?;
+    let access_date = match body.text("accessDate")? {
         Some(text) => date::parse(text, DateOnly::Begins, zone),
         None => Instant::from_microsecond(now.as_second() * 1_000_000),
     };
-    let due_date_type =
-        fields.text("dueDateType")?.and_then(DueDateType::parse).ok_or(Fault::Malformed)?;
+    let due_date_type = read(body, "dueDateType", DueDateType::parse)?;
     let mut edit = EnrollmentEdit {
-        access_date: Patch::Value(access_date.ok_or(Fault::Malformed)?),
+        access_date: Patch::Value(access_date.ok_or_else(|| wrong("accessDate"))?),
         due_date_type: Patch::Value(due_date_type),
         due_date: Patch::Null,
         due_period_h: Patch::Null,
@@ -108,18 +100,24 @@ fn decode(fields: &Fields, now: Timestamp, zone: &TimeZone) -> Result<Enrollment
     match due_date_type {
         DueDateType::Unlimited | DueDateType::Default => return Ok(edit),
         DueDateType::DueDate => {
-            let text = fields.text("dueDate")?;
-            let due_date = text.and_then(|text| date::parse(text, DateOnly::Ends, zone));
-            edit.due_date = Patch::Value(due_date.ok_or(Fault::Malformed)?);
+            let date = |text: &str| date::parse(text, DateOnly::Ends, zone);
+            edit.due_date = Patch::Value(read(body, "dueDate", date)?);
         }
         DueDateType::DuePeriod => {
-            let hours = fields.text("duePeriod")?.and_then(whole_number);
-            edit.due_period_h = Patch::Value(hours.ok_or(Fault::Malformed)?);
+            edit.due_period_h = Patch::Value(read(body, "duePeriod", whole_number)?);
         }
     }
-    let lock = fields.text("lockAfterDueDate")?.and_then(boolean).ok_or(Fault::Malformed)?;
-    edit.lock_after_due_date = Patch::Value(lock);
+    edit.lock_after_due_date = Patch::Value(read(body, "lockAfterDueDate", boolean)?);
     Ok(edit)
+}
+
+/// A field that has to be there.
+fn read<T>(
+    body: &Tree,
+    name: &'static str,
+    parse: impl FnOnce(&str) -> Option<T>,
+) -> Result<T, Error> {
+    body.text(name)?.and_then(parse).ok_or_else(|| wrong(name))
 }
 
 fn whole_number(text: &str) -> Option<i64> {

@@ -3,9 +3,9 @@
 use http::HeaderMap;
 use serde_json::json;
 
-use super::body::Fault;
+use super::body::BodyFault;
 use super::format::Format;
-use crate::dialect::{Answer, Call, Malformed, Refusal, log_refusal};
+use crate::dialect::{Answer, Call, Malformed};
 use crate::domain::error::Error;
 use crate::domain::kind::Kind;
 
@@ -13,22 +13,9 @@ fn refusal(format: Format, status: u16, message: &str) -> Answer {
     format.answer(status, &[], &json!({"code": status, "message": message}))
 }
 
-/// Words a refusal in the default format.
-pub fn reject(error: &Error) -> Answer {
-    reject_in(Format::Xml, error)
-}
-
 /// Words a fault of the request itself.
-pub fn malformed(fault: Malformed, headers: &HeaderMap) -> Answer {
-    malformed_in(Format::preferred(headers, Format::Xml), fault)
-}
-
-/// The same where answers are JSON unless XML is asked for.
-pub fn malformed_token(fault: Malformed, headers: &HeaderMap) -> Answer {
-    malformed_in(Format::preferred(headers, Format::Json), fault)
-}
-
-fn malformed_in(format: Format, fault: Malformed) -> Answer {
+pub fn malformed(fault: Malformed, path: &str, headers: &HeaderMap) -> Answer {
+    let format = Format::preferred(path, headers);
     match fault {
         Malformed::UnknownPath => refusal(format, 404, "Not Found"),
         Malformed::UnknownMethod => refusal(format, 405, "Method Not Allowed"),
@@ -38,59 +25,18 @@ fn malformed_in(format: Format, fault: Malformed) -> Answer {
     }
 }
 
-/// Words what a handler found, in the format that the caller prefers.
-///
-/// # Errors
-/// Always [`Refusal::Answer`].
-pub fn worded(
-    call: &Call,
-    default: Format,
-    served: Result<Answer, Failure>,
-) -> Result<Answer, Refusal> {
-    served.map_err(|failure| {
-        let format = Format::preferred(&call.headers, default);
-        Refusal::Answer(match failure {
-            Failure::Error(error) => {
-                log_refusal(call, &error);
-                reject_in(format, &error)
-            }
-            Failure::Body(Fault::Malformed) => refusal(format, 400, "Wrong parameters"),
-            Failure::Body(Fault::MediaType) => refusal(format, 415, "Unsupported media type"),
-            Failure::UnknownPath => malformed(Malformed::UnknownPath, &call.headers),
-            Failure::Answer(answer) => answer,
-        })
-    })
-}
-
-/// Why a handler does not serve a call.
-#[derive(Debug)]
-pub enum Failure {
-    /// The domain refuses.
-    Error(Error),
-    /// The body cannot be read.
-    Body(Fault),
-    /// The path is another route's, which is not served.
-    UnknownPath,
-    /// Worded already.
-    Answer(Answer),
-}
-
-impl From<Answer> for Failure {
-    fn from(answer: Answer) -> Self {
-        Self::Answer(answer)
+/// Words why a body is not read.
+pub fn unread(call: &Call, fault: BodyFault) -> Answer {
+    let format = Format::of(call);
+    match fault {
+        BodyFault::Malformed => refusal(format, 400, "Wrong parameters"),
+        BodyFault::MediaType => refusal(format, 415, "Unsupported media type"),
     }
 }
 
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self::Error(error)
-    }
-}
-
-impl From<Fault> for Failure {
-    fn from(fault: Fault) -> Self {
-        Self::Body(fault)
-    }
+/// Words a refusal.
+pub fn reject(call: &Call, error: &Error) -> Answer {
+    reject_in(Format::of(call), error)
 }
 
 fn reject_in(format: Format, error: &Error) -> Answer {
@@ -131,7 +77,7 @@ mod tests {
             (Error::Unavailable { retry_after_s: 1 }, 503, "Service unavailable"),
             (Error::internal("the cause"), 500, "Internal error"),
         ] {
-            let answer = reject(&error);
+            let answer = reject_in(Format::Xml, &error);
             assert_eq!(answer.status, status);
             assert_eq!(
                 String::from_utf8(answer.body).unwrap(),

@@ -1,11 +1,15 @@
 //! XML or JSON: which one an answer is in, and how it is written.
 
+use std::cmp::Ordering;
 use std::fmt::Write as _;
 
 use http::HeaderMap;
 use serde_json::Value;
 
-use crate::dialect::Answer;
+use crate::dialect::{Answer, Call, accept};
+
+/// The endpoint that speaks JSON of itself.
+const TOKEN_PATH: &str = "/api/v3/token";
 
 /// The format of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,20 +21,23 @@ pub enum Format {
 }
 
 impl Format {
-    /// The format that `Accept` prefers (RFC 9110 section 12.5.1); `default` where it prefers none.
-    pub fn preferred(headers: &HeaderMap, default: Self) -> Self {
-        let lines: Vec<&str> =
-            headers.get_all("accept").iter().filter_map(|line| line.to_str().ok()).collect();
-        if lines.is_empty() {
-            return default;
-        }
-        let accept = lines.join(",");
-        let json = weight(&accept, "application", "json");
-        let xml = weight(&accept, "application", "xml").max(weight(&accept, "text", "xml"));
+    /// The format that a call's answer is to have.
+    pub fn of(call: &Call) -> Self {
+        Self::preferred(call.path(), &call.headers)
+    }
+
+    /// The format that `Accept` prefers (RFC 9110 section 12.5.1). Where it prefers none, it is JSON
+    /// for the token endpoint and what stands below it, else XML.
+    pub fn preferred(path: &str, headers: &HeaderMap) -> Self {
+        let json = weight(headers, "application", "json");
+        let xml = weight(headers, "application", "xml").max(weight(headers, "text", "xml"));
         match json.cmp(&xml) {
-            std::cmp::Ordering::Greater => Self::Json,
-            std::cmp::Ordering::Less => Self::Xml,
-            std::cmp::Ordering::Equal => default,
+            Ordering::Greater => Self::Json,
+            Ordering::Less => Self::Xml,
+            Ordering::Equal => match path.strip_prefix(TOKEN_PATH) {
+                Some(rest) if rest.is_empty() || rest.starts_with('/') => Self::Json,
+                _ => Self::Xml,
+            },
         }
     }
 
@@ -56,10 +63,10 @@ impl Format {
     }
 }
 
-/// How much `accept` wants a media type, in thousandths; the most specific range decides.
-fn weight(accept: &str, main: &str, sub: &str) -> u16 {
+/// How much `Accept` wants a media type, in thousandths; the most specific range decides.
+fn weight(headers: &HeaderMap, main: &str, sub: &str) -> u16 {
     let mut best = (0, 0);
-    for range in accept.split(',') {
+    for range in accept::elements(headers, "accept") {
         let mut parts = range.split(';').map(str::trim);
         let Some((range_main, range_sub)) = parts.next().and_then(|media| media.split_once('/'))
         else {
@@ -75,26 +82,9 @@ fn weight(accept: &str, main: &str, sub: &str) -> u16 {
             }
             _ => continue,
         };
-        let quality = parts
-            .find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")))
-            .map_or(1000, thousandths);
-        best = best.max((specificity, quality));
+        best = best.max((specificity, parts.find_map(accept::weight).unwrap_or(1000)));
     }
     best.1
-}
-
-/// A `qvalue`: `0`, `0.5`, `1.000`; what is none weighs nothing.
-fn thousandths(text: &str) -> u16 {
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-    if fraction.len() > 3 || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
-        return 0;
-    }
-    let fraction = format!("{fraction:0<3}").parse().unwrap_or(0);
-    match whole {
-        "0" => fraction,
-        "1" if fraction == 0 => 1000,
-        _ => 0,
-    }
 }
 
 fn open(text: &mut String, name: &str) {
@@ -134,7 +124,8 @@ mod tests {
         for line in accept {
             headers.append("accept", line.parse().unwrap());
         }
-        Format::preferred(&headers, default)
+        let path = if default == Format::Json { TOKEN_PATH } else { "/enrollment/1" };
+        Format::preferred(path, &headers)
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod enrollment;
 mod error;
 mod format;
 mod token;
+mod tree;
 mod xml;
 
 use super::{Dialect, Route, Wire, routes};
@@ -14,22 +15,20 @@ use super::{Dialect, Route, Wire, routes};
 /// The dialect.
 pub const WIRE: Wire = Wire {
     dialect: Dialect::Ispring,
+    roots: &["", "/api/v2", "/api/v3", "/index.php/api/v2"],
     routes: ROUTES,
+    unrooted: routes![POST "/api/v3/token" => token::issue],
     prefixes: PREFIXES,
     reject: error::reject,
     malformed: error::malformed,
     strays: &[],
     long_bodies: &[],
     trailing_slash: None,
-    openapi: include_str!("../../../docs/openapi/ispring.json"),
+    openapi: Some(include_str!("../../../docs/openapi/ispring.json")),
 };
 
-/// The token endpoint, which words faults of the request otherwise.
-pub const TOKEN: Wire =
-    Wire { prefixes: &["/api/v3/token"], malformed: error::malformed_token, ..WIRE };
-
-/// The vendor's roots, and the prefixes below which it has them once more. Of `/api/v2` another
-/// dialect has a part, which comes before this one in [`super::WIRES`].
+/// Where the vendor has anything. Of `/api/v2` another dialect has a part, which comes before this
+/// one in [`super::WIRES`].
 const PREFIXES: &[&str] = &[
     "/api/v2",
     "/api/v3",
@@ -65,14 +64,7 @@ const PREFIXES: &[&str] = &[
     "/webhook",
 ];
 
-const ROUTES: &[Route] = routes![error::reject;
+const ROUTES: &[Route] = routes![
     GET "/enrollment/{enrollment_id}" => enrollment::get,
     POST "/enrollment/{enrollment_id}" => enrollment::edit,
-    GET "/api/v2/enrollment/{enrollment_id}" => enrollment::get,
-    POST "/api/v2/enrollment/{enrollment_id}" => enrollment::edit,
-    GET "/api/v3/enrollment/{enrollment_id}" => enrollment::get,
-    POST "/api/v3/enrollment/{enrollment_id}" => enrollment::edit,
-    GET "/index.php/api/v2/enrollment/{enrollment_id}" => enrollment::get,
-    POST "/index.php/api/v2/enrollment/{enrollment_id}" => enrollment::edit,
-    POST "/api/v3/token" => token::issue,
 ];

@@ -3,12 +3,13 @@
 use jiff::SignedDuration;
 use serde_json::json;
 
-use super::auth::owner;
-use super::body::{Fault, content_type};
-use super::error::{Failure, worded};
+use super::body::content_type;
+use super::error::unread;
 use super::format::Format;
+use super::tree::wrong;
 use crate::app::OsEntropy;
 use crate::dialect::call::DRY_RUN;
+use crate::dialect::credential::owner;
 use crate::dialect::{Answer, Call, Dialect, Refusal};
 use crate::domain::command::Entropy as _;
 use crate::domain::error::Error;
@@ -21,10 +22,6 @@ const LIFE_S: i64 = 1800;
 
 /// Issues a token. Without preference the answer is JSON here.
 pub async fn issue(call: &Call) -> Result<Answer, Refusal> {
-    worded(call, Format::Json, try_issue(call).await)
-}
-
-async fn try_issue(call: &Call) -> Result<Answer, Failure> {
     let request = decode(call)?;
     let credential_id = call.read(|facts| credential_id(&request, call, facts)).await?;
     let token = random_token(|bytes| OsEntropy.fill(bytes));
@@ -37,8 +34,7 @@ async fn try_issue(call: &Call) -> Result<Answer, Failure> {
         "expires_in": LIFE_S,
         "token_type": "bearer",
     });
-    let format = Format::preferred(&call.headers, Format::Json);
-    Ok(format.answer(200, &[], &body).header("cache-control", "no-store"))
+    Ok(Format::of(call).answer(200, &[], &body).header("cache-control", "no-store"))
 }
 
 struct Request {
@@ -46,29 +42,29 @@ struct Request {
     secret_hash: String,
 }
 
-fn decode(call: &Call) -> Result<Request, Failure> {
+fn decode(call: &Call) -> Result<Request, Refusal> {
     let body = call.body()?;
-    let content_type = content_type(&call.headers)?;
+    let content_type = content_type(&call.headers).map_err(|fault| unread(call, fault))?;
     let media_type = content_type.split(';').next().unwrap_or_default().trim();
     if !media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
-        return Err(Fault::Malformed.into());
+        return Err(wrong("Content-Type").into());
     }
     // Only who gets a token can see whether it would be given: there is nothing to try out.
     let is_dry_run = |value: &http::HeaderValue| !value.as_bytes().eq_ignore_ascii_case(b"false");
     if call.headers.get_all(DRY_RUN).iter().any(is_dry_run) {
-        return Err(Fault::Malformed.into());
+        return Err(wrong("Haksa-Dry-Run").into());
     }
-    let one = |name: &str| {
+    let one = |name: &'static str| {
         let mut values =
             form_urlencoded::parse(body).filter(|(key, _)| key == name).map(|(_, v)| v);
         match (values.next(), values.next()) {
             (Some(value), None) if !value.is_empty() => Ok(value),
-            _ => Err(Fault::Malformed),
+            _ => Err(wrong(name)),
         }
     };
     let (client_id, client_secret) = (one("client_id")?, one("client_secret")?);
     if one("grant_type")? != "client_credentials" {
-        return Err(Fault::Malformed.into());
+        return Err(wrong("grant_type").into());
     }
     Ok(Request {
         client_id: client_id.to_ascii_lowercase(),

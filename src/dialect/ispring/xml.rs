@@ -4,65 +4,57 @@
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
 
-use super::body::{Content, Fault, Fields, is_utf8};
+use super::tree::{NODES_MAX, Tree};
 use crate::sabotage::Protection;
 
 const DEPTH_MAX: usize = 16;
-/// Elements at the most. Texts, comments and processing instructions are bounded by the body's size.
-const ELEMENTS_MAX: usize = 50_000;
 const ATTRIBUTES_MAX: usize = 64;
 /// White space (XML 1.0 section 2.3).
 const BLANKS: [char; 4] = [' ', '\t', '\r', '\n'];
 
-/// Any root element is accepted, as the documented samples use several. Attributes, namespaces,
-/// comments and processing instructions do not count.
-///
-/// # Errors
-/// [`Fault::Malformed`].
-pub fn decode(text: &str, known: &[&'static str]) -> Result<Fields, Fault> {
+/// The root element of a document, whatever its name, as the documented samples use several.
+/// Attributes, namespaces, comments, processing instructions and texts between elements do not count.
+/// None for what is no document or breaks a limit. Only elements are counted: texts, comments and
+/// processing instructions are bounded by the body's size.
+pub fn parse(text: &str) -> Option<Tree> {
     if !text.chars().all(is_char) {
-        return Err(Fault::Malformed);
+        return None;
     }
     let mut reader = Reader::from_str(text);
     let config = reader.config_mut();
     config.expand_empty_elements = true;
     config.check_comments = true;
-    let mut fields = Fields::default();
-    let (mut depth, mut elements) = (0_usize, 0_usize);
-    let mut current = None;
+    // The elements that are open, and the one that was closed last when none is.
+    let mut open: Vec<(String, Tree)> = Vec::new();
+    let mut root = None;
+    let mut elements = 0_usize;
     let mut is_at_start = true;
     loop {
-        let event = reader.read_event().map_err(|_| Fault::Malformed)?;
+        let event = reader.read_event().ok()?;
         let is_first = std::mem::take(&mut is_at_start);
         let content = match event {
             Event::Start(element) => {
-                depth += 1;
-                let is_second_root = depth == 1 && elements > 0;
                 elements += 1;
-                if depth > DEPTH_MAX || elements > ELEMENTS_MAX || is_second_root {
-                    return Err(Fault::Malformed);
+                if open.len() == DEPTH_MAX || elements > NODES_MAX || root.is_some() {
+                    return None;
                 }
                 check_tag(&element)?;
-                if depth == 2 {
-                    let name = element.local_name();
-                    let empty = Content::Text(String::new());
-                    current = fields.insert(name.as_ref(), empty, known)?;
-                } else if let Some(content) = fields.content_mut(current) {
-                    *content = Content::Nested;
-                }
+                let name = element.local_name().as_ref().to_owned();
+                open.push((name, Tree::Text(String::new())));
                 continue;
             }
             Event::End(_) => {
-                depth = depth.checked_sub(1).ok_or(Fault::Malformed)?;
-                if depth < 2 {
-                    current = None;
+                let (name, element) = open.pop()?;
+                match open.last_mut() {
+                    Some((_, parent)) => parent.push(name, element),
+                    None => root = Some(element),
                 }
                 continue;
             }
             Event::Decl(declaration) if is_first => {
-                let given = declaration.strip_prefix("xml").and_then(attributes);
-                if !given.is_some_and(|given| is_declaration(&given)) {
-                    return Err(Fault::Malformed);
+                let given = declaration.strip_prefix("xml").and_then(attributes)?;
+                if !is_declaration(&given) {
+                    return None;
                 }
                 continue;
             }
@@ -76,39 +68,31 @@ pub fn decode(text: &str, known: &[&'static str]) -> Result<Fields, Fault> {
             }
             Event::Comment(_) => continue,
             Event::DocType(_) if !Protection::PlainXml.is_on() => continue,
-            Event::Text(text) if depth == 0 => {
-                if text.trim_ascii().is_empty() {
-                    continue;
-                }
-                return Err(Fault::Malformed);
-            }
+            Event::Text(text) if open.is_empty() && text.trim_ascii().is_empty() => continue,
             Event::Text(text) if !text.contains("]]>") => text.into_inner(),
-            Event::CData(text) if depth > 0 => text.into_inner(),
-            Event::GeneralRef(reference) if depth > 0 => {
-                resolve(&reference).ok_or(Fault::Malformed)?.to_string().into()
-            }
-            Event::Eof if depth == 0 && elements > 0 => return Ok(fields),
+            Event::CData(text) => text.into_inner(),
+            Event::GeneralRef(reference) => resolve(&reference)?.to_string().into(),
+            Event::Eof if open.is_empty() => return root,
             // Entities are declared in a document type: without one there are none to resolve.
             // Empty elements come as start and end.
             Event::Decl(_)
             | Event::PI(_)
             | Event::DocType(_)
             | Event::Text(_)
-            | Event::CData(_)
-            | Event::GeneralRef(_)
             | Event::Empty(_)
-            | Event::Eof => return Err(Fault::Malformed),
+            | Event::Eof => return None,
         };
-        if let Some(Content::Text(text)) = fields.content_mut(current) {
+        // Nothing is said outside the root.
+        if let (_, Tree::Text(text)) = open.last_mut()? {
             text.push_str(&content);
         }
     }
 }
 
-fn check_tag(element: &BytesStart<'_>) -> Result<(), Fault> {
-    let is_whole =
-        is_name(element.name().as_ref()) && attributes(element.attributes_raw()).is_some();
-    if is_whole { Ok(()) } else { Err(Fault::Malformed) }
+/// None where a tag's name or its attributes are ill-formed.
+fn check_tag(element: &BytesStart<'_>) -> Option<()> {
+    is_name(element.name().as_ref()).then_some(())?;
+    attributes(element.attributes_raw()).map(|_| ())
 }
 
 /// The attributes in what follows a tag's name, each once, with values as they stand; none where
@@ -154,6 +138,11 @@ fn is_declaration(given: &[(&str, &str)]) -> bool {
         rest => rest,
     };
     is_version(version) && matches!(rest, [] | [("standalone", "yes" | "no")])
+}
+
+/// True for the names of the one encoding that is read.
+pub fn is_utf8(encoding: &str) -> bool {
+    ["utf-8", "utf8"].iter().any(|name| encoding.eq_ignore_ascii_case(name))
 }
 
 fn is_version(version: &str) -> bool {
@@ -219,15 +208,19 @@ fn is_char(c: char) -> bool {
 mod tests {
     use super::*;
 
+    #[derive(Debug, PartialEq)]
+    struct Refused;
+
     /// The text of `a`.
-    fn a(body: &str) -> Result<Option<String>, Fault> {
-        let fields = decode(body, &["a", "b"])?;
-        fields.text("a").map(|text| text.map(str::to_owned))
+    fn a(body: &str) -> Result<Option<String>, Refused> {
+        let tree = parse(body).ok_or(Refused)?;
+        tree.refuse_repeated(&["a", "b"]).map_err(|_| Refused)?;
+        tree.text("a").map(|text| text.map(str::to_owned)).map_err(|_| Refused)
     }
 
     fn assert_refused(bodies: &[&str]) {
         for body in bodies {
-            assert_eq!(a(body), Err(Fault::Malformed), "{}", body.get(..60).unwrap_or(body));
+            assert_eq!(a(body), Err(Refused), "{}", body.get(..60).unwrap_or(body));
         }
     }
 
@@ -358,26 +351,26 @@ mod tests {
             "<?XML version=\"1.0\" encoding=\"UTF-16\"?>",
             "<?Xml version=\"1.0\"?>",
         ] {
-            assert_eq!(a(&format!("{declaration}<r/>")), Err(Fault::Malformed), "{declaration}");
+            assert_eq!(a(&format!("{declaration}<r/>")), Err(Refused), "{declaration}");
         }
-        assert_eq!(a("<r/><?xMl?>"), Err(Fault::Malformed));
+        assert_eq!(a("<r/><?xMl?>"), Err(Refused));
     }
 
     #[test]
     fn depth_elements_and_attributes_are_counted() {
         let nested = |depth: usize| format!("{}{}", "<r>".repeat(depth), "</r>".repeat(depth));
         assert_eq!(a(&nested(DEPTH_MAX)), Ok(None));
-        assert_eq!(a(&nested(DEPTH_MAX + 1)), Err(Fault::Malformed));
-        assert_eq!(a(&nested(10_000)), Err(Fault::Malformed));
+        assert_eq!(a(&nested(DEPTH_MAX + 1)), Err(Refused));
+        assert_eq!(a(&nested(10_000)), Err(Refused));
         // Texts and ends between the elements are not among them.
         let many = |count: usize| format!("<r>{}</r>", "<c/> <!-- c -->".repeat(count - 1));
-        assert_eq!(a(&many(ELEMENTS_MAX)), Ok(None));
-        assert_eq!(a(&many(ELEMENTS_MAX + 1)), Err(Fault::Malformed));
+        assert_eq!(a(&many(NODES_MAX)), Ok(None));
+        assert_eq!(a(&many(NODES_MAX + 1)), Err(Refused));
         let with = |count: usize| {
             let given = (0..count).map(|n| format!(" a{n}=''"));
             format!("<r{}/>", given.collect::<Vec<_>>().concat())
         };
         assert_eq!(a(&with(ATTRIBUTES_MAX)), Ok(None));
-        assert_eq!(a(&with(ATTRIBUTES_MAX + 1)), Err(Fault::Malformed));
+        assert_eq!(a(&with(ATTRIBUTES_MAX + 1)), Err(Refused));
     }
 }

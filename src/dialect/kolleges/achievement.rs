@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::auth::authenticate;
 use super::encode::Shown;
-use super::error::{Detail, answer, answer_of, bad_request};
-use super::request::{Faults, Page, day, members, patch as found, path_id};
+use super::error::{ACHIEVEMENT, answer, answer_of};
+use super::request::{BodyFaults, Page, at_fault, day, members, patch as found, path_id};
 use crate::dialect::{Answer, Call, Refusal};
 use crate::domain::certificate::achievement::{Achievement, AchievementEdit, DeleteAchievement};
 use crate::domain::command::{self, Edit};
@@ -21,8 +21,8 @@ const SLICE: usize = 1000;
 
 /// `PATCH /open-api/achievements/{achievementId}`, "인증서 수정".
 pub async fn patch(call: &Call) -> Result<Answer, Refusal> {
-    let actor = authenticate(call).await?;
-    let id = id(call)?;
+    let actor = authenticate(call, &ACHIEVEMENT).await?;
+    let id = path_id(call, "achievementId")?;
     let edit = decode(call)?;
     let key = id.map(Key::Int).ok_or(Error::NotFound(Kind::Achievement))?;
     let command = Edit::<Achievement> { key, edit, expected: call.expected() };
@@ -34,8 +34,8 @@ pub async fn patch(call: &Call) -> Result<Answer, Refusal> {
 
 /// `GET /open-api/achievements/{achievementId}`, "인증서 조회".
 pub async fn get(call: &Call) -> Result<Answer, Refusal> {
-    let actor = authenticate(call).await?;
-    let id = id(call)?.ok_or(Error::NotFound(Kind::Achievement))?;
+    let actor = authenticate(call, &ACHIEVEMENT).await?;
+    let id = path_id(call, "achievementId")?.ok_or(Error::NotFound(Kind::Achievement))?;
     let shown = call
         .read(|facts| Shown::gather(command::read::<Achievement>(&actor, id, facts)?, facts))
         .await?;
@@ -44,8 +44,8 @@ pub async fn get(call: &Call) -> Result<Answer, Refusal> {
 
 /// `DELETE /open-api/achievements/{achievementId}`, "인증서 삭제".
 pub async fn delete(call: &Call) -> Result<Answer, Refusal> {
-    let actor = authenticate(call).await?;
-    let id = id(call)?;
+    let actor = authenticate(call, &ACHIEVEMENT).await?;
+    let id = path_id(call, "achievementId")?;
     // There is nothing to say in it; but one that is too long is no request.
     call.body()?;
     let id = id.ok_or(Error::NotFound(Kind::Achievement))?;
@@ -58,7 +58,7 @@ pub async fn delete(call: &Call) -> Result<Answer, Refusal> {
 
 /// `GET /open-api/achievements`, "인증서 목록 조회".
 pub async fn list(call: &Call) -> Result<Answer, Refusal> {
-    let actor = authenticate(call).await?;
+    let actor = authenticate(call, &ACHIEVEMENT).await?;
     let page = Page::of(call)?;
     let (from, before) = (day(call, "startDate")?, day(call, "endDate")?);
     let query = AchievementQuery {
@@ -88,19 +88,15 @@ pub async fn list(call: &Call) -> Result<Answer, Refusal> {
 
 /// A verb on a path whose last word stands where a certificate's number would.
 pub async fn no_number(call: &Call) -> Result<Answer, Refusal> {
-    authenticate(call).await?;
-    Err(bad_request(&[Detail::new("achievementId", "must be a whole number")]).into())
-}
-
-fn id(call: &Call) -> Result<Option<i64>, Refusal> {
-    path_id(call, "achievementId").map_err(|detail| bad_request(&[detail]).into())
+    authenticate(call, &ACHIEVEMENT).await?;
+    Err(at_fault(call, "achievementId", "must be a whole number"))
 }
 
 fn decode(call: &Call) -> Result<AchievementEdit, Refusal> {
     let mut edit = AchievementEdit::default();
-    let members = members(call)?.map_err(|detail| bad_request(&[detail]))?;
-    let mut faults = Faults::new(call);
-    for (name, value) in members.into_iter().flatten() {
+    let members = members(call)?;
+    let mut faults = BodyFaults::new(call);
+    for (name, value) in members {
         let field = name.as_str();
         match field {
             "course_begin_at" => edit.course_begin_at = faults.instant(field, &value, true),
@@ -119,5 +115,5 @@ fn decode(call: &Call) -> Result<AchievementEdit, Refusal> {
             break;
         }
     }
-    if faults.details.is_empty() { Ok(edit) } else { Err(bad_request(&faults.details).into()) }
+    faults.refuse_or(call, edit)
 }

@@ -4,7 +4,10 @@ use serde_json::{Value, json};
 
 use super::auth::authenticate;
 use super::encode::{ClubShown, DesignShown};
-use super::error::{Detail, answer, bad_request, bad_request_later, refusal, refusal_over};
+use super::error::{
+    ACHIEVEMENT, BADGE_DESIGN, CERTIFICATE_DESIGN, Detail, UPLOAD, Words, answer, bad_request,
+    refusal, refusal_over,
+};
 use super::request::{Page, path_id};
 use crate::dialect::upload::{self, UploadFault};
 use crate::dialect::{Answer, Call, Refusal};
@@ -22,6 +25,7 @@ const PART: &str = "badge_image";
 struct Pages {
     design_type: DesignType,
     parameter: &'static str,
+    words: &'static Words,
     one: (&'static str, &'static str),
     many: (&'static str, &'static str),
     none: (&'static str, &'static str),
@@ -30,6 +34,7 @@ struct Pages {
 const CERTIFICATES: Pages = Pages {
     design_type: DesignType::Certificate,
     parameter: "certificateDesignId",
+    words: &CERTIFICATE_DESIGN,
     one: ("certificateDesign", "템플릿 디자인이 상세 조회되었습니다."),
     many: ("certificateDesigns", "템플릿 디자인 리스트가 조회되었습니다."),
     none: ("CertificateDesignsNotFound", "템플릿 디자인 리스트를 찾을 수 없습니다."),
@@ -37,6 +42,7 @@ const CERTIFICATES: Pages = Pages {
 const BADGES: Pages = Pages {
     design_type: DesignType::Badge,
     parameter: "badgeDesignId",
+    words: &BADGE_DESIGN,
     one: ("badgeDesign", "뱃지 디자인이 상세 조회되었습니다."),
     many: ("badgeDesigns", "뱃지 디자인 리스트가 조회되었습니다."),
     none: ("BadgeDesignsNotFound", "뱃지 디자인 리스트를 찾을 수 없습니다."),
@@ -63,7 +69,7 @@ pub async fn get_badge(call: &Call) -> Result<Answer, Refusal> {
 }
 
 async fn list(call: &Call, pages: &Pages) -> Result<Answer, Refusal> {
-    let actor = authenticate(call).await?;
+    let actor = authenticate(call, &ACHIEVEMENT).await?;
     let page = Page::of(call)?;
     let store = &call.app.store;
     let design_type = pages.design_type;
@@ -85,8 +91,8 @@ async fn list(call: &Call, pages: &Pages) -> Result<Answer, Refusal> {
 }
 
 async fn get(call: &Call, pages: &Pages) -> Result<Answer, Refusal> {
-    let actor = authenticate(call).await?;
-    let id = path_id(call, pages.parameter).map_err(|detail| bad_request(&[detail]))?;
+    let actor = authenticate(call, pages.words).await?;
+    let id = path_id(call, pages.parameter)?;
     let id = id.ok_or(Error::NotFound(Kind::Design))?;
     let (design, club) = call
         .read(|facts| {
@@ -113,18 +119,18 @@ async fn get(call: &Call, pages: &Pages) -> Result<Answer, Refusal> {
 /// `POST /open-api/badge-designs`, "뱃지 디자인 생성"; the page's samples send it to
 /// `/open-api/achievements/badge-designs`.
 pub async fn post_badge(call: &Call) -> Result<Answer, Refusal> {
-    let actor = authenticate(call).await?;
+    let actor = authenticate(call, &UPLOAD).await?;
     let file = upload::file(call, PART).await?.map_err(|fault| match fault {
         UploadFault::Missing => refusal(400, "Bad Request", "이미지가 필요합니다."),
         UploadFault::Misnamed => wrong_type(&format!("the part must be named {PART}")),
         UploadFault::Malformed => {
-            bad_request_later(&[Detail::new("body", "must be multipart/form-data")])
+            bad_request(call, &[Detail::new("body", "must be multipart/form-data")])
         }
     })?;
     let name = file.name;
     let image = picture::look_through(file.bytes).await.map_err(|fault| match fault {
         PictureFault::Empty => refusal(400, "Bad Request", "이미지가 필요합니다."),
-        PictureFault::TooLong => bad_request_later(&[Detail::new(PART, fault.to_string())]),
+        PictureFault::TooLong => bad_request(call, &[Detail::new(PART, fault.to_string())]),
         PictureFault::NoPicture | PictureFault::TooLarge | PictureFault::Damaged => {
             wrong_type(&fault.to_string())
         }

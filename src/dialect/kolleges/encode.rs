@@ -319,14 +319,14 @@ struct RequirementShown<'a>(&'a Requirement);
 impl Serialize for RequirementShown<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
-        struct Fields<'a> {
+        struct RequirementFields<'a> {
             #[serde(rename = "type")]
             requirement_type: Option<&'a str>,
             url: Option<&'a str>,
             description: Option<&'a str>,
         }
         let Requirement { requirement_type, url, description, order: _ } = self.0;
-        Fields {
+        RequirementFields {
             requirement_type: requirement_type.as_deref(),
             url: url.as_deref(),
             description: description.as_deref(),
@@ -356,7 +356,7 @@ struct User<'a>(&'a Person, Option<&'a str>);
 impl Serialize for User<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
-        struct Fields<'a> {
+        struct UserFields<'a> {
             email: Option<&'a str>,
             name: &'a str,
             avatar: &'a [String],
@@ -366,7 +366,7 @@ impl Serialize for User<'_> {
             profile_image_type: &'static str,
         }
         let Person { name, email, avatar, image, .. } = self.0;
-        Fields {
+        UserFields {
             email: email.as_deref(),
             name: self.1.unwrap_or(name),
             avatar,

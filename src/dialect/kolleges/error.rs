@@ -5,7 +5,7 @@ use http::HeaderMap;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::dialect::{Answer, Malformed};
+use crate::dialect::{Answer, Call, Malformed};
 use crate::domain::certificate::form::DESIGN_NOT_FOUND;
 use crate::domain::error::{Error, FieldError};
 
@@ -23,36 +23,36 @@ pub struct Words {
 }
 
 /// Certificates.
-const ACHIEVEMENT: Words = Words {
+pub const ACHIEVEMENT: Words = Words {
     bad_request: "BadRequest",
     not_found: ("AchievementNotFound", "해당 인증서를 찾을 수 없습니다."),
     failed: ("InternalServerError", UNEXPECTED),
 };
 /// Forms: the only printed text for a missing form speaks of a certificate.
-const FORM: Words = Words {
+pub const FORM: Words = Words {
     not_found: ("AchievementFormNotFound", "해당 인증서를 찾을 수 없습니다."),
     ..ACHIEVEMENT
 };
 /// The edit of a form.
-const FORM_EDIT: Words = Words {
+pub const FORM_EDIT: Words = Words {
     bad_request: "Bad Request",
     not_found: ("Not Found", "해당 인증서를 찾을 수 없습니다."),
     ..ACHIEVEMENT
 };
 /// Issuing.
-const ISSUE: Words = Words { failed: ("InternalServerError", NOT_ISSUED), ..FORM };
+pub const ISSUE: Words = Words { failed: ("InternalServerError", NOT_ISSUED), ..FORM };
 /// Certificate designs.
-const CERTIFICATE_DESIGN: Words = Words {
+pub const CERTIFICATE_DESIGN: Words = Words {
     not_found: ("CertificateDesignNotFound", "템플릿 디자인을 찾을 수 없습니다."),
     ..ACHIEVEMENT
 };
 /// Badge designs.
-const BADGE_DESIGN: Words = Words {
+pub const BADGE_DESIGN: Words = Words {
     not_found: ("BadgeDesignNotFound", "뱃지 디자인을 찾을 수 없습니다."),
     ..ACHIEVEMENT
 };
 /// A picture that is to become a badge design.
-const UPLOAD: Words = Words {
+pub const UPLOAD: Words = Words {
     bad_request: "Bad Request",
     not_found: ("Not Found", "뱃지 디자인을 찾을 수 없습니다."),
     failed: ("Internal Server Error", NOT_ISSUED),
@@ -105,57 +105,19 @@ pub fn refusal_over(status: u16, error: &str, message: &str, details: &[Detail])
     answer(status, &body)
 }
 
-/// 400, with the fields at fault where there are any.
-pub fn bad_request(details: &[Detail]) -> Answer {
-    bad_request_saying(BAD_REQUEST, details)
+/// 400 in the words of the call's page, with the fields at fault where there are any.
+pub fn bad_request(call: &Call, details: &[Detail]) -> Answer {
+    refusal_over(400, words(call).bad_request, BAD_REQUEST, details)
 }
 
-/// 400 with a message of its own.
-pub fn bad_request_saying(message: &str, details: &[Detail]) -> Answer {
-    refusal_over(400, ACHIEVEMENT.bad_request, message, details)
+/// The words of the page that the call's route noted.
+fn words(call: &Call) -> &'static Words {
+    call.noted().copied().unwrap_or(&ACHIEVEMENT)
 }
 
-/// 400 on the pages of the later edition.
-pub fn bad_request_later(details: &[Detail]) -> Answer {
-    refusal_over(400, FORM_EDIT.bad_request, BAD_REQUEST, details)
-}
-
-/// Words a refusal on the pages of certificates.
-pub fn reject(error: &Error) -> Answer {
-    word(error, &ACHIEVEMENT)
-}
-
-/// Words a refusal on the pages of forms.
-pub fn reject_form(error: &Error) -> Answer {
-    word(error, &FORM)
-}
-
-/// Words a refusal on the page of the edit of a form.
-pub fn reject_form_edit(error: &Error) -> Answer {
-    word(error, &FORM_EDIT)
-}
-
-/// Words a refusal on the page of issuing.
-pub fn reject_issue(error: &Error) -> Answer {
-    word(error, &ISSUE)
-}
-
-/// Words a refusal on the pages of certificate designs.
-pub fn reject_certificate_design(error: &Error) -> Answer {
-    word(error, &CERTIFICATE_DESIGN)
-}
-
-/// Words a refusal on the pages of badge designs.
-pub fn reject_badge_design(error: &Error) -> Answer {
-    word(error, &BADGE_DESIGN)
-}
-
-/// Words a refusal on the page of uploads.
-pub fn reject_upload(error: &Error) -> Answer {
-    word(error, &UPLOAD)
-}
-
-fn word(error: &Error, words: &Words) -> Answer {
+/// Words a refusal.
+pub fn reject(call: &Call, error: &Error) -> Answer {
+    let words = words(call);
     match error {
         Error::Unauthenticated | Error::Replayed => refusal(401, "Unauthorized", "Invalid token"),
         Error::NotFound(_) | Error::Denied => {
@@ -216,15 +178,17 @@ fn wire_name(field: &'static str) -> &'static str {
 }
 
 /// Words a fault of the request itself.
-pub fn malformed(fault: Malformed, _headers: &HeaderMap) -> Answer {
+pub fn malformed(fault: Malformed, _path: &str, _headers: &HeaderMap) -> Answer {
+    let body = |reason| {
+        let details = [Detail::new("body", reason)];
+        refusal_over(400, ACHIEVEMENT.bad_request, BAD_REQUEST, &details)
+    };
     match fault {
         Malformed::UnknownPath | Malformed::UnknownMethod => {
             refusal(404, "NotFound", "요청한 리소스를 찾을 수 없습니다.")
         }
-        Malformed::TooLarge => bad_request(&[Detail::new("body", "the body is too large")]),
-        Malformed::Incomplete => {
-            bad_request(&[Detail::new("body", "the body came too slowly or broke off")])
-        }
+        Malformed::TooLarge => body("the body is too large"),
+        Malformed::Incomplete => body("the body came too slowly or broke off"),
         Malformed::Failed => refusal(500, "InternalServerError", UNEXPECTED),
     }
 }

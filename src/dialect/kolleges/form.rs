@@ -4,8 +4,8 @@ use serde_json::{Map, Value, json};
 
 use super::auth::authenticate;
 use super::encode::FormShown;
-use super::error::{Detail, answer, bad_request, bad_request_later};
-use super::request::{Faults, Page, members, patch as found, path_id};
+use super::error::{ACHIEVEMENT, FORM, FORM_EDIT, answer};
+use super::request::{BodyFaults, Page, members, patch as found, path_id};
 use crate::dialect::{Answer, Call, Refusal};
 use crate::domain::certificate::form::{Form, FormEdit, FormType, Requirement};
 use crate::domain::command::{self, Create, Edit};
@@ -15,8 +15,8 @@ use crate::domain::record::{Key, Record as _};
 
 /// `POST /open-api/achievements/forms`, "인증서 양식 생성".
 pub async fn post(call: &Call) -> Result<Answer, Refusal> {
-    let actor = authenticate(call).await?;
-    let edit = decode(call, true).map_err(|details| details.word(bad_request))?;
+    let actor = authenticate(call, &FORM).await?;
+    let edit = decode(call, true)?;
     let mut form = Form::default();
     form.apply(&edit);
     let answered = call.submit(actor, Create::new(form), |outcome, _| {
@@ -29,8 +29,8 @@ pub async fn post(call: &Call) -> Result<Answer, Refusal> {
 
 /// `GET /open-api/achievements/forms/{achievementFormId}`, "인증서 양식 조회".
 pub async fn get(call: &Call) -> Result<Answer, Refusal> {
-    let actor = authenticate(call).await?;
-    let id = path_id(call, "achievementFormId").map_err(|detail| bad_request(&[detail]))?;
+    let actor = authenticate(call, &FORM).await?;
+    let id = path_id(call, "achievementFormId")?;
     let id = id.ok_or(Error::NotFound(Kind::Form))?;
     let shown = call
         .read(|facts| FormShown::gather(command::read::<Form>(&actor, id, facts)?, facts))
@@ -48,7 +48,7 @@ pub async fn get(call: &Call) -> Result<Answer, Refusal> {
 
 /// `GET /open-api/achievements/forms`, "인증서 양식 목록 조회".
 pub async fn list(call: &Call) -> Result<Answer, Refusal> {
-    let actor = authenticate(call).await?;
+    let actor = authenticate(call, &ACHIEVEMENT).await?;
     let page = Page::of(call)?;
     let (ids, total) = call.app.store.forms(actor.account_id, page.limit(), page.offset).await?;
     let shown = call.read(|facts| FormShown::gather_all(actor.account_id, &ids, facts)).await?;
@@ -65,9 +65,9 @@ pub async fn list(call: &Call) -> Result<Answer, Refusal> {
 
 /// `PATCH /open-api/achievements/forms/{achievementFormId}`, "인증서 양식 수정".
 pub async fn patch(call: &Call) -> Result<Answer, Refusal> {
-    let actor = authenticate(call).await?;
-    let id = path_id(call, "achievementFormId").map_err(|detail| bad_request_later(&[detail]))?;
-    let edit = decode(call, false).map_err(|details| details.word(bad_request_later))?;
+    let actor = authenticate(call, &FORM_EDIT).await?;
+    let id = path_id(call, "achievementFormId")?;
+    let edit = decode(call, false)?;
     let key = id.map(Key::Int).ok_or(Error::NotFound(Kind::Form))?;
     let command = Edit::<Form> { key, edit, expected: call.expected() };
     let answered = call.submit(actor, command, |_, _| {
@@ -76,32 +76,14 @@ pub async fn patch(call: &Call) -> Result<Answer, Refusal> {
     Ok(answered.await?)
 }
 
-/// Why a body is not taken.
-enum Fault {
-    /// Ready to send.
-    Refusal(Refusal),
-    /// To be worded.
-    Details(Vec<Detail>),
-}
-
-impl Fault {
-    fn word(self, bad_request: fn(&[Detail]) -> Answer) -> Refusal {
-        match self {
-            Self::Refusal(refusal) => refusal,
-            Self::Details(details) => bad_request(&details).into(),
-        }
-    }
-}
-
-fn decode(call: &Call, is_new: bool) -> Result<FormEdit, Fault> {
-    let members = members(call).map_err(Fault::Refusal)?;
-    let members = members.map_err(|detail| Fault::Details(vec![detail]))?.unwrap_or_default();
+fn decode(call: &Call, is_new: bool) -> Result<FormEdit, Refusal> {
+    let members = members(call)?;
     let required: &[&str] = if is_new {
         &["name", "type", "achievementBadgeDesignId"]
     } else {
         &["achievementBadgeDesignId"]
     };
-    let mut faults = Faults::new(call);
+    let mut faults = BodyFaults::new(call);
     for name in required.iter().filter(|name| !members.contains_key(**name)) {
         faults.missing(*name);
     }
@@ -140,11 +122,11 @@ fn decode(call: &Call, is_new: bool) -> Result<FormEdit, Fault> {
             break;
         }
     }
-    if faults.details.is_empty() { Ok(edit) } else { Err(Fault::Details(faults.details)) }
+    faults.refuse_or(call, edit)
 }
 
 /// A text with a column of its own, which no database keeps with NUL in it.
-fn text(field: &str, value: Value, faults: &mut Faults) -> Option<String> {
+fn text(field: &str, value: Value, faults: &mut BodyFaults) -> Option<String> {
     let text = faults.text(field, value)?;
     if text.contains('\0') {
         faults.refuse(field, "must not contain NUL");
@@ -152,12 +134,12 @@ fn text(field: &str, value: Value, faults: &mut Faults) -> Option<String> {
     Some(text)
 }
 
-fn tags(value: Value, faults: &mut Faults) -> Option<Vec<String>> {
+fn tags(value: Value, faults: &mut BodyFaults) -> Option<Vec<String>> {
     let items = faults.array("tags", value)?.into_iter().enumerate();
     Some(items.filter_map(|(at, tag)| faults.text(&format!("tags[{at}]"), tag)).collect())
 }
 
-fn requirements(value: Value, faults: &mut Faults) -> Option<Vec<Requirement>> {
+fn requirements(value: Value, faults: &mut BodyFaults) -> Option<Vec<Requirement>> {
     let mut requirements = Vec::new();
     for (index, item) in faults.array("requirements", value)?.into_iter().enumerate() {
         let at = format!("requirements[{index}]");
@@ -170,7 +152,7 @@ fn requirements(value: Value, faults: &mut Faults) -> Option<Vec<Requirement>> {
     Some(requirements)
 }
 
-fn requirement(item: Map<String, Value>, at: &str, faults: &mut Faults) -> Requirement {
+fn requirement(item: Map<String, Value>, at: &str, faults: &mut BodyFaults) -> Requirement {
     let mut requirement = Requirement::default();
     for (member, value) in item {
         let field = format!("{at}.{member}");

@@ -3,8 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use super::auth::authenticate;
-use super::error::{Detail, answer, bad_request, refusal_over};
-use super::request::{Faults, members};
+use super::error::{Detail, ISSUE, answer, bad_request, refusal_over};
+use super::request::{BodyFaults, members};
 use crate::dialect::{Answer, Call, Refusal};
 use crate::domain::certificate::achievement::{CustomAttribute, IssuanceMethod, is_level};
 use crate::domain::certificate::issue::{Issue, RECIPIENTS_MAX, Recipient};
@@ -17,7 +17,7 @@ pub const BODY_MAX: usize = 8 * 1024 * 1024;
 
 /// `POST /open-api/achievements/issue`, "인증서 발급".
 pub async fn post(call: &Call) -> Result<Answer, Refusal> {
-    let actor = authenticate(call).await?;
+    let actor = authenticate(call, &ISSUE).await?;
     let Order { form_id, method, recipients } = decode(call)?;
     if form_id < 1 {
         return Err(Error::NotFound(Kind::Form).into());
@@ -36,8 +36,8 @@ struct Order {
 }
 
 fn decode(call: &Call) -> Result<Order, Refusal> {
-    let members = members(call)?.map_err(|detail| bad_request(&[detail]))?.unwrap_or_default();
-    let mut faults = Faults::new(call);
+    let members = members(call)?;
+    let mut faults = BodyFaults::new(call);
     let (mut form_id, mut method, mut users) = (None, None, None);
     let (mut has_form, mut has_mode, mut has_users) = (false, false, false);
     for (name, value) in members {
@@ -72,7 +72,7 @@ fn decode(call: &Call) -> Result<Order, Refusal> {
     let users = users.unwrap_or_default();
     if has_users && !(1..=RECIPIENTS_MAX).contains(&users.len()) {
         faults.refuse("users", &format!("must be an array of 1 to {RECIPIENTS_MAX}"));
-        return Err(bad_request(&faults.details).into());
+        faults.refuse_or(call, ())?;
     }
     let mut recipients = Vec::with_capacity(users.len());
     let mut unreachable = Vec::new();
@@ -87,9 +87,7 @@ fn decode(call: &Call) -> Result<Order, Refusal> {
             break;
         }
     }
-    if !faults.details.is_empty() {
-        return Err(bad_request(&faults.details).into());
-    }
+    faults.refuse_or(call, ())?;
     if !unreachable.is_empty() {
         let message = "email 또는 phoneNumber 중 하나는 반드시 포함되어야 합니다.";
         unreachable.truncate(100);
@@ -97,7 +95,7 @@ fn decode(call: &Call) -> Result<Order, Refusal> {
     }
     match (form_id, method) {
         (Some(form_id), Some(method)) => Ok(Order { form_id, method, recipients }),
-        _ => Err(bad_request(&[]).into()),
+        _ => Err(bad_request(call, &[]).into()),
     }
 }
 
@@ -105,7 +103,7 @@ fn recipient(
     user: Map<String, Value>,
     at: &str,
     method: Option<IssuanceMethod>,
-    faults: &mut Faults,
+    faults: &mut BodyFaults,
 ) -> Recipient {
     let mut recipient = Recipient::default();
     let has_contact = user.contains_key("email") || user.contains_key("phoneNumber");
@@ -162,7 +160,7 @@ fn recipient(
     recipient
 }
 
-fn attributes(field: &str, value: Value, faults: &mut Faults) -> Vec<CustomAttribute> {
+fn attributes(field: &str, value: Value, faults: &mut BodyFaults) -> Vec<CustomAttribute> {
     let mut attributes = Vec::new();
     for (index, item) in faults.array(field, value).into_iter().flatten().enumerate() {
         let at = format!("{field}[{index}]");

@@ -15,38 +15,40 @@ use super::{Dialect, LongBody, Route, Wire, routes, upload};
 /// The dialect.
 pub const WIRE: Wire = Wire {
     dialect: Dialect::Kolleges,
+    roots: &[""],
     routes: ROUTES,
+    unrooted: &[],
     prefixes: &["/open-api"],
     reject: error::reject,
     malformed: error::malformed,
     strays: STRAYS,
     long_bodies: LONG_BODIES,
     trailing_slash: None,
-    openapi: include_str!("../../../docs/openapi/kolleges.json"),
+    openapi: Some(include_str!("../../../docs/openapi/kolleges.json")),
 };
 
-const ROUTES: &[Route] = routes![error::reject;
+const ROUTES: &[Route] = routes![
     GET "/open-api/achievements" => achievement::list,
     GET "/open-api/achievements/{achievementId}" => achievement::get,
     PATCH "/open-api/achievements/{achievementId}" => achievement::patch,
     DELETE "/open-api/achievements/{achievementId}" => achievement::delete,
-    POST "/open-api/achievements/issue" => issue::post [error::reject_issue],
+    POST "/open-api/achievements/issue" => issue::post,
     GET "/open-api/achievements/forms" => form::list,
-    POST "/open-api/achievements/forms" => form::post [error::reject_form],
-    GET "/open-api/achievements/forms/{achievementFormId}" => form::get [error::reject_form],
-    PATCH "/open-api/achievements/forms/{achievementFormId}" => form::patch [error::reject_form_edit],
+    POST "/open-api/achievements/forms" => form::post,
+    GET "/open-api/achievements/forms/{achievementFormId}" => form::get,
+    PATCH "/open-api/achievements/forms/{achievementFormId}" => form::patch,
     GET "/open-api/certificate-designs" => design::list_certificates,
     GET "/open-api/certificate-designs/{certificateDesignId}"
-        => design::get_certificate [error::reject_certificate_design],
+        => design::get_certificate,
     GET "/open-api/badge-designs" => design::list_badges,
     GET "/open-api/badge-designs/{badgeDesignId}"
-        => design::get_badge [error::reject_badge_design],
-    POST "/open-api/badge-designs" => design::post_badge [error::reject_upload],
-    POST "/open-api/achievements/badge-designs" => design::post_badge [error::reject_upload],
+        => design::get_badge,
+    POST "/open-api/badge-designs" => design::post_badge,
+    POST "/open-api/achievements/badge-designs" => design::post_badge,
 ];
 
 /// To the vendor's router these are certificates whose id is no number.
-const STRAYS: &[Route] = routes![error::reject;
+const STRAYS: &[Route] = routes![
     PATCH "/open-api/achievements/forms" => achievement::no_number,
     DELETE "/open-api/achievements/forms" => achievement::no_number,
     GET "/open-api/achievements/issue" => achievement::no_number,

@@ -3,7 +3,7 @@
 use serde_json::{Map, Number, Value};
 
 use super::date;
-use super::error::{Detail, bad_request, bad_request_saying};
+use super::error::{Detail, bad_request, refusal};
 use crate::config::UnknownFields;
 use crate::dialect::{Call, Refusal, json};
 use crate::domain::patch::Patch;
@@ -52,7 +52,7 @@ fn whole(call: &Call, name: &str, default: i64, label: &str) -> Result<i64, Refu
     let value = if is_number { text.parse().unwrap_or(i64::MAX) } else { 0 };
     if value < 1 {
         let message = format!("{label} must not be less than 1, {label} must be a positive number");
-        return Err(bad_request_saying(&message, &[]).into());
+        return Err(refusal(400, "BadRequest", &message).into());
     }
     Ok(value)
 }
@@ -63,51 +63,69 @@ pub fn day(call: &Call, name: &str) -> Result<Option<date::Given>, Refusal> {
         None => Ok(None),
         Some(text) => date::parse(&text)
             .map(Some)
-            .ok_or_else(|| bad_request(&[Detail::new(name, "must be an ISO 8601 date")]).into()),
+            .ok_or_else(|| at_fault(call, name, "must be an ISO 8601 date")),
     }
 }
 
-/// The id in the path: a fault when it is no decimal number, none when nothing can have it.
-pub fn path_id(call: &Call, name: &str) -> Result<Option<i64>, Detail> {
+/// The id in the path; none when nothing can have it.
+///
+/// # Errors
+/// 400 when it is no decimal number.
+pub fn path_id(call: &Call, name: &str) -> Result<Option<i64>, Refusal> {
     let text = call.parameter(name);
     let digits = text.strip_prefix('-').unwrap_or(text);
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(Detail::new(name, "must be a whole number"));
+        return Err(at_fault(call, name, "must be a whole number"));
     }
     Ok(text.parse().ok().filter(|id| *id > 0))
 }
 
-/// The members of a JSON body; none when there is no body.
+/// The members of a JSON body; none of them when there is no body.
 ///
 /// # Errors
-/// A body that is too long or broke off, ready to send; a detail for one that is no JSON object.
-pub fn members(call: &Call) -> Result<Result<Option<Map<String, Value>>, Detail>, Refusal> {
+/// 400 for a body that is too long, broke off or is no JSON object.
+pub fn members(call: &Call) -> Result<Map<String, Value>, Refusal> {
     let body = call.body()?;
     if body.is_empty() {
-        return Ok(Ok(None));
+        return Ok(Map::new());
     }
     let media_type = call.media_type();
     if !media_type.is_empty() && media_type != "application/json" {
-        return Ok(Err(Detail::new("Content-Type", "must be application/json")));
+        return Err(at_fault(call, "Content-Type", "must be application/json"));
     }
-    let members = json::parse_object(body);
-    Ok(members.map(Some).ok_or_else(|| Detail::new("body", "must be a JSON object")))
+    json::parse_object(body).ok_or_else(|| at_fault(call, "body", "must be a JSON object"))
+}
+
+/// Refuses a call for one thing.
+pub fn at_fault(call: &Call, field: &str, reason: &str) -> Refusal {
+    bad_request(call, &[Detail::new(field, reason)]).into()
 }
 
 /// Finds what is wrong with a body, all of it together.
 #[derive(Debug)]
-pub struct Faults {
-    /// What was found.
-    pub details: Vec<Detail>,
+pub struct BodyFaults {
+    details: Vec<Detail>,
     refuses_unknown: bool,
 }
 
-impl Faults {
+impl BodyFaults {
     /// Nothing found yet.
     pub fn new(call: &Call) -> Self {
         let refuses_unknown =
             matches!(call.app.config.kolleges.unknown_fields, UnknownFields::Refuse);
         Self { details: Vec::new(), refuses_unknown }
+    }
+
+    /// Goes on with `value` when nothing was found.
+    ///
+    /// # Errors
+    /// 400 with all that was found.
+    pub fn refuse_or<T>(&self, call: &Call, value: T) -> Result<T, Refusal> {
+        if self.details.is_empty() {
+            Ok(value)
+        } else {
+            Err(bad_request(call, &self.details).into())
+        }
     }
 
     /// True when the rest is left unread.

@@ -1,7 +1,7 @@
 //! `Authorization: Bearer KEY`. A key's rights are named: `*` for everything, `read:*`, or
 //! `edit:achievement` and the like.
 
-use crate::dialect::{Call, Dialect, credential_by_key};
+use crate::dialect::{Call, Dialect, credential};
 use crate::domain::access::{Grant, Right, Scope};
 use crate::domain::actor::Actor;
 use crate::domain::error::Error;
@@ -9,18 +9,9 @@ use crate::domain::kind::Kind;
 
 /// Finds out who calls.
 pub async fn authenticate(call: &Call) -> Result<Actor, Error> {
-    let key = call.bearer().ok_or(Error::Unauthenticated)?;
-    let credential = call
-        .read(|facts| credential_by_key(Dialect::Native, key, call, facts))
-        .await?
-        .ok_or(Error::Unauthenticated)?;
-    Ok(Actor {
-        account_id: credential.meta.account_id,
-        credential_id: credential.id(),
-        person_id: credential.record.person_id,
-        dialect: Dialect::Native,
-        grants: credential.record.policies.iter().filter_map(|name| grant(name)).collect(),
-    })
+    let credential = credential::borne(Dialect::Native, call).await?;
+    let grants = credential.record.policies.iter().filter_map(|name| grant(name)).collect();
+    Ok(credential::actor(&credential, grants))
 }
 
 /// The grant that a named right gives; none when the name means nothing.

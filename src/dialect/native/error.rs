@@ -3,7 +3,7 @@
 use http::HeaderMap;
 use serde_json::{Value, json};
 
-use crate::dialect::{Answer, Malformed};
+use crate::dialect::{Answer, Call, Malformed};
 use crate::domain::error::Error;
 
 fn problem(status: u16, title: &str, more: Value) -> Answer {
@@ -20,7 +20,7 @@ pub fn not_found() -> Answer {
 }
 
 /// Words a refusal.
-pub fn reject(error: &Error) -> Answer {
+pub fn reject(_call: &Call, error: &Error) -> Answer {
     match error {
         Error::Unauthenticated | Error::Replayed => {
             problem(401, "Unauthorized", Value::Null).header("www-authenticate", "Bearer")
@@ -57,7 +57,7 @@ pub fn reject(error: &Error) -> Answer {
 }
 
 /// Words a fault of the request itself.
-pub fn malformed(fault: Malformed, _headers: &HeaderMap) -> Answer {
+pub fn malformed(fault: Malformed, _path: &str, _headers: &HeaderMap) -> Answer {
     match fault {
         Malformed::UnknownPath => not_found(),
         Malformed::UnknownMethod => problem(405, "Method Not Allowed", Value::Null),

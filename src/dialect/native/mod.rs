@@ -16,17 +16,19 @@ use super::{Dialect, Route, Wire, routes};
 /// The dialect.
 pub const WIRE: Wire = Wire {
     dialect: Dialect::Native,
+    roots: &[""],
     routes: ROUTES,
+    unrooted: &[],
     prefixes: &["/haksa"],
     reject: error::reject,
     malformed: error::malformed,
     strays: &[],
     long_bodies: &[],
     trailing_slash: None,
-    openapi: include_str!("../../../docs/openapi/native.json"),
+    openapi: Some(include_str!("../../../docs/openapi/native.json")),
 };
 
-const ROUTES: &[Route] = routes![error::reject;
+const ROUTES: &[Route] = routes![
     GET "/haksa/v1/records/{kind}/{id}/history" => history::list,
     GET "/haksa/v1/changes/{id}" => history::change,
     POST "/haksa/v1/changes/{id}/undo" => history::undo,

@@ -5,7 +5,6 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use super::auth::authenticate;
-use super::error::refuse;
 use crate::dialect::{Answer, Call, Refusal, json};
 use crate::domain::access::Right;
 use crate::domain::command::{self, Edit};
@@ -13,9 +12,12 @@ use crate::domain::error::Error;
 use crate::domain::kind::Kind;
 use crate::domain::patch::Patch;
 use crate::domain::record::{Key, Stored};
-use crate::domain::sign_in::application::{Application, ApplicationEdit, Scope};
+use crate::domain::sign_in::application::{Application, ApplicationEdit, OauthScope};
 use crate::domain::sign_in::consent::{Language, Localised};
 use crate::domain::table::KeyType;
+
+/// Below which the newer edition is served.
+pub const NEWER_ROOT: &str = "/api/v1";
 
 /// Which edition of the vendor's page a path follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +26,12 @@ enum Edition {
     Older,
     /// Eight fields are required, and more is served.
     Newer,
+}
+
+impl Edition {
+    fn of(call: &Call) -> Self {
+        if call.path().starts_with(NEWER_ROOT) { Self::Newer } else { Self::Older }
+    }
 }
 
 /// What the newer page requires.
@@ -50,53 +58,24 @@ const CONSENT_REQUIRED: [&str; 6] = [
 const TRANSFER_REQUIRED: [&str; 3] =
     ["dataTransferCountry", "dataRecipients", "dataRecipientsContact"];
 
-/// `PUT /applications/{applicationId}`, "Application 수정".
+/// `PUT /applications/{applicationId}`, "Application 수정"; of the newer page "Update application".
 pub async fn put(call: &Call) -> Result<Answer, Refusal> {
-    update(call, Edition::Older).await
-}
-
-/// `PUT /api/v1/applications/{applicationId}`, "Update application".
-pub async fn put_v1(call: &Call) -> Result<Answer, Refusal> {
-    update(call, Edition::Newer).await
+    let actor = authenticate(call, Right::Edit).await?;
+    let edit = decode(call, call.body()?, Edition::of(call))?;
+    let command = Edit::<Application> { key: path_key(call)?, edit, expected: call.expected() };
+    let answered =
+        call.submit(actor, command, |_, _| Ok(Answer::json(200, &json!({"success": true}))));
+    Ok(answered.await?)
 }
 
 /// `GET /applications/{applicationId}`.
 pub async fn get(call: &Call) -> Result<Answer, Refusal> {
-    read(call, Edition::Older).await
-}
-
-/// `GET /api/v1/applications/{applicationId}`.
-pub async fn get_v1(call: &Call) -> Result<Answer, Refusal> {
-    read(call, Edition::Newer).await
-}
-
-async fn update(call: &Call, edition: Edition) -> Result<Answer, Refusal> {
-    let actor = authenticate(call, Right::Edit).await?;
-    let account_id = actor.account_id;
-    let body = call.body()?;
-    let answered = async {
-        let edit = decode(call, body, edition)?;
-        let command = Edit::<Application> { key: path_key(call)?, edit, expected: call.expected() };
-        call.submit(actor, command, |_, _| Ok(Answer::json(200, &json!({"success": true})))).await
-    };
-    match answered.await {
-        Ok(answer) => Ok(answer),
-        Err(error) => Err(refuse(call, account_id, error).await),
-    }
-}
-
-async fn read(call: &Call, edition: Edition) -> Result<Answer, Refusal> {
     let actor = authenticate(call, Right::Read).await?;
-    let answered = async {
-        let key = path_key(call)?;
-        call.read(|facts| command::read::<Application>(&actor, key.clone(), facts)).await
-    };
-    match answered.await {
-        Ok(application) => {
-            Ok(Answer::json(200, &encode(&application, edition)).etag(application.meta.version))
-        }
-        Err(error) => Err(refuse(call, actor.account_id, error).await),
-    }
+    let key = path_key(call)?;
+    let application =
+        call.read(|facts| command::read::<Application>(&actor, key.clone(), facts)).await?;
+    let body = encode(&application, Edition::of(call));
+    Ok(Answer::json(200, &body).etag(application.meta.version))
 }
 
 /// The application that the path names; ids are UUIDs, in either case of letters (RFC 9562
@@ -172,12 +151,14 @@ fn decode_consent(fields: &Map<String, Value>, edit: &mut ApplicationEdit) -> Re
 fn check_edition(edit: &ApplicationEdit, edition: Edition) -> Result<(), Error> {
     let has = |scope| edit.scopes.value().is_some_and(|scopes| scopes.contains(&scope));
     match edition {
-        Edition::Older if has(Scope::Email) => Err(invalid("scopes")),
+        Edition::Older if has(OauthScope::Email) => Err(invalid("scopes")),
         Edition::Older => Ok(()),
         Edition::Newer if !edit.name.value().is_some_and(|name| is_identifier(name)) => {
             Err(invalid("name"))
         }
-        Edition::Newer if !has(Scope::Profile) && !has(Scope::Openid) => Err(invalid("scopes")),
+        Edition::Newer if !has(OauthScope::Profile) && !has(OauthScope::Openid) => {
+            Err(invalid("scopes"))
+        }
         Edition::Newer => {
             let all = [Language::Ko, Language::En, Language::Ja];
             let is_named =

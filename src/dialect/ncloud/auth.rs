@@ -9,34 +9,37 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use jiff::Timestamp;
 use sha2::Sha256;
 
+use crate::dialect::credential::{self, Caller};
 use crate::dialect::{Call, Dialect};
 use crate::domain::access::{self, Grant, Right};
 use crate::domain::actor::Actor;
 use crate::domain::error::Error;
 use crate::domain::kind::Kind;
-use crate::domain::people::credential::Credential;
+use crate::domain::sign_in::tenant::Tenant;
 
 /// How far the signed time may be from the server's clock, milliseconds; that far is too far.
 const SKEW_MS: u64 = 300_000;
 
-/// Finds out who calls, and refuses callers who have `right` on no application at all.
+/// Whether the account that calls has a tenant. Without one it is told so whatever else is wrong: no
+/// application can be without its tenant.
+#[derive(Clone, Copy, Debug)]
+pub struct HasTenant(pub bool);
+
+/// Finds out who calls, and refuses callers who have `right` on no application at all. Notes
+/// [`HasTenant`].
 pub async fn authenticate(call: &Call, right: Right) -> Result<Actor, Error> {
-    let timestamp = sole_header(call, "x-ncp-apigw-timestamp")?;
-    let access_key = sole_header(call, "x-ncp-iam-access-key")?;
-    let signature = sole_header(call, "x-ncp-apigw-signature-v2")?;
+    let header = |name| call.sole_header(name).ok_or(Error::Unauthenticated);
+    let timestamp = header("x-ncp-apigw-timestamp")?;
+    let access_key = header("x-ncp-iam-access-key")?;
+    let signature = header("x-ncp-apigw-signature-v2")?;
     if !is_current(timestamp, call.at) {
         return Err(Error::Unauthenticated);
     }
-    let found = call
-        .read(|facts| facts.select_in_all_accounts::<Credential>("public_id", access_key))
-        .await?;
-    let credential = found
-        .into_iter()
-        .find(|stored| {
-            stored.record.dialect == Dialect::Ncloud
-                && stored.record.is_live(call.at)
-                && stored.record.allows(call.peer)
-        })
+    let caller = Caller::of(Dialect::Ncloud, call);
+    let credential = call
+        .read(|facts| caller.public_id(access_key, facts))
+        .await?
+        .filter(|credential| credential.record.allows(call.peer))
         .ok_or(Error::Unauthenticated)?;
     let sealed = credential.record.secret_sealed.as_deref().ok_or(Error::Unauthenticated)?;
     let secret = call.app.vault.open(access_key, sealed).map_err(Error::internal)?;
@@ -45,28 +48,15 @@ pub async fn authenticate(call: &Call, right: Right) -> Result<Actor, Error> {
     if !signed.is_made_with(secret.expose(), signature) {
         return Err(Error::Unauthenticated);
     }
-    let actor = Actor {
-        account_id: credential.meta.account_id,
-        credential_id: credential.id(),
-        person_id: credential.record.person_id,
-        dialect: Dialect::Ncloud,
-        grants: credential.record.policies.iter().filter_map(|policy| grant(policy)).collect(),
-    };
-    if access::has_anywhere(&actor, right, Kind::Application) {
-        Ok(actor)
-    } else {
-        Err(Error::Denied)
+    let grants = credential.record.policies.iter().filter_map(|policy| grant(policy)).collect();
+    let actor = credential::actor(&credential, grants);
+    if !access::has_anywhere(&actor, right, Kind::Application) {
+        return Err(Error::Denied);
     }
-}
-
-/// A header that is sent once and is text. A gateway and a server that choose differently among
-/// several would see different callers.
-fn sole_header<'a>(call: &'a Call, name: &str) -> Result<&'a str, Error> {
-    let mut values = call.headers.get_all(name).iter();
-    match (values.next().and_then(|value| value.to_str().ok()), values.next()) {
-        (Some(value), None) => Ok(value),
-        _ => Err(Error::Unauthenticated),
-    }
+    let id = actor.account_id;
+    let tenants = call.read(|facts| facts.select::<Tenant>(id, "owner_id", id)).await?;
+    call.note(HasTenant(!tenants.is_empty()));
+    Ok(actor)
 }
 
 /// True when `timestamp`, milliseconds since 1970 in decimal digits, is within the window.

@@ -4,12 +4,11 @@
 use http::HeaderMap;
 use serde_json::json;
 
-use crate::dialect::{Answer, Call, Malformed, Refusal};
+use super::auth::HasTenant;
+use crate::dialect::{Answer, Call, Malformed, accept};
 use crate::domain::error::Error;
-use crate::domain::kind::Kind;
 use crate::domain::sign_in::application::NAME_TAKEN;
 use crate::domain::sign_in::consent::Language;
-use crate::domain::sign_in::tenant::Tenant;
 
 /// A refusal before the service is reached.
 fn gateway(status: u16, code: &str, message: &str) -> Answer {
@@ -26,13 +25,10 @@ fn service(status: u16, code: u16, message: &str) -> Answer {
     Answer::json(status, &json!({"errorCode": code, "message": message}))
 }
 
-/// Words a refusal.
-pub fn reject(error: &Error) -> Answer {
-    reject_in(Language::Ko, error)
-}
-
-fn reject_in(language: Language, error: &Error) -> Answer {
-    let say = |ko, en, ja| match language {
+/// Words a refusal, the service's own in the language that the caller likes best.
+pub fn reject(call: &Call, error: &Error) -> Answer {
+    let without_tenant = matches!(call.noted(), Some(HasTenant(false)));
+    let say = |ko, en, ja| match language(&call.headers) {
         Language::Ko => ko,
         Language::En => en,
         Language::Ja => ja,
@@ -43,7 +39,9 @@ fn reject_in(language: Language, error: &Error) -> Answer {
             gateway_saying(401, "200", "Authentication Failed", details)
         }
         Error::Denied => gateway(401, "210", "Permission Denied"),
-        Error::NotFound(Kind::Tenant) => service(400, 9014, "Tenant not created"),
+        Error::NotFound(_) | Error::Invalid(_) if without_tenant => {
+            service(400, 9014, "Tenant not created")
+        }
         Error::NotFound(_) => {
             let message = say(
                 "존재하지 않는 Application",
@@ -79,7 +77,7 @@ fn reject_in(language: Language, error: &Error) -> Answer {
 }
 
 /// Words a fault of the request itself.
-pub fn malformed(fault: Malformed, _headers: &HeaderMap) -> Answer {
+pub fn malformed(fault: Malformed, _path: &str, _headers: &HeaderMap) -> Answer {
     match fault {
         Malformed::UnknownPath | Malformed::UnknownMethod => {
             gateway_saying(404, "300", "Not Found Exception", "URL not found.")
@@ -90,32 +88,13 @@ pub fn malformed(fault: Malformed, _headers: &HeaderMap) -> Answer {
     }
 }
 
-/// Words the service's refusal of an account's request in the caller's language. An account without
-/// a tenant is told so whatever else is wrong; no application can be without its tenant, so that is
-/// looked up only here.
-pub async fn refuse(call: &Call, account_id: i64, error: Error) -> Refusal {
-    if !matches!(error, Error::NotFound(_) | Error::Invalid(_)) {
-        return error.into();
-    }
-    let tenants = call.read(|facts| facts.select::<Tenant>(account_id, "owner_id", account_id));
-    match tenants.await {
-        Err(failure) => failure.into(),
-        Ok(tenants) if tenants.is_empty() => Error::NotFound(Kind::Tenant).into(),
-        Ok(_) => {
-            let lines = call.headers.get_all("accept-language").iter();
-            let language = language(lines.filter_map(|line| line.to_str().ok()));
-            reject_in(language, &error).into()
-        }
-    }
-}
-
-/// The language that the `Accept-Language` lines (RFC 9110 section 12.5.4) like best among ours;
-/// Korean when they have no say. A range whose weight cannot be read counts for nothing.
-fn language<'a>(lines: impl Iterator<Item = &'a str>) -> Language {
-    let mut best = (Language::Ko, 0.0);
-    for range in lines.flat_map(|line| line.split(',')) {
+/// The language that `Accept-Language` likes best among ours; Korean when it has no say. A range
+/// whose weight cannot be read counts for nothing.
+fn language(headers: &HeaderMap) -> Language {
+    let mut best = (Language::Ko, 0);
+    for range in accept::elements(headers, "accept-language") {
         let (tag, parameter) = range.split_once(';').unwrap_or((range, "q=1"));
-        let Some(weight) = weight(parameter.trim()) else { continue };
+        let weight = accept::weight(parameter.trim()).unwrap_or(0);
         let primary = tag.trim().split('-').next().unwrap_or_default().to_ascii_lowercase();
         let known = match primary.as_str() {
             "*" => Some(Language::Ko),
@@ -127,14 +106,6 @@ fn language<'a>(lines: impl Iterator<Item = &'a str>) -> Language {
         }
     }
     best.0
-}
-
-/// A weight, 0 to 1 (RFC 9110 section 12.4.2).
-fn weight(parameter: &str) -> Option<f32> {
-    let (name, value) = parameter.split_once('=')?;
-    let is_decimal = value.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-    let weight = value.parse().ok().filter(|weight| (0.0..=1.0).contains(weight))?;
-    (name.eq_ignore_ascii_case("q") && is_decimal).then_some(weight)
 }
 
 #[cfg(test)]
@@ -166,7 +137,11 @@ mod tests {
             (&["fr,de"], Language::Ko),
             (&[";;,q=,=", ";"], Language::Ko),
         ] {
-            assert_eq!(language(lines.iter().copied()), expected, "{lines:?}");
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append("accept-language", line.parse().unwrap());
+            }
+            assert_eq!(language(&headers), expected, "{lines:?}");
         }
     }
 }

@@ -12,7 +12,9 @@ pub use auth::POLICIES;
 /// The dialect.
 pub const WIRE: Wire = Wire {
     dialect: Dialect::Ncloud,
+    roots: &["", application::NEWER_ROOT],
     routes: ROUTES,
+    unrooted: &[],
     prefixes: &[
         "/application",
         "/applications",
@@ -27,12 +29,10 @@ pub const WIRE: Wire = Wire {
     strays: &[],
     long_bodies: &[],
     trailing_slash: None,
-    openapi: include_str!("../../../docs/openapi/ncloud.json"),
+    openapi: Some(include_str!("../../../docs/openapi/ncloud.json")),
 };
 
-const ROUTES: &[Route] = routes![error::reject;
+const ROUTES: &[Route] = routes![
     GET "/applications/{applicationId}" => application::get,
     PUT "/applications/{applicationId}" => application::put,
-    GET "/api/v1/applications/{applicationId}" => application::get_v1,
-    PUT "/api/v1/applications/{applicationId}" => application::put_v1,
 ];

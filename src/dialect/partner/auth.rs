@@ -1,15 +1,16 @@
 //! `Authorization: Bearer TOKEN` of a user; on a partner's routes of the partner that the path names.
 
 use super::error::{detail, unauthorized};
-use super::validate::Faults;
-use crate::dialect::{Call, Dialect, Refusal, credential_by_key};
+use super::validate::RequestFaults;
+use crate::dialect::credential::{self, Caller, owner};
+use crate::dialect::{Call, Dialect, Refusal};
 use crate::domain::access::{Grant, Right, Scope};
 use crate::domain::actor::Actor;
 use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
 use crate::domain::people::credential::Credential;
-use crate::domain::people::person::{Person, PersonStatus};
-use crate::domain::record::{Key, Stored};
+use crate::domain::people::person::Person;
+use crate::domain::record::Stored;
 use crate::domain::teaching::partner::Partner;
 use crate::vault::hash_token;
 
@@ -25,13 +26,7 @@ pub struct User {
 impl User {
     /// The user as a caller who may do nothing but what is everybody's own.
     pub fn actor(&self) -> Actor {
-        Actor {
-            account_id: self.person.meta.account_id,
-            credential_id: self.credential.id(),
-            person_id: Some(self.person.id()),
-            dialect: Dialect::Partner,
-            grants: Vec::new(),
-        }
+        credential::actor(&self.credential, Vec::new())
     }
 }
 
@@ -44,47 +39,19 @@ pub async fn signed_in(call: &Call) -> Result<User, Refusal> {
 
 /// The active user behind a token, whether an operator issued it or a login.
 fn user(call: &Call, token: &str, facts: &mut Facts) -> Known<Option<User>> {
-    let issued = credential_by_key(Dialect::Partner, token, call, facts)?;
-    let credential = match issued {
+    let caller = Caller::of(Dialect::Partner, call);
+    let credential = match caller.key(token, facts)? {
         Some(credential) => Some(credential),
-        None => credential_of_login(call, token, facts)?,
+        None => caller.token(&hex::encode(hash_token(token)), facts)?.map(|(_, issued)| issued),
     };
     let Some(credential) = credential else { return Ok(None) };
-    let Some(person_id) = credential.record.person_id else { return Ok(None) };
-    let person = facts.find::<Person>(credential.meta.account_id, person_id)?;
-    let active = person.filter(|person| person.record.status == PersonStatus::Active);
-    Ok(active.map(|person| User { credential, person }))
-}
-
-fn credential_of_login(
-    call: &Call,
-    token: &str,
-    facts: &Facts,
-) -> Known<Option<Stored<Credential>>> {
-    let hash = hex::encode(hash_token(token));
-    let Some(token) = facts.token(&hash)?.filter(|token| call.at < token.expires_at) else {
-        return Ok(None);
-    };
-    live_credential(call, token.credential_id, facts)
-}
-
-/// A credential of this dialect that is good for this call.
-pub fn live_credential(call: &Call, id: i64, facts: &Facts) -> Known<Option<Stored<Credential>>> {
-    let Some(document) = facts.document(Kind::Credential, &Key::Int(id))? else {
-        return Ok(None);
-    };
-    let stored = document.typed::<Credential>()?;
-    let is_live = document.meta.deleted_at.is_none()
-        && stored.record.dialect == Dialect::Partner
-        && stored.record.is_live(call.at)
-        && stored.record.allows(call.peer);
-    Ok(is_live.then_some(stored))
+    Ok(owner(&credential, facts)?.map(|person| User { credential, person }))
 }
 
 /// Finds out who calls: 401 for nobody, 403 for somebody else than the partner in the path. None
 /// when the path names no partner; then `faults` says so, twice, because two places of the vendor's
 /// code declare it.
-pub async fn admit(call: &Call, faults: &mut Faults) -> Result<Option<Actor>, Refusal> {
+pub async fn admit(call: &Call, faults: &mut RequestFaults) -> Result<Option<Actor>, Refusal> {
     let user = signed_in(call).await?;
     let partners = call.read(|facts| {
         facts.select::<Partner>(user.person.meta.account_id, "person_id", user.person.id())

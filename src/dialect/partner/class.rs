@@ -7,7 +7,7 @@ use super::auth::{admit, partner_id};
 use super::instant::{self, instant};
 use super::invite;
 use super::request::{body, filter, named, null_clears, paged, remove, slice};
-use super::validate::{Faults, Fields, choice, text, truth, whole};
+use super::validate::{BodyFields, RequestFaults, choice, text, truth, whole};
 use crate::app::OsEntropy;
 use crate::config::PartnerRules;
 use crate::dialect::{Answer, Call, Refusal};
@@ -22,7 +22,7 @@ use crate::store::teaching::ClassQuery;
 
 /// `GET /partner/{partner_id}/classes`.
 pub async fn list(call: &Call) -> Result<Answer, Refusal> {
-    let mut faults = Faults::default();
+    let mut faults = RequestFaults::default();
     let actor = admit(call, &mut faults).await?;
     let course_id = faults.query_value(call, "course_id", whole);
     let slice = slice(call, &mut faults, 50, 100);
@@ -52,10 +52,10 @@ pub async fn list(call: &Call) -> Result<Answer, Refusal> {
 /// `POST /partner/{partner_id}/classes`, "강의 생성 + 기본 초대코드 발급".
 pub async fn create(call: &Call) -> Result<Answer, Refusal> {
     let body = body(call)?;
-    let mut faults = Faults::default();
+    let mut faults = RequestFaults::default();
     let actor = admit(call, &mut faults).await?;
     let course_id = faults.query_value(call, "course_id", whole);
-    let edit = Fields::of(&body, false, &mut faults).and_then(decode_new);
+    let edit = BodyFields::of(&body, false, &mut faults).and_then(decode_new);
     let (actor, edit) = faults.refuse_or(actor.zip(edit))?;
     let partner_id = partner_id(&actor);
     let mut class = Class { partner_id, timezone: "UTC".to_owned(), ..Class::default() };
@@ -80,7 +80,7 @@ pub async fn delete(call: &Call) -> Result<Answer, Refusal> {
 pub async fn patch(call: &Call) -> Result<Answer, Refusal> {
     let body = body(call)?;
     let (actor, id, edit) = named(call, "class_id", |faults| {
-        let fields = Fields::of(&body, null_clears(call), faults)?;
+        let fields = BodyFields::of(&body, null_clears(call), faults)?;
         Some(ClassEdit { rules: rules(call), ..decode(fields) })
     })
     .await?;
@@ -110,21 +110,21 @@ fn rules(call: &Call) -> Rules {
 }
 
 /// A new class: its name must be there, and its models are a list.
-fn decode_new(mut fields: Fields<'_>) -> Option<ClassEdit> {
+fn decode_new(mut fields: BodyFields<'_>) -> Option<ClassEdit> {
     let name = fields.required("name", text);
     let edit = decode_rest(&mut fields);
     let allowed_model_ids = fields.numbers_not_null("allowed_model_ids");
     Some(ClassEdit { name: Patch::Value(name?), allowed_model_ids, ..edit })
 }
 
-fn decode(mut fields: Fields<'_>) -> ClassEdit {
+fn decode(mut fields: BodyFields<'_>) -> ClassEdit {
     let name = fields.field("name", text);
     let edit = decode_rest(&mut fields);
     ClassEdit { name, allowed_model_ids: fields.numbers("allowed_model_ids"), ..edit }
 }
 
 /// What stands between the first field of the schema and the last.
-fn decode_rest(fields: &mut Fields<'_>) -> ClassEdit {
+fn decode_rest(fields: &mut BodyFields<'_>) -> ClassEdit {
     ClassEdit {
         status: fields.field("status", choice),
         description: fields.field("description", text),

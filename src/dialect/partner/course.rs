@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::auth::{admit, public_account};
 use super::instant::{self, date};
 use super::request::{body, filter, named, null_clears, page, remove, slice, submit};
-use super::validate::{Faults, Fields, choice, text};
+use super::validate::{BodyFields, RequestFaults, choice, text};
 use crate::dialect::{Answer, Call, Refusal};
 use crate::domain::command::{self, Create, Edit};
 use crate::domain::learning::course::{Course, CourseEdit, DeleteCourse, search_form};
@@ -15,7 +15,7 @@ use crate::store::teaching::Slice;
 
 /// `GET /partner/{partner_id}/course`.
 pub async fn list(call: &Call) -> Result<Answer, Refusal> {
-    let mut faults = Faults::default();
+    let mut faults = RequestFaults::default();
     let actor = admit(call, &mut faults).await?;
     let slice = slice(call, &mut faults, 50, 100);
     let (actor, slice) = faults.refuse_or(actor.zip(slice))?;
@@ -32,7 +32,7 @@ async fn list_of(call: &Call, account_id: i64, slice: Slice) -> Result<Answer, R
 
 /// `GET /course`: what anybody may see of the courses.
 pub async fn list_public(call: &Call) -> Result<Answer, Refusal> {
-    let mut faults = Faults::default();
+    let mut faults = RequestFaults::default();
     let slice = slice(call, &mut faults, 50, 100);
     let slice = faults.refuse_or(slice)?;
     list_of(call, public_account(call).await?, slice).await
@@ -41,9 +41,9 @@ pub async fn list_public(call: &Call) -> Result<Answer, Refusal> {
 /// `POST /partner/{partner_id}/course`.
 pub async fn create(call: &Call) -> Result<Answer, Refusal> {
     let body = body(call)?;
-    let mut faults = Faults::default();
+    let mut faults = RequestFaults::default();
     let actor = admit(call, &mut faults).await?;
-    let course = Fields::of(&body, false, &mut faults).and_then(decode_new);
+    let course = BodyFields::of(&body, false, &mut faults).and_then(decode_new);
     let (actor, course) = faults.refuse_or(actor.zip(course))?;
     submit(call, actor, Create::new(course), 201, encode).await
 }
@@ -58,9 +58,10 @@ pub async fn get(call: &Call) -> Result<Answer, Refusal> {
 /// `PATCH /partner/{partner_id}/course/{course_id}`.
 pub async fn patch(call: &Call) -> Result<Answer, Refusal> {
     let body = body(call)?;
-    let (actor, id, edit) =
-        named(call, "course_id", |faults| Fields::of(&body, null_clears(call), faults).map(decode))
-            .await?;
+    let (actor, id, edit) = named(call, "course_id", |faults| {
+        BodyFields::of(&body, null_clears(call), faults).map(decode)
+    })
+    .await?;
     let command = Edit::<Course> { key: Key::Int(id), edit, expected: call.expected() };
     submit(call, actor, command, 200, encode).await
 }
@@ -70,7 +71,7 @@ pub async fn delete(call: &Call) -> Result<Answer, Refusal> {
     remove(call, "course_id", |id| DeleteCourse { id, expected: call.expected() }).await
 }
 
-fn decode(mut fields: Fields<'_>) -> CourseEdit {
+fn decode(mut fields: BodyFields<'_>) -> CourseEdit {
     CourseEdit {
         title: fields.field("title", text),
         course_key: fields.field("course_key", text),
@@ -81,7 +82,7 @@ fn decode(mut fields: Fields<'_>) -> CourseEdit {
     }
 }
 
-fn decode_new(mut fields: Fields<'_>) -> Option<Course> {
+fn decode_new(mut fields: BodyFields<'_>) -> Option<Course> {
     let title = fields.required("title", text);
     let course_key = fields.required("course_key", text);
     let edit = CourseEdit {

@@ -2,7 +2,7 @@
 
 use http::HeaderMap;
 
-use crate::dialect::{Answer, Malformed};
+use crate::dialect::{Answer, Call, Malformed};
 use crate::domain::error::{Error, FieldError};
 use crate::domain::kind::Kind;
 use crate::domain::teaching::class::UNKNOWN_MODELS;
@@ -32,7 +32,7 @@ fn failed() -> Answer {
 }
 
 /// Words a refusal.
-pub fn reject(error: &Error) -> Answer {
+pub fn reject(_call: &Call, error: &Error) -> Answer {
     match error {
         Error::Unauthenticated | Error::Replayed => unauthorized(),
         Error::Denied => detail(403, "forbidden"),
@@ -95,7 +95,7 @@ fn broken_rule(error: &FieldError) -> Answer {
 }
 
 /// Words a fault of the request itself.
-pub fn malformed(fault: Malformed, _headers: &HeaderMap) -> Answer {
+pub fn malformed(fault: Malformed, _path: &str, _headers: &HeaderMap) -> Answer {
     match fault {
         Malformed::UnknownPath => detail(404, "Not Found"),
         Malformed::UnknownMethod => detail(405, "Method Not Allowed"),

@@ -6,7 +6,7 @@ use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::Offset;
 
 use super::json::Json;
-use super::validate::Fault;
+use super::validate::ValueFault;
 use crate::domain::time::Instant;
 
 const TOO_SHORT: &str = "input is too short";
@@ -31,20 +31,23 @@ struct Written {
 }
 
 /// Reads a point in time. Without an offset it is UTC; it is cut to microseconds.
-pub fn instant(value: &Json) -> Result<Instant, Fault> {
-    let parsing =
-        |error| Fault::because("datetime_parsing", "Input should be a valid datetime, ", error);
+pub fn instant(value: &Json) -> Result<Instant, ValueFault> {
+    let parsing = |error| {
+        ValueFault::because("datetime_parsing", "Input should be a valid datetime, ", error)
+    };
     let written = match value {
         Json::Text(text) => match date_time(text).or_else(|_| day(text).map(midnight)) {
             Ok(written) => written,
             Err(error) => {
                 let message = "Input should be a valid datetime or date, ";
-                return Err(Fault::because("datetime_from_date_parsing", message, error));
+                return Err(ValueFault::because("datetime_from_date_parsing", message, error));
             }
         },
         _ => match number(value) {
             Some(written) => written.map_err(parsing)?,
-            None => return Err(Fault::new("datetime_type", "Input should be a valid datetime")),
+            None => {
+                return Err(ValueFault::new("datetime_type", "Input should be a valid datetime"));
+            }
         },
     };
     if written.at.year() == 0 {
@@ -60,27 +63,27 @@ pub fn instant(value: &Json) -> Result<Instant, Fault> {
 }
 
 /// Reads a date; a point in time is one when it is midnight where it was written.
-pub fn date(value: &Json) -> Result<Date, Fault> {
+pub fn date(value: &Json) -> Result<Date, ValueFault> {
     let written = match value {
         Json::Text(text) => day(text).map(midnight).or_else(|_| date_time(text)),
         _ => match number(value) {
             Some(written) => written,
-            None => return Err(Fault::new("date_type", "Input should be a valid date")),
+            None => return Err(ValueFault::new("date_type", "Input should be a valid date")),
         },
     };
     let written = written.map_err(|error| {
         let message = "Input should be a valid date or datetime, ";
-        Fault::because("date_from_datetime_parsing", message, error)
+        ValueFault::because("date_from_datetime_parsing", message, error)
     })?;
     if written.at.time() != Time::midnight() {
-        return Err(Fault::new(
+        return Err(ValueFault::new(
             "date_from_datetime_inexact",
             "Datetimes provided to dates should have zero time - e.g. be exact dates",
         ));
     }
     if written.at.year() == 0 {
         let message = "Input should be a valid date in the format YYYY-MM-DD, ";
-        return Err(Fault::because("date_parsing", message, YEAR_0));
+        return Err(ValueFault::because("date_parsing", message, YEAR_0));
     }
     Ok(written.at.date())
 }

@@ -7,7 +7,7 @@ use super::auth::admit;
 use super::error::detail;
 use super::instant::{self, instant};
 use super::request::{body, null_clears, page, slice};
-use super::validate::{Faults, Fields, choice, literal, text, truth, whole_from};
+use super::validate::{BodyFields, RequestFaults, choice, literal, text, truth, whole_from};
 use crate::app::OsEntropy;
 use crate::dialect::{Answer, Call, Refusal};
 use crate::domain::command::{self, Edit};
@@ -21,7 +21,7 @@ use crate::store::teaching::InviteCodeQuery;
 
 /// `GET /partner/{partner_id}/classes/{class_id}/invite-codes`.
 pub async fn list(call: &Call) -> Result<Answer, Refusal> {
-    let mut faults = Faults::default();
+    let mut faults = RequestFaults::default();
     let actor = admit(call, &mut faults).await?;
     let class_id = faults.path("class_id", call.parameter("class_id"), Some(1));
     let is_active_only = faults.query_value(call, "active_only", truth);
@@ -38,10 +38,10 @@ pub async fn list(call: &Call) -> Result<Answer, Refusal> {
 /// `POST /partner/{partner_id}/classes/{class_id}/invite-codes`.
 pub async fn create(call: &Call) -> Result<Answer, Refusal> {
     let body = body(call)?;
-    let mut faults = Faults::default();
+    let mut faults = RequestFaults::default();
     let actor = admit(call, &mut faults).await?;
     let class_id = faults.path("class_id", call.parameter("class_id"), Some(1));
-    let wanted = Fields::of(&body, false, &mut faults).map(|mut fields| {
+    let wanted = BodyFields::of(&body, false, &mut faults).map(|mut fields| {
         let code = fields.field("code", text);
         let expires_at = fields.field("expires_at", instant);
         let max_uses = fields.field("max_uses", |value| whole_from(value, 1));
@@ -75,15 +75,16 @@ pub async fn create(call: &Call) -> Result<Answer, Refusal> {
 /// `PATCH /partner/{partner_id}/classes/{class_id}/invite-codes/{invite_code_id}`.
 pub async fn patch(call: &Call) -> Result<Answer, Refusal> {
     let body = body(call)?;
-    let mut faults = Faults::default();
+    let mut faults = RequestFaults::default();
     let actor = admit(call, &mut faults).await?;
     let class_id = faults.path("class_id", call.parameter("class_id"), Some(1));
     let id = faults.path("invite_code_id", call.parameter("invite_code_id"), Some(1));
-    let edit = Fields::of(&body, null_clears(call), &mut faults).map(|mut fields| InviteCodeEdit {
-        expires_at: fields.field("expires_at", instant),
-        max_uses: fields.field("max_uses", |value| whole_from(value, 1)),
-        status: fields.field("status", choice),
-    });
+    let edit =
+        BodyFields::of(&body, null_clears(call), &mut faults).map(|mut fields| InviteCodeEdit {
+            expires_at: fields.field("expires_at", instant),
+            max_uses: fields.field("max_uses", |value| whole_from(value, 1)),
+            status: fields.field("status", choice),
+        });
     let (actor, ((class_id, id), edit)) =
         faults.refuse_or(actor.zip(class_id.zip(id).zip(edit)))?;
     let edit = Edit::<InviteCode> { key: Key::Int(id), edit, expected: call.expected() };
@@ -97,7 +98,7 @@ pub async fn patch(call: &Call) -> Result<Answer, Refusal> {
 
 /// `DELETE /partner/{partner_id}/classes/{class_id}/invite-codes/{invite_code_id}`.
 pub async fn delete(call: &Call) -> Result<Answer, Refusal> {
-    let mut faults = Faults::default();
+    let mut faults = RequestFaults::default();
     let actor = admit(call, &mut faults).await?;
     let class_id = faults.path("class_id", call.parameter("class_id"), Some(1));
     let id = faults.path("invite_code_id", call.parameter("invite_code_id"), Some(1));

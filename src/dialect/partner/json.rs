@@ -58,11 +58,11 @@ impl Json {
         let text = std::str::from_utf8(body).map_err(|_| Unreadable::Broken)?;
         let mut scanner = Scanner { text, at: 0, depth: 0 };
         scanner.document().map_err(|fault| match fault {
-            Fault::Syntax(at, error) => Unreadable::Syntax {
+            ScanFault::Syntax(at, error) => Unreadable::Syntax {
                 position: text.get(..at).map_or(0, |before| before.chars().count()),
                 error,
             },
-            Fault::Broken => Unreadable::Broken,
+            ScanFault::Broken => Unreadable::Broken,
         })
     }
 
@@ -149,7 +149,7 @@ fn float(value: f64) -> String {
     }
 }
 
-enum Fault {
+enum ScanFault {
     /// At a byte.
     Syntax(usize, &'static str),
     Broken,
@@ -183,18 +183,18 @@ impl Scanner<'_> {
         }
     }
 
-    fn fail<T>(&self, error: &'static str) -> Result<T, Fault> {
-        Err(Fault::Syntax(self.at, error))
+    fn fail<T>(&self, error: &'static str) -> Result<T, ScanFault> {
+        Err(ScanFault::Syntax(self.at, error))
     }
 
-    fn document(&mut self) -> Result<Json, Fault> {
+    fn document(&mut self) -> Result<Json, ScanFault> {
         self.skip_blanks();
         let value = self.value()?;
         self.skip_blanks();
         if self.peek().is_some() { self.fail("Extra data") } else { Ok(value) }
     }
 
-    fn value(&mut self) -> Result<Json, Fault> {
+    fn value(&mut self) -> Result<Json, ScanFault> {
         match self.peek() {
             Some(b'"') => self.string().map(Json::Text),
             Some(b'{') => self.nested(Self::object),
@@ -222,10 +222,13 @@ impl Scanner<'_> {
         self.text.get(self.at..).unwrap_or_default()
     }
 
-    fn nested(&mut self, read: fn(&mut Self) -> Result<Json, Fault>) -> Result<Json, Fault> {
+    fn nested(
+        &mut self,
+        read: fn(&mut Self) -> Result<Json, ScanFault>,
+    ) -> Result<Json, ScanFault> {
         self.depth += 1;
         if self.depth > DEPTH_MAX {
-            return Err(Fault::Broken);
+            return Err(ScanFault::Broken);
         }
         self.at += 1;
         self.skip_blanks();
@@ -234,7 +237,7 @@ impl Scanner<'_> {
         Ok(value)
     }
 
-    fn object(&mut self) -> Result<Json, Fault> {
+    fn object(&mut self) -> Result<Json, ScanFault> {
         let mut entries: Vec<(String, Json)> = Vec::new();
         let mut places: HashMap<String, usize> = HashMap::new();
         if self.peek() == Some(b'}') {
@@ -264,7 +267,7 @@ impl Scanner<'_> {
         }
     }
 
-    fn list(&mut self) -> Result<Json, Fault> {
+    fn list(&mut self) -> Result<Json, ScanFault> {
         let mut items = Vec::new();
         if self.peek() == Some(b']') {
             self.at += 1;
@@ -279,7 +282,7 @@ impl Scanner<'_> {
     }
 
     /// Passes the end, or the comma before the next part.
-    fn ends(&mut self, end: u8) -> Result<bool, Fault> {
+    fn ends(&mut self, end: u8) -> Result<bool, ScanFault> {
         self.skip_blanks();
         match self.peek() {
             Some(byte) if byte == end => {
@@ -302,7 +305,7 @@ impl Scanner<'_> {
         at
     }
 
-    fn number(&mut self) -> Result<Json, Fault> {
+    fn number(&mut self) -> Result<Json, ScanFault> {
         let start = self.at;
         let first = start + usize::from(self.peek() == Some(b'-'));
         let mut end = match self.byte(first) {
@@ -328,16 +331,16 @@ impl Scanner<'_> {
         self.at = end;
         let text = self.text.get(start..end).unwrap_or_default();
         if is_float {
-            return text.parse().map(Json::Float).map_err(|_| Fault::Broken);
+            return text.parse().map(Json::Float).map_err(|_| ScanFault::Broken);
         }
         if digits > DIGITS_MAX {
-            return Err(Fault::Broken);
+            return Err(ScanFault::Broken);
         }
         Ok(text.parse().map_or_else(|_| Json::BigInt(text.to_owned()), Json::Int))
     }
 
     /// Reads a string from its opening quote.
-    fn string(&mut self) -> Result<String, Fault> {
+    fn string(&mut self) -> Result<String, ScanFault> {
         let start = self.at;
         self.at += 1;
         let mut read = String::new();
@@ -345,7 +348,7 @@ impl Scanner<'_> {
             let rest = self.rest();
             let stop = rest.bytes().position(|byte| byte == b'"' || byte == b'\\' || byte < 0x20);
             let Some(stop) = stop else {
-                return Err(Fault::Syntax(start, UNTERMINATED));
+                return Err(ScanFault::Syntax(start, UNTERMINATED));
             };
             read.push_str(rest.get(..stop).unwrap_or_default());
             self.at += stop;
@@ -360,9 +363,9 @@ impl Scanner<'_> {
         }
     }
 
-    fn escape(&mut self, start: usize) -> Result<char, Fault> {
+    fn escape(&mut self, start: usize) -> Result<char, ScanFault> {
         let Some(letter) = self.byte(self.at + 1) else {
-            return Err(Fault::Syntax(start, UNTERMINATED));
+            return Err(ScanFault::Syntax(start, UNTERMINATED));
         };
         let plain = match letter {
             b'u' => return self.unicode(),
@@ -380,31 +383,31 @@ impl Scanner<'_> {
 
     /// `\uXXXX`, or a pair of them for a character beyond U+FFFF. Half a pair is no character and
     /// could not be kept, so it is refused (Python reads it and fails later).
-    fn unicode(&mut self) -> Result<char, Fault> {
+    fn unicode(&mut self) -> Result<char, ScanFault> {
         let first = self.hex(self.at + 1)?;
         if !(0xd800..0xe000).contains(&first) {
             self.at += 6;
-            return char::from_u32(first).ok_or(Fault::Broken);
+            return char::from_u32(first).ok_or(ScanFault::Broken);
         }
         if first < 0xdc00 && self.rest().get(6..8) == Some("\\u") {
             let second = self.hex(self.at + 7)?;
             if (0xdc00..0xe000).contains(&second) {
                 self.at += 12;
                 let code = 0x1_0000 + ((first - 0xd800) << 10) + (second - 0xdc00);
-                return char::from_u32(code).ok_or(Fault::Broken);
+                return char::from_u32(code).ok_or(ScanFault::Broken);
             }
         }
-        Err(Fault::Syntax(self.at + 1, INVALID_UNICODE))
+        Err(ScanFault::Syntax(self.at + 1, INVALID_UNICODE))
     }
 
     /// The four digits after the `u` at `at`, behind which there must be something.
-    fn hex(&self, at: usize) -> Result<u32, Fault> {
+    fn hex(&self, at: usize) -> Result<u32, ScanFault> {
         let digits = self.text.get(at + 1..at + 5).filter(|digits| {
             digits.bytes().all(|byte| byte.is_ascii_hexdigit()) && self.byte(at + 5).is_some()
         });
         digits
             .and_then(|digits| u32::from_str_radix(digits, 16).ok())
-            .ok_or(Fault::Syntax(at, INVALID_UNICODE))
+            .ok_or(ScanFault::Syntax(at, INVALID_UNICODE))
     }
 }
 

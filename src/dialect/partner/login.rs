@@ -3,12 +3,12 @@
 use jiff::SignedDuration;
 use serde_json::json;
 
-use super::auth::live_credential;
 use super::error::detail;
 use super::request::body;
-use super::validate::{Faults, Fields, text};
+use super::validate::{BodyFields, RequestFaults, text};
 use crate::app::OsEntropy;
 use crate::dialect::call::DRY_RUN;
+use crate::dialect::credential::{Caller, owner};
 use crate::dialect::{Answer, Call, Dialect, Refusal, password};
 use crate::domain::access::{Grant, Right};
 use crate::domain::actor::Actor;
@@ -35,8 +35,8 @@ const REFRESH: &str = "refresh ";
 /// `POST /user/login`.
 pub async fn login(call: &Call) -> Result<Answer, Refusal> {
     let body = body(call)?;
-    let mut faults = Faults::default();
-    let given = Fields::of(&body, false, &mut faults).and_then(|mut fields| {
+    let mut faults = RequestFaults::default();
+    let given = BodyFields::of(&body, false, &mut faults).and_then(|mut fields| {
         let email = fields.required("email", text);
         let password = fields.required("password", text);
         email.zip(password)
@@ -77,24 +77,17 @@ pub async fn login(call: &Call) -> Result<Answer, Refusal> {
 /// `POST /user/refresh`. A refresh token is good once.
 pub async fn refresh(call: &Call) -> Result<Answer, Refusal> {
     let body = body(call)?;
-    let mut faults = Faults::default();
-    let given = Fields::of(&body, false, &mut faults)
+    let mut faults = RequestFaults::default();
+    let given = BodyFields::of(&body, false, &mut faults)
         .and_then(|mut fields| fields.required("refresh_token", text));
     let given = faults.refuse_or(given)?;
     refuse_dry_run(call)?;
     let hash = refresh_hash(&given);
     let wrong = || detail(401, "invalid refresh token");
+    let caller = Caller::of(Dialect::Partner, call);
     let found = call.read(|facts| {
-        let Some(token) = facts.token(&hash)?.filter(|token| call.at < token.expires_at) else {
-            return Ok(None);
-        };
-        let Some(credential) = live_credential(call, token.credential_id, facts)? else {
-            return Ok(None);
-        };
-        let Some(person_id) = credential.record.person_id else { return Ok(None) };
-        let person = facts.find::<Person>(credential.meta.account_id, person_id)?;
-        let is_active = person.is_some_and(|person| person.record.status == PersonStatus::Active);
-        Ok(is_active.then_some(token))
+        let Some((token, credential)) = caller.token(&hash, facts)? else { return Ok(None) };
+        Ok(owner(&credential, facts)?.map(|_| token))
     });
     let token = found.await?.ok_or_else(wrong)?;
     let burnt = call.app.pipeline.burn_signature(token.credential_id, hash, token.expires_at);

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::instant::{self, instant};
 use super::request::{body, named, null_clears, page, paged, remove, slice, submit};
 use super::student;
-use super::validate::{Faults, Fields, choice, whole};
+use super::validate::{BodyFields, RequestFaults, choice, whole};
 use crate::dialect::{Answer, Call, Refusal};
 use crate::domain::command::{self, Delete, Edit};
 use crate::domain::kind::Kind;
@@ -18,12 +18,12 @@ use crate::domain::teaching::student::Student;
 use crate::store::teaching::{Members, MembershipQuery, Slice};
 
 /// The status to filter by, alone in a list.
-pub fn status(faults: &mut Faults, call: &Call) -> Option<Vec<MembershipStatus>> {
+pub fn status(faults: &mut RequestFaults, call: &Call) -> Option<Vec<MembershipStatus>> {
     faults.query_value(call, "status", choice).map(|status| vec![status])
 }
 
 /// Which page of the memberships in which states.
-fn page_of(call: &Call, faults: &mut Faults) -> Option<(Vec<MembershipStatus>, Slice)> {
+fn page_of(call: &Call, faults: &mut RequestFaults) -> Option<(Vec<MembershipStatus>, Slice)> {
     let statuses = status(faults, call).unwrap_or_default();
     Some((statuses, slice(call, faults, 50, 100)?))
 }
@@ -71,7 +71,7 @@ pub async fn of_student(call: &Call) -> Result<Answer, Refusal> {
 pub async fn create(call: &Call) -> Result<Answer, Refusal> {
     let body = body(call)?;
     let (actor, student_id, (class_id, code, status)) = named(call, "student_id", |faults| {
-        let mut fields = Fields::of(&body, false, faults)?;
+        let mut fields = BodyFields::of(&body, false, faults)?;
         let class_id = fields.required("class_id", whole);
         // The path's is the one that counts.
         let student_id = fields.required("student_id", whole);
@@ -97,7 +97,7 @@ pub async fn create(call: &Call) -> Result<Answer, Refusal> {
 pub async fn patch(call: &Call) -> Result<Answer, Refusal> {
     let body = body(call)?;
     edit(call, |faults| {
-        Fields::of(&body, null_clears(call), faults).map(|mut fields| MembershipEdit {
+        BodyFields::of(&body, null_clears(call), faults).map(|mut fields| MembershipEdit {
             status: fields.field("status", choice),
             completed_at: fields.field("completed_at", instant),
             ..MembershipEdit::default()
@@ -124,7 +124,7 @@ fn with_status(status: MembershipStatus) -> MembershipEdit {
 
 async fn edit(
     call: &Call,
-    decode: impl FnOnce(&mut Faults) -> Option<MembershipEdit>,
+    decode: impl FnOnce(&mut RequestFaults) -> Option<MembershipEdit>,
 ) -> Result<Answer, Refusal> {
     let (actor, id, edit) = named(call, "enrollment_id", decode).await?;
     let member = call.read(|facts| command::read::<Membership>(&actor, id, facts)).await?;

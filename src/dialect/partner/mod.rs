@@ -21,7 +21,9 @@ use super::{Dialect, Route, Wire, routes};
 /// The dialect.
 pub const WIRE: Wire = Wire {
     dialect: Dialect::Partner,
+    roots: &[""],
     routes: ROUTES,
+    unrooted: &[],
     prefixes: &[
         "/partner",
         "/models",
@@ -34,11 +36,11 @@ pub const WIRE: Wire = Wire {
     malformed: error::malformed,
     strays: &[],
     long_bodies: &[],
-    trailing_slash: Some(|call| Box::pin(async move { request::redirect(&call) })),
-    openapi: include_str!("../../../docs/openapi/partner.json"),
+    trailing_slash: Some(|call| Box::pin(async { Ok(request::redirect(call)) })),
+    openapi: Some(include_str!("../../../docs/openapi/partner.json")),
 };
 
-const ROUTES: &[Route] = routes![error::reject;
+const ROUTES: &[Route] = routes![
     GET "/partner/{partner_id}/classes" => class::list,
     POST "/partner/{partner_id}/classes" => class::create,
     GET "/partner/{partner_id}/classes/{class_id}" => class::get,

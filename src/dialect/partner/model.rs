@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::auth::{admit, public_account};
 use super::instant;
 use super::request::{filter, number, paged};
-use super::validate::{Faults, choice, truth};
+use super::validate::{RequestFaults, choice, truth};
 use crate::dialect::{Answer, Call, Refusal};
 use crate::domain::record::Stored;
 use crate::domain::teaching::model::{Modality, Model};
@@ -18,7 +18,7 @@ const SIZE_MAX: i64 = 200;
 
 /// `GET /models`: what anybody may see of the catalogue.
 pub async fn list_public(call: &Call) -> Result<Answer, Refusal> {
-    let mut faults = Faults::default();
+    let mut faults = RequestFaults::default();
     let wanted = Wanted::of(call, &mut faults);
     let is_active_only = faults.query_value(call, "only_active", truth).unwrap_or(true);
     let wanted = faults.refuse_or(wanted)?;
@@ -28,7 +28,7 @@ pub async fn list_public(call: &Call) -> Result<Answer, Refusal> {
 
 /// `GET /partner/{partner_id}/catalog/models`.
 pub async fn list(call: &Call) -> Result<Answer, Refusal> {
-    let mut faults = Faults::default();
+    let mut faults = RequestFaults::default();
     let actor = admit(call, &mut faults).await?;
     let wanted = Wanted::of(call, &mut faults);
     let is_available_only = faults.query_value(call, "only_available", truth).unwrap_or(false);
@@ -44,7 +44,7 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn of(call: &Call, faults: &mut Faults) -> Option<Self> {
+    fn of(call: &Call, faults: &mut RequestFaults) -> Option<Self> {
         let page = number(call, faults, "page", 1, 1, None);
         let size = number(call, faults, "size", SIZE, 1, Some(SIZE_MAX));
         let modality = faults.query_value(call, "modality", choice);

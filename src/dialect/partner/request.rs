@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::auth::admit;
 use super::error::{NUL, UNREADABLE, detail};
 use super::json::{Json, Unreadable};
-use super::validate::Faults;
+use super::validate::{RequestFaults, query};
 use crate::dialect::{Answer, Call, Refusal};
 use crate::domain::actor::Actor;
 use crate::domain::command::Command;
@@ -30,7 +30,7 @@ pub fn body(call: &Call) -> Result<Json, Answer> {
             .map_err(|_| detail(400, UNREADABLE));
     }
     Json::parse(body).map_err(|fault| match fault {
-        Unreadable::Syntax { position, error } => Faults::invalid_json(position, error),
+        Unreadable::Syntax { position, error } => RequestFaults::invalid_json(position, error),
         Unreadable::Broken => detail(400, UNREADABLE),
     })
 }
@@ -60,9 +60,9 @@ pub fn null_clears(call: &Call) -> bool {
 pub async fn named<T>(
     call: &Call,
     name: &'static str,
-    decode: impl FnOnce(&mut Faults) -> Option<T>,
+    decode: impl FnOnce(&mut RequestFaults) -> Option<T>,
 ) -> Result<(Actor, i64, T), Refusal> {
-    let mut faults = Faults::default();
+    let mut faults = RequestFaults::default();
     let actor = admit(call, &mut faults).await?;
     let id = faults.path(name, call.parameter(name), Some(1));
     let rest = decode(&mut faults);
@@ -102,14 +102,6 @@ pub async fn remove<C: Command>(
     Ok(call.submit(actor, command(id), |_, _| Ok(Answer::empty(204))).await?)
 }
 
-/// A query parameter, the last where it is repeated.
-pub fn query(call: &Call, name: &str) -> Option<String> {
-    form_urlencoded::parse(call.query().as_bytes())
-        .filter(|(found, _)| found == name)
-        .last()
-        .map(|(_, value)| value.into_owned())
-}
-
 /// A text to filter by; an empty one is none.
 ///
 /// # Errors
@@ -122,7 +114,7 @@ pub fn filter(call: &Call, name: &str) -> Result<Option<String>, Answer> {
 }
 
 /// `limit` and `offset` of a list.
-pub fn slice(call: &Call, faults: &mut Faults, limit: i64, limit_max: i64) -> Option<Slice> {
+pub fn slice(call: &Call, faults: &mut RequestFaults, limit: i64, limit_max: i64) -> Option<Slice> {
     let limit = number(call, faults, "limit", limit, 1, Some(limit_max));
     let offset = number(call, faults, "offset", 0, 0, None);
     limit.zip(offset).map(|(limit, offset)| Slice { offset, limit })
@@ -131,7 +123,7 @@ pub fn slice(call: &Call, faults: &mut Faults, limit: i64, limit_max: i64) -> Op
 /// A whole number in the query, within bounds; `default`, if absent.
 pub fn number(
     call: &Call,
-    faults: &mut Faults,
+    faults: &mut RequestFaults,
     name: &str,
     default: i64,
     least: i64,

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::auth::{admit, partner_id};
 use super::instant;
 use super::request::{body, filter, named, read_all, remove, slice, submit};
-use super::validate::{Faults, Fields, choice, text, whole};
+use super::validate::{BodyFields, RequestFaults, choice, text, whole};
 use crate::dialect::{Answer, Call, Refusal};
 use crate::domain::command::{self, Edit};
 use crate::domain::patch::Patch;
@@ -16,7 +16,7 @@ use crate::store::teaching::StudentQuery;
 
 /// `GET /partner/{partner_id}/student`: a plain array.
 pub async fn list(call: &Call) -> Result<Answer, Refusal> {
-    let mut faults = Faults::default();
+    let mut faults = RequestFaults::default();
     let actor = admit(call, &mut faults).await?;
     let status = faults.query_value(call, "status", choice);
     let slice = slice(call, &mut faults, 200, 500);
@@ -38,7 +38,7 @@ pub async fn get(call: &Call) -> Result<Answer, Refusal> {
 pub async fn patch(call: &Call) -> Result<Answer, Refusal> {
     let body = body(call)?;
     edit(call, |faults| {
-        Fields::of(&body, true, faults).map(|mut fields| StudentEdit {
+        BodyFields::of(&body, true, faults).map(|mut fields| StudentEdit {
             full_name: fields.field("full_name", text),
             email: fields.field("email", text),
             status: fields.field("status", choice),
@@ -68,7 +68,7 @@ fn with_status(status: StudentStatus) -> StudentEdit {
 
 async fn edit(
     call: &Call,
-    decode: impl FnOnce(&mut Faults) -> Option<StudentEdit>,
+    decode: impl FnOnce(&mut RequestFaults) -> Option<StudentEdit>,
 ) -> Result<Answer, Refusal> {
     let (actor, id, edit) = named(call, "student_id", decode).await?;
     let command = Edit::<Student> { key: Key::Int(id), edit, expected: call.expected() };

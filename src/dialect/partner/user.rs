@@ -5,7 +5,7 @@ use serde_json::json;
 use super::auth::{User, signed_in};
 use super::error::detail;
 use super::request::{body, paged, slice};
-use super::validate::{Faults, Fields, text};
+use super::validate::{BodyFields, RequestFaults, text};
 use super::{instant, member};
 use crate::dialect::call::DRY_RUN;
 use crate::dialect::{Answer, Call, Refusal};
@@ -27,8 +27,8 @@ use crate::store::teaching::{Members, MembershipQuery};
 pub async fn redeem(call: &Call) -> Result<Answer, Refusal> {
     let body = body(call)?;
     let user = signed_in(call).await?;
-    let mut faults = Faults::default();
-    let code = Fields::of(&body, false, &mut faults).and_then(|mut f| f.required("code", text));
+    let mut faults = RequestFaults::default();
+    let code = BodyFields::of(&body, false, &mut faults).and_then(|mut f| f.required("code", text));
     let code = faults.refuse_or(code)?;
     // A guess that leaves no trace would be one that nobody counts.
     if call.headers.contains_key(DRY_RUN) && call.is_dry_run()? {
@@ -59,7 +59,7 @@ pub async fn redeem(call: &Call) -> Result<Answer, Refusal> {
 /// `GET /user/classes`: those that run and those that are done, where nothing else is asked for.
 pub async fn classes(call: &Call) -> Result<Answer, Refusal> {
     let User { person, .. } = signed_in(call).await?;
-    let mut faults = Faults::default();
+    let mut faults = RequestFaults::default();
     let statuses = member::status(&mut faults, call);
     let statuses = statuses.unwrap_or_else(|| vec![Active, Completed]);
     let slice = slice(call, &mut faults, 50, 100);
@@ -152,7 +152,7 @@ impl View {
 /// `DELETE /user/class/enrollments/{enrollment_id}`.
 pub async fn leave(call: &Call) -> Result<Answer, Refusal> {
     let user = signed_in(call).await?;
-    let mut faults = Faults::default();
+    let mut faults = RequestFaults::default();
     let id = faults.path("enrollment_id", call.parameter("enrollment_id"), Some(1));
     let id = faults.refuse_or(id)?;
     // There is nothing to say in it; but one that is too long is no request.

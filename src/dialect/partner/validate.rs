@@ -6,7 +6,6 @@ use std::fmt::Write as _;
 
 use super::error;
 use super::json::{Json, quoted};
-use super::request::query;
 use crate::dialect::{Answer, Call};
 use crate::domain::names::{Named, either};
 use crate::domain::patch::Patch;
@@ -19,7 +18,7 @@ const FAULTS_MAX: usize = 1000;
 
 /// Why a value cannot be read.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Fault {
+pub struct ValueFault {
     /// The framework's name for it.
     pub kind: &'static str,
     /// The same for a person.
@@ -28,7 +27,7 @@ pub struct Fault {
     context: Option<String>,
 }
 
-impl Fault {
+impl ValueFault {
     /// A fault that needs no explanation.
     pub const fn new(kind: &'static str, message: &'static str) -> Self {
         Self { kind, message: Cow::Borrowed(message), context: None }
@@ -52,11 +51,11 @@ impl Fault {
 
 /// What is wrong with a request, in the order of the answer; the first thousand things.
 #[derive(Debug, Default)]
-pub struct Faults(Vec<String>);
+pub struct RequestFaults(Vec<String>);
 
-impl Faults {
+impl RequestFaults {
     /// Adds the fault of the value at `place`, a JSON array.
-    pub fn push(&mut self, place: &str, input: &Json, fault: &Fault) {
+    pub fn push(&mut self, place: &str, input: &Json, fault: &ValueFault) {
         if self.0.len() == FAULTS_MAX {
             return;
         }
@@ -74,7 +73,7 @@ impl Faults {
 
     /// The one fault of a body that is no JSON.
     pub fn invalid_json(position: usize, error: &str) -> Answer {
-        let mut fault = Fault::because("json_invalid", "", error);
+        let mut fault = ValueFault::because("json_invalid", "", error);
         fault.message = "JSON decode error".into();
         let mut faults = Self::default();
         faults.push(&format!(r#"["body",{position}]"#), &Json::Object(Vec::new()), &fault);
@@ -108,7 +107,7 @@ impl Faults {
         &mut self,
         call: &Call,
         name: &str,
-        read: impl Fn(&Json) -> Result<T, Fault>,
+        read: impl Fn(&Json) -> Result<T, ValueFault>,
     ) -> Option<T> {
         let value = Json::Text(query(call, name)?);
         let place = format!(r#"["query","{name}"]"#);
@@ -124,11 +123,14 @@ impl Faults {
         most: Option<i64>,
     ) -> Option<i64> {
         let read = whole_of_text(text).and_then(|number| match (least, most) {
-            (Some(least), _) if number < least => {
-                Err(Fault::bound("greater_than_equal", "greater than or equal to", "ge", least))
-            }
+            (Some(least), _) if number < least => Err(ValueFault::bound(
+                "greater_than_equal",
+                "greater than or equal to",
+                "ge",
+                least,
+            )),
             (_, Some(most)) if number > most => {
-                Err(Fault::bound("less_than_equal", "less than or equal to", "le", most))
+                Err(ValueFault::bound("less_than_equal", "less than or equal to", "le", most))
             }
             _ => Ok(number),
         });
@@ -137,30 +139,46 @@ impl Faults {
     }
 }
 
+/// A query parameter, the last where it is repeated.
+pub fn query(call: &Call, name: &str) -> Option<String> {
+    form_urlencoded::parse(call.query().as_bytes())
+        .filter(|(found, _)| found == name)
+        .last()
+        .map(|(_, value)| value.into_owned())
+}
+
 /// A request's body, as far as it is an object.
-pub struct Fields<'a> {
+pub struct BodyFields<'a> {
     body: &'a Json,
     /// Null clears (RFC 7396) instead of keeping what is stored.
     null_clears: bool,
-    faults: &'a mut Faults,
+    faults: &'a mut RequestFaults,
 }
 
-impl<'a> Fields<'a> {
+impl<'a> BodyFields<'a> {
     /// The fields of `body`; none, with a fault, when it is no object.
-    pub fn of(body: &'a Json, null_clears: bool, faults: &'a mut Faults) -> Option<Self> {
+    pub fn of(body: &'a Json, null_clears: bool, faults: &'a mut RequestFaults) -> Option<Self> {
         match body {
             Json::Object(_) => return Some(Self { body, null_clears, faults }),
             Json::Null => faults.push(r#"["body"]"#, body, &MISSING),
             _ => {
                 let message = "Input should be a valid dictionary or object to extract fields from";
-                faults.push(r#"["body"]"#, body, &Fault::new("model_attributes_type", message));
+                faults.push(
+                    r#"["body"]"#,
+                    body,
+                    &ValueFault::new("model_attributes_type", message),
+                );
             }
         }
         None
     }
 
     /// A field that may be absent or null.
-    pub fn field<T>(&mut self, name: &str, read: impl Fn(&Json) -> Result<T, Fault>) -> Patch<T> {
+    pub fn field<T>(
+        &mut self,
+        name: &str,
+        read: impl Fn(&Json) -> Result<T, ValueFault>,
+    ) -> Patch<T> {
         match self.body.get(name) {
             Some(Json::Null) if self.null_clears => Patch::Null,
             None | Some(Json::Null) => Patch::Absent,
@@ -172,7 +190,7 @@ impl<'a> Fields<'a> {
     pub fn required<T>(
         &mut self,
         name: &str,
-        read: impl Fn(&Json) -> Result<T, Fault>,
+        read: impl Fn(&Json) -> Result<T, ValueFault>,
     ) -> Option<T> {
         if let Some(value) = self.body.get(name) {
             return self.read(name, value, read);
@@ -185,7 +203,7 @@ impl<'a> Fields<'a> {
     pub fn field_not_null<T>(
         &mut self,
         name: &str,
-        read: impl Fn(&Json) -> Result<T, Fault>,
+        read: impl Fn(&Json) -> Result<T, ValueFault>,
     ) -> Option<T> {
         let value = self.body.get(name)?;
         self.read(name, value, read)
@@ -220,36 +238,36 @@ impl<'a> Fields<'a> {
         &mut self,
         name: &str,
         value: &Json,
-        read: impl Fn(&Json) -> Result<T, Fault>,
+        read: impl Fn(&Json) -> Result<T, ValueFault>,
     ) -> Option<T> {
         read(value).map_err(|fault| self.faults.push(&place(name), value, &fault)).ok()
     }
 }
 
-const NOT_A_LIST: Fault = Fault::new("list_type", "Input should be a valid list");
-const MISSING: Fault = Fault::new("missing", "Field required");
+const NOT_A_LIST: ValueFault = ValueFault::new("list_type", "Input should be a valid list");
+const MISSING: ValueFault = ValueFault::new("missing", "Field required");
 
 fn place(name: &str) -> String {
     format!(r#"["body","{name}"]"#)
 }
 
 /// Reads a string; nothing else is one.
-pub fn text(value: &Json) -> Result<String, Fault> {
+pub fn text(value: &Json) -> Result<String, ValueFault> {
     match value {
         Json::Text(text) => Ok(text.clone()),
-        _ => Err(Fault::new("string_type", "Input should be a valid string")),
+        _ => Err(ValueFault::new("string_type", "Input should be a valid string")),
     }
 }
 
 /// Reads a value by its name.
-pub fn choice<T: Named>(value: &Json) -> Result<T, Fault> {
+pub fn choice<T: Named>(value: &Json) -> Result<T, ValueFault> {
     let chosen = match value {
         Json::Text(text) => T::parse(text),
         _ => None,
     };
     chosen.ok_or_else(|| {
         let expected = either::<T>("'");
-        Fault {
+        ValueFault {
             kind: "enum",
             message: format!("Input should be {expected}").into(),
             context: Some(format!(r#"{{"expected":{}}}"#, quoted(&expected))),
@@ -258,12 +276,12 @@ pub fn choice<T: Named>(value: &Json) -> Result<T, Fault> {
 }
 
 /// Reads the one value that there is.
-pub fn literal(value: &Json, only: &str) -> Result<(), Fault> {
+pub fn literal(value: &Json, only: &str) -> Result<(), ValueFault> {
     if matches!(value, Json::Text(text) if text == only) {
         return Ok(());
     }
     let expected = format!("'{only}'");
-    Err(Fault {
+    Err(ValueFault {
         kind: "literal_error",
         message: format!("Input should be {expected}").into(),
         context: Some(format!(r#"{{"expected":{}}}"#, quoted(&expected))),
@@ -271,18 +289,25 @@ pub fn literal(value: &Json, only: &str) -> Result<(), Fault> {
 }
 
 /// Reads a whole number that is not below `least`.
-pub fn whole_from(value: &Json, least: i64) -> Result<i64, Fault> {
+pub fn whole_from(value: &Json, least: i64) -> Result<i64, ValueFault> {
     let number = whole(value)?;
     if number < least {
-        return Err(Fault::bound("greater_than_equal", "greater than or equal to", "ge", least));
+        return Err(ValueFault::bound(
+            "greater_than_equal",
+            "greater than or equal to",
+            "ge",
+            least,
+        ));
     }
     Ok(number)
 }
 
 /// Reads a truth value: also 0 and 1, and the usual words.
-pub fn truth(value: &Json) -> Result<bool, Fault> {
-    const UNKNOWN: Fault =
-        Fault::new("bool_parsing", "Input should be a valid boolean, unable to interpret input");
+pub fn truth(value: &Json) -> Result<bool, ValueFault> {
+    const UNKNOWN: ValueFault = ValueFault::new(
+        "bool_parsing",
+        "Input should be a valid boolean, unable to interpret input",
+    );
     match value {
         Json::Bool(value) => Ok(*value),
         Json::Int(0) => Ok(false),
@@ -292,7 +317,7 @@ pub fn truth(value: &Json) -> Result<bool, Fault> {
             Ok(0) => Ok(false),
             Ok(1) => Ok(true),
             Ok(_) => Err(UNKNOWN),
-            Err(_) => Err(Fault::new("bool_type", "Input should be a valid boolean")),
+            Err(_) => Err(ValueFault::new("bool_type", "Input should be a valid boolean")),
         },
         Json::Text(word) => {
             let is_one_of = |words: &[&str]| words.iter().any(|w| w.eq_ignore_ascii_case(word));
@@ -304,31 +329,31 @@ pub fn truth(value: &Json) -> Result<bool, Fault> {
                 Err(UNKNOWN)
             }
         }
-        _ => Err(Fault::new("bool_type", "Input should be a valid boolean")),
+        _ => Err(ValueFault::new("bool_type", "Input should be a valid boolean")),
     }
 }
 
 /// Reads a whole number: also texts, truth values and floats without a fraction. One beyond 64 bits
 /// becomes the nearest that has them, which every rule refuses just the same.
-pub fn whole(value: &Json) -> Result<i64, Fault> {
+pub fn whole(value: &Json) -> Result<i64, ValueFault> {
     match value {
         Json::Int(number) => Ok(*number),
         Json::BigInt(digits) => Ok(if digits.starts_with('-') { i64::MIN } else { i64::MAX }),
         Json::Bool(value) => Ok(i64::from(*value)),
         Json::Float(number) => whole_of_float(*number),
         Json::Text(text) => whole_of_text(text),
-        _ => Err(Fault::new("int_type", "Input should be a valid integer")),
+        _ => Err(ValueFault::new("int_type", "Input should be a valid integer")),
     }
 }
 
-fn whole_of_float(number: f64) -> Result<i64, Fault> {
+fn whole_of_float(number: f64) -> Result<i64, ValueFault> {
     /// 2^63; the framework takes neither end for a number of 64 bits.
     const LIMIT: f64 = 9_223_372_036_854_775_808.0;
     if !number.is_finite() {
-        return Err(Fault::new("finite_number", "Input should be a finite number"));
+        return Err(ValueFault::new("finite_number", "Input should be a finite number"));
     }
     if number.fract() != 0.0 {
-        return Err(Fault::new(
+        return Err(ValueFault::new(
             "int_from_float",
             "Input should be a valid integer, got a number with a fractional part",
         ));
@@ -340,8 +365,8 @@ fn whole_of_float(number: f64) -> Result<i64, Fault> {
     Ok(number as i64)
 }
 
-fn too_large() -> Fault {
-    Fault::new(
+fn too_large() -> ValueFault {
+    ValueFault::new(
         "int_parsing_size",
         "Unable to parse input string as an integer, exceeded maximum size",
     )
@@ -349,13 +374,13 @@ fn too_large() -> Fault {
 
 /// The framework first reads a text as it stands, which may be too long, and then once more after
 /// tidying it up, which may fail for any reason.
-fn whole_of_text(text: &str) -> Result<i64, Fault> {
+fn whole_of_text(text: &str) -> Result<i64, ValueFault> {
     let number = text.strip_prefix('-').unwrap_or(text);
     let digits = number.bytes().take_while(u8::is_ascii_digit).count();
     if !number.starts_with('0') && text.len() - number.len() + digits > DIGITS_MAX {
         return Err(too_large());
     }
-    tidied(text.trim()).ok_or(Fault::new(
+    tidied(text.trim()).ok_or(ValueFault::new(
         "int_parsing",
         "Input should be a valid integer, unable to parse string as an integer",
     ))

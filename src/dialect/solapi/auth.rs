@@ -3,13 +3,13 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::error;
+use crate::dialect::credential::{self, Caller};
 use crate::dialect::{Call, Dialect, Refusal};
 use crate::domain::access::{Grant, Right};
 use crate::domain::actor::Actor;
 use crate::domain::error::Error;
 use crate::domain::kind::Kind;
 use crate::domain::people::account::Account;
-use crate::domain::people::credential::Credential;
 use crate::hmac_header::{Hash, Signed};
 
 /// How far the signed date may be from the server's clock; that far is too far.
@@ -24,7 +24,8 @@ pub const ROLES: [&str; 3] = ["OWNER", "DEVELOPER", "MEMBER"];
 
 /// Finds out who calls, in the vendor's order of checks.
 pub async fn authenticate(call: &Call) -> Result<Actor, Refusal> {
-    let signed = sole_header(call)
+    let signed = call
+        .sole_header("authorization")
         .and_then(Signed::parse)
         .filter(|signed| signed.hash == Hash::Sha256 || call.app.config.solapi.hmac_md5)
         .ok_or(Error::Unauthenticated)?;
@@ -34,12 +35,9 @@ pub async fn authenticate(call: &Call) -> Result<Actor, Refusal> {
     let date = instant(signed.date)
         .ok_or_else(|| error::invalid("date must be YYYY-MM-DDTHH:mm:ss with Z or an offset"))?;
 
+    let caller = Caller::of(Dialect::Solapi, call);
     let known = call.read(|facts| {
-        let found = facts.select_in_all_accounts::<Credential>("public_id", signed.api_key)?;
-        let is_good = |credential: &Credential| {
-            credential.dialect == Dialect::Solapi && credential.is_live(call.at)
-        };
-        let Some(stored) = found.into_iter().find(|stored| is_good(&stored.record)) else {
+        let Some(stored) = caller.public_id(signed.api_key, facts)? else {
             return Ok(None);
         };
         let account = facts.find::<Account>(stored.meta.account_id, stored.meta.account_id)?;
@@ -65,22 +63,7 @@ pub async fn authenticate(call: &Call) -> Result<Actor, Refusal> {
     if !is_account_live || !roles.iter().any(|role| ROLES.contains(&role.as_str())) {
         return Err(Error::Denied.into());
     }
-    Ok(Actor {
-        account_id: credential.meta.account_id,
-        credential_id: credential.id(),
-        person_id: credential.record.person_id,
-        dialect: Dialect::Solapi,
-        grants: vec![Grant::account(&[Kind::Relationship], &Right::ALL)],
-    })
-}
-
-/// The header, where it is sent once and is text. It may hold more than ASCII: the salt is free.
-fn sole_header(call: &Call) -> Option<&str> {
-    let mut values = call.headers.get_all("authorization").iter();
-    match (values.next(), values.next()) {
-        (Some(value), None) => std::str::from_utf8(value.as_bytes()).ok(),
-        _ => None,
-    }
+    Ok(credential::actor(&credential, vec![Grant::account(&[Kind::Relationship], &Right::ALL)]))
 }
 
 /// An ISO 8601 instant in the extended form that all official clients send: seconds, no fraction or

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use http::HeaderMap;
 use serde_json::json;
 
-use crate::dialect::{Answer, Malformed};
+use crate::dialect::{Answer, Call, Malformed};
 use crate::domain::error::Error;
 
 fn refusal(status: u16, code: &str, message: &str) -> Answer {
@@ -46,7 +46,11 @@ pub fn wrong_address(peer: IpAddr) -> Answer {
 }
 
 /// Words a refusal.
-pub fn reject(error: &Error) -> Answer {
+pub fn reject(_call: &Call, error: &Error) -> Answer {
+    word(error)
+}
+
+fn word(error: &Error) -> Answer {
     match error {
         Error::Unauthenticated | Error::Denied => refusal(401, "Unauthorized", "권한이 없습니다."),
         Error::Replayed => {
@@ -76,7 +80,7 @@ pub fn reject(error: &Error) -> Answer {
 }
 
 /// Words a fault of the request itself.
-pub fn malformed(fault: Malformed, _headers: &HeaderMap) -> Answer {
+pub fn malformed(fault: Malformed, _path: &str, _headers: &HeaderMap) -> Answer {
     match fault {
         Malformed::UnknownPath | Malformed::UnknownMethod => not_found(),
         Malformed::TooLarge => refusal(413, "ValidationError", "The body is too large"),
@@ -106,7 +110,7 @@ mod tests {
             (Error::Unavailable { retry_after_s: 1 }, 503, "ServiceUnavailable"),
             (Error::internal("sealed-secret"), 500, "InternalServerError"),
         ] {
-            let answer = reject(&error);
+            let answer = word(&error);
             let body: Value = serde_json::from_slice(&answer.body).unwrap();
             assert_eq!((answer.status, body["errorCode"].as_str()), (status, Some(code)));
             let message = body["errorMessage"].as_str().unwrap();

@@ -10,17 +10,19 @@ pub use auth::ROLES;
 /// The dialect.
 pub const WIRE: Wire = Wire {
     dialect: Dialect::Solapi,
+    roots: &[""],
     routes: ROUTES,
+    unrooted: &[],
     prefixes: &["/crm-core"],
     reject: error::reject,
     malformed: error::malformed,
     strays: &[],
     long_bodies: &[],
     trailing_slash: None,
-    openapi: include_str!("../../../docs/openapi/solapi.json"),
+    openapi: Some(include_str!("../../../docs/openapi/solapi.json")),
 };
 
-const ROUTES: &[Route] = routes![error::reject;
+const ROUTES: &[Route] = routes![
     GET "/crm-core/v1/relationships/{relationshipId}" => relationship::get,
     PATCH "/crm-core/v1/relationships/{relationshipId}" => relationship::patch,
 ];

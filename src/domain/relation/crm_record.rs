@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::entity::Entity;
-use super::id::{self, Class};
+use super::id::{self, IdClass};
 use crate::domain::command::Context;
 use crate::domain::error::FieldError;
 use crate::domain::facts::{Facts, Known};
@@ -70,6 +70,6 @@ impl Record for CrmRecord {
     }
 
     fn new_key(context: &mut Context<'_>, _facts: &mut Facts) -> Known<Key> {
-        Ok(id::new_key(Class::Record, context))
+        Ok(id::new_key(IdClass::Record, context))
     }
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::id::{self, Class};
+use super::id::{self, IdClass};
 use crate::domain::command::Context;
 use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
@@ -64,6 +64,6 @@ impl Record for Entity {
     type Edit = EntityEdit;
 
     fn new_key(context: &mut Context<'_>, _facts: &mut Facts) -> Known<Key> {
-        Ok(id::new_key(Class::Entity, context))
+        Ok(id::new_key(IdClass::Entity, context))
     }
 }

@@ -15,7 +15,7 @@ const FAIR_BYTES: u8 = 248;
 
 /// What an id names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Class {
+pub enum IdClass {
     /// An entity.
     Entity,
     /// A record of an entity.
@@ -26,7 +26,7 @@ pub enum Class {
     Relationship,
 }
 
-impl Class {
+impl IdClass {
     const fn letters(self) -> &'static str {
         match self {
             Self::Entity => "ET",
@@ -38,11 +38,11 @@ impl Class {
 }
 
 /// A new id. Two made in the same millisecond differ in 65 random bits.
-pub fn new_key(class: Class, context: &mut Context<'_>) -> Key {
+pub fn new_key(class: IdClass, context: &mut Context<'_>) -> Key {
     Key::Text(new_id(class, context.at, context.entropy))
 }
 
-fn new_id(class: Class, at: Timestamp, entropy: &mut dyn Entropy) -> String {
+fn new_id(class: IdClass, at: Timestamp, entropy: &mut dyn Entropy) -> String {
     let time = at.to_zoned(TimeZone::UTC);
     let mut id = format!(
         "CRM{}1{}{:03}",
@@ -82,14 +82,14 @@ mod tests {
     #[test]
     fn has_the_vendors_shape_with_the_utc_time_of_making() {
         let at = "2026-04-23T18:15:30.123456+09:00".parse().unwrap();
-        let id = new_id(Class::Relationship, at, &mut Counting(0));
+        let id = new_id(IdClass::Relationship, at, &mut Counting(0));
         assert_eq!(id, "CRMRL12604230915301230123456789A");
         assert_eq!(id.len(), 32);
     }
 
     #[test]
     fn leaves_out_bytes_that_would_favour_a_letter() {
-        let id = new_id(Class::Entity, Timestamp::UNIX_EPOCH, &mut Counting(246));
+        let id = new_id(IdClass::Entity, Timestamp::UNIX_EPOCH, &mut Counting(246));
         assert_eq!(id, "CRMET1700101000000000yz012345678");
     }
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::crm_record::CrmRecord;
-use super::id::{self, Class};
+use super::id::{self, IdClass};
 use super::relationship_type::RelationshipType;
 use crate::domain::command::Context;
 use crate::domain::error::FieldError;
@@ -179,7 +179,7 @@ impl Record for Relationship {
     }
 
     fn new_key(context: &mut Context<'_>, _facts: &mut Facts) -> Known<Key> {
-        Ok(id::new_key(Class::Relationship, context))
+        Ok(id::new_key(IdClass::Relationship, context))
     }
 }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::entity::Entity;
-use super::id::{self, Class};
+use super::id::{self, IdClass};
 use crate::domain::command::Context;
 use crate::domain::error::FieldError;
 use crate::domain::facts::{Facts, Known};
@@ -73,6 +73,6 @@ impl Record for RelationshipType {
     }
 
     fn new_key(context: &mut Context<'_>, _facts: &mut Facts) -> Known<Key> {
-        Ok(id::new_key(Class::RelationshipType, context))
+        Ok(id::new_key(IdClass::RelationshipType, context))
     }
 }

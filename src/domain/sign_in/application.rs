@@ -90,7 +90,7 @@ names! {
 
 names! {
     /// What it may learn of a person.
-    pub enum Scope {
+    pub enum OauthScope {
         /// Who the person is.
         Profile = "profile",
         /// The same, in an ID token.
@@ -133,7 +133,7 @@ pub struct Application {
     /// The ways to a token that it may go.
     pub grant_types: Vec<GrantType>,
     /// The most that it may ask for.
-    pub scopes: Vec<Scope>,
+    pub scopes: Vec<OauthScope>,
     /// Life of an access token, seconds.
     pub access_token_validity: i64,
     /// Life of a refresh token, seconds.
@@ -203,7 +203,7 @@ edit! {
         client_auth_method: ClientAuthMethod => keeps,
         access_type: AccessType => keeps,
         grant_types: Vec<GrantType> => keeps,
-        scopes: Vec<Scope> => keeps,
+        scopes: Vec<OauthScope> => keeps,
         access_token_validity: i64 => or(ACCESS_TOKEN_VALIDITY_S),
         refresh_token_validity: i64 => or(REFRESH_TOKEN_VALIDITY_S),
         consent_application_name: Localised => clears,
@@ -449,7 +449,7 @@ mod tests {
         };
         let unrelated = ApplicationEdit {
             description: Patch::Value("x".to_owned()),
-            scopes: Patch::Value(vec![Scope::Openid]),
+            scopes: Patch::Value(vec![OauthScope::Openid]),
             mbr_login_allow: Patch::Value(MainAccountLogin::Allow),
             ..ApplicationEdit::default()
         };

@@ -435,14 +435,14 @@ async fn demo_account(server: Server) {
 #[test]
 fn the_document_lists_what_is_served() {
     let wire = WIRES.iter().find(|wire| wire.dialect == Dialect::Solapi).unwrap();
-    let document: Value = serde_json::from_str(wire.openapi).unwrap();
+    let document: Value = serde_json::from_str(wire.openapi.unwrap()).unwrap();
     let mut documented = Vec::new();
     for (path, operations) in document["paths"].as_object().unwrap() {
         let methods = operations.as_object().unwrap().keys().filter(|key| *key != "parameters");
         documented.extend(methods.map(|method| format!("{} {path}", method.to_uppercase())));
     }
     let mut served: Vec<_> =
-        wire.routes.iter().map(|route| format!("{} {}", route.method, route.path)).collect();
+        wire.documented().map(|(path, route)| format!("{} {path}", route.method)).collect();
     documented.sort();
     served.sort();
     assert_eq!(documented, served);
