@@ -1,6 +1,7 @@
 //! The program as its users run it.
 
 mod database;
+mod log;
 mod manage;
 mod person;
 mod serve;
