@@ -18,7 +18,6 @@ use crate::domain::facts::{Facts, Known, Token};
 use crate::domain::kind::Kind;
 use crate::domain::people::credential::Credential;
 use crate::domain::people::person::{Person, PersonStatus, fold};
-use crate::domain::people::throttle::{CountGuess, Guesser};
 use crate::domain::record::Stored;
 use crate::pipeline::{Envelope, Reply};
 use crate::vault::{hash_token, random_token};
@@ -43,30 +42,9 @@ pub async fn login(call: &Call) -> Result<Answer, Refusal> {
     });
     let (email, password) = faults.refuse_or(given)?;
     refuse_dry_run(call)?;
-    let wrong = || detail(401, "invalid credentials");
-    let person = call.read(|facts| person_by_email(&fold(&email), facts)).await?;
-    let guesser = person
-        .as_ref()
-        .map(|person| Guesser::person(person.meta.account_id, "password", person.id()));
-    // Who has guessed too often is told so in the same words, or they would tell who is known.
-    let tired = match &guesser {
-        Some(guesser) => {
-            call.read(|facts| match guesser.refuse_tired(call.at, facts) {
-                Err(crate::domain::facts::Stop::Refused(Error::TooManyRequests { .. })) => Ok(true),
-                other => other.map(|()| false),
-            })
-            .await?
-        }
-        None => false,
-    };
-    let hash = person.as_ref().and_then(|person| person.record.password_hash.clone());
-    let is_right = password::is_right(&password, hash).await?;
-    let Some(person) = person.filter(|_| is_right && !tired) else {
-        if let (Some(guesser), false) = (guesser, tired) {
-            count(call, guesser).await?;
-        }
-        return Err(wrong().into());
-    };
+    let known = call.read(|facts| person_by_email(&fold(&email), facts)).await?;
+    let owner = password::owner(call, Dialect::Partner, known, &password).await?;
+    let person = owner.ok_or_else(|| detail(401, "invalid credentials"))?;
     if person.record.status != PersonStatus::Active {
         return Err(detail(403, "user is not active").into());
     }
@@ -125,19 +103,6 @@ fn person_by_email(email: &str, facts: &Facts) -> Known<Option<Stored<Person>>> 
     }
     let found = facts.select_in_all_accounts::<Person>("email_key", email)?;
     Ok(found.into_iter().find(|person| person.record.password_hash.is_some()))
-}
-
-async fn count(call: &Call, guesser: Guesser) -> Result<(), Error> {
-    let account_id = guesser.account_id();
-    let grants = Vec::new();
-    let actor =
-        Actor { account_id, credential_id: 0, person_id: None, dialect: Dialect::Partner, grants };
-    let envelope = Envelope::new(actor, call.request_id.clone());
-    match call.app.pipeline.run(CountGuess(guesser), envelope).await {
-        // Others were quicker to use up what is borne.
-        Ok(_) | Err(Error::TooManyRequests { .. }) => Ok(()),
-        Err(error) => Err(error),
-    }
 }
 
 /// The credential that a person's logins belong to, made at the first.
