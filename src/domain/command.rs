@@ -540,8 +540,9 @@ pub(super) fn decide_restore<R: Record>(
     facts: &mut Facts,
     document: &Arc<Document>,
 ) -> Known<Decision> {
-    refuse_dangling(&[], document, facts)?;
     let current = document.typed::<R>()?;
+    current.record.refuse_restore()?;
+    refuse_dangling(&[], document, facts)?;
     let changed = Changed::all(document.fields()?);
     refuse_invalid(current.record.validate(&current.meta, &changed, facts)?)?;
     let mut after = (**document).clone();

@@ -7,11 +7,15 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::actor::Dialect;
-use crate::domain::error::FieldError;
+use crate::domain::command::Context;
+use crate::domain::error::{Error, FieldError};
 use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
 use crate::domain::patch::Patch;
 use crate::domain::record::{Changed, ColumnType, KeyType, Meta, Record, Table};
+
+/// Said of the end of what somebody can call with.
+const FINAL: &str = "cannot be taken back: make a new credential";
 
 /// A credential.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -112,6 +116,32 @@ impl Record for Credential {
         if self.revoked_at.is_none() || revoked_at.value().is_none() {
             revoked_at.apply(&mut self.revoked_at);
         }
+    }
+
+    /// What has ended stays so, whoever would take it back and in whatever way; a new credential is
+    /// easily made.
+    fn settle(
+        &mut self,
+        before: Option<&Self>,
+        _context: &mut Context<'_>,
+        _facts: &mut Facts,
+    ) -> Known<()> {
+        let Some(before) = before else { return Ok(()) };
+        let lives_longer =
+            before.expires_at.is_some_and(|end| self.expires_at.is_none_or(|new| end < new));
+        for (field, is_widened) in [
+            ("revoked_at", before.revoked_at.is_some() && self.revoked_at != before.revoked_at),
+            ("expires_at", lives_longer),
+        ] {
+            if is_widened {
+                return Err(Error::invalid(field, "final", FINAL).into());
+            }
+        }
+        Ok(())
+    }
+
+    fn refuse_restore(&self) -> Result<(), Error> {
+        Err(Error::invalid("deleted_at", "final", FINAL))
     }
 
     fn validate(
