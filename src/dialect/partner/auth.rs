@@ -5,7 +5,7 @@ use super::validate::Faults;
 use crate::dialect::{Call, Dialect, Refusal, credential_by_key};
 use crate::domain::access::{Grant, Right, Scope};
 use crate::domain::actor::Actor;
-use crate::domain::facts::{Facts, Known};
+use crate::domain::facts::{Facts, Known, Token};
 use crate::domain::kind::Kind;
 use crate::domain::people::credential::Credential;
 use crate::domain::people::person::{Person, PersonStatus};
@@ -44,32 +44,50 @@ pub async fn signed_in(call: &Call) -> Result<User, Refusal> {
 
 /// The active user behind a token, whether an operator issued it or a login.
 fn user(call: &Call, token: &str, facts: &mut Facts) -> Known<Option<User>> {
-    let issued = credential_by_key(Dialect::Partner, token, call, facts)?;
-    let credential = match issued {
-        Some(credential) => Some(credential),
-        None => credential_of_login(call, token, facts)?,
-    };
-    let Some(credential) = credential else { return Ok(None) };
+    if let Some(issued) = credential_by_key(Dialect::Partner, token, call, facts)? {
+        return active(issued, facts);
+    }
+    let hash = hex::encode(hash_token(token));
+    Ok(signed_in_by(call, session_of(token), &hash, facts)?.map(|(_, user)| user))
+}
+
+fn active(credential: Stored<Credential>, facts: &Facts) -> Known<Option<User>> {
     let Some(person_id) = credential.record.person_id else { return Ok(None) };
     let person = facts.find::<Person>(credential.meta.account_id, person_id)?;
     let active = person.filter(|person| person.record.status == PersonStatus::Active);
     Ok(active.map(|person| User { credential, person }))
 }
 
-fn credential_of_login(
+/// The session that a login's token belongs to, which begins its text.
+pub fn session_of(token: &str) -> &str {
+    token.split_once('.').map_or("", |(session, _)| session)
+}
+
+/// The token of a login that is kept under `hash`, and the active user whose it is: none when its time
+/// is over, its session or its credential has ended, or the user has another password since.
+///
+/// # Errors
+/// [`crate::domain::facts::Stop::Missing`] until it is loaded.
+pub fn signed_in_by(
     call: &Call,
-    token: &str,
+    session: &str,
+    hash: &str,
     facts: &Facts,
-) -> Known<Option<Stored<Credential>>> {
-    let hash = hex::encode(hash_token(token));
-    let Some(token) = facts.token(&hash)?.filter(|token| call.at < token.expires_at) else {
+) -> Known<Option<(Token, User)>> {
+    let Some(token) = facts.token(hash)?.filter(|token| call.at < token.expires_at) else {
         return Ok(None);
     };
-    live_credential(call, token.credential_id, facts)
+    let Some(credential) = live_credential(call, token.credential_id, facts)? else {
+        return Ok(None);
+    };
+    let user = active(credential, facts)?.filter(|User { credential, person }| {
+        credential.record.is_of_password(&person.record) && !credential.record.has_ended(session)
+    });
+    Ok(user.map(|user| (token, user)))
 }
 
 /// A credential of this dialect that is good for this call.
-pub fn live_credential(call: &Call, id: i64, facts: &Facts) -> Known<Option<Stored<Credential>>> {
+fn live_credential(call: &Call, id: i64, facts: &Facts) -> Known<Option<Stored<Credential>>> {
     let Some(document) = facts.document(Kind::Credential, &Key::Int(id))? else {
         return Ok(None);
     };

@@ -18,7 +18,11 @@ use haksa::domain::people::credential::{Credential, CredentialEdit};
 use haksa::domain::record::Document;
 use haksa::pipeline::{Envelope, Reply};
 
-on_both_stores!(a_revocation_is_for_good, a_removed_credential_does_not_come_back,);
+on_both_stores!(
+    a_revocation_is_for_good,
+    a_removed_credential_does_not_come_back,
+    a_life_that_was_shortened_stays_short,
+);
 
 /// Gives the demo account a key of this dialect; gives the credential's id.
 async fn give_key(server: &Server, key: &str, rights: &[&str]) -> i64 {
