@@ -652,6 +652,15 @@ pub fn permit_in(
     }
 }
 
+/// Whether the caller may read a record that it may otherwise use.
+///
+/// # Errors
+/// [`super::facts::Stop::Missing`] until facts are loaded.
+pub fn may_read(actor: &Actor, document: &Document, facts: &mut Facts) -> Known<bool> {
+    let place = document.meta.kind.place_of(document, facts)?;
+    Ok(access::check(actor, Right::Read, document.meta.kind, &place) == Verdict::Allowed)
+}
+
 /// A live record that the caller may read.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! What no key may take back.
+//! What a key may see of what it may change, and what no key may take back.
 
 use std::sync::Arc;
 
@@ -19,6 +19,7 @@ use haksa::domain::record::Document;
 use haksa::pipeline::{Envelope, Reply};
 
 on_both_stores!(
+    an_answer_shows_what_the_caller_may_read,
     a_revocation_is_for_good,
     a_removed_credential_does_not_come_back,
     a_life_that_was_shortened_stays_short,
@@ -35,6 +36,59 @@ async fn give_key(server: &Server, key: &str, rights: &[&str]) -> i64 {
     let made = server.app.pipeline.run(Create::new(credential), envelope).await;
     let Reply::Done(outcome, _) = made.expect("a credential") else { panic!("not run") };
     outcome.subject.meta.key.as_int().expect("an id")
+}
+
+fn names(body: &Value) -> Vec<&str> {
+    body.as_object().expect("an object").keys().map(String::as_str).collect()
+}
+
+async fn an_answer_shows_what_the_caller_may_read(server: Server) {
+    let new_design = json!({"design_type": "badge", "name": "새", "template_type": "t"});
+    let new_model = json!({"provider": "alpha", "model_name": "one"});
+    for (right, kind, method, target, body) in [
+        ("edit", "achievement", "PATCH", "achievements/1539", json!({"nft_token": "0xabc"})),
+        ("edit", "form", "PATCH", "forms/551", json!({"requirements": []})),
+        ("edit", "design", "PATCH", "designs/165", json!({"name": "다른"})),
+        ("edit", "account", "PATCH", "account", json!({"club_type": "academy"})),
+        ("edit", "model", "PATCH", "models/1", json!({"default_pricing": {"in": 1}})),
+        ("create", "design", "POST", "designs", new_design),
+        ("create", "model", "POST", "models", new_model),
+    ] {
+        let case = format!("{right}:{kind}");
+        give_key(&server, &case, &[&case]).await;
+        let target = format!("/haksa/v1/{target}");
+        let send = |key: &str, body: &Value| -> Request {
+            server.request(method, &target).bearer(key).json(body)
+        };
+        let dry = send(&case, &body).header("haksa-dry-run", "true").send().await;
+        assert!(dry.status < 300, "{case}: {}", dry.text());
+        assert_eq!(names(&dry.json()), ["id", "version"], "{case}");
+        let first = send(&case, &body).header("idempotency-key", &*case).send().await;
+        let tag = format!("\"{}\"", first.json()["version"]);
+        assert_eq!((names(&first.json()), first.header("etag")), (vec!["id", "version"], &*tag));
+        let again = send(&case, &body).header("idempotency-key", &*case).send().await;
+        assert_eq!((again.status, again.body), (first.status, first.body.clone()), "{case}");
+        if right == "edit" {
+            let nothing = send(&case, &json!({})).send().await;
+            assert_eq!((nothing.status, nothing.body), (200, first.body.clone()), "{case}");
+            assert_eq!(server.request("GET", &target).bearer(&case).send().await.status, 403);
+        }
+        // Who may read sees it whole, as before.
+        let (both, read) = (format!("both {case}"), format!("read:{kind}"));
+        give_key(&server, &both, &[&case, &read]).await;
+        let whole = if right == "edit" { json!({}) } else { body.clone() };
+        let whole = send(&both, &whole).header("haksa-dry-run", "true").send().await;
+        if kind == "model" && right == "create" {
+            assert_eq!(whole.status, 409, "there is one of that name");
+        } else {
+            assert!(names(&whole.json()).len() > 5, "{case}: {}", whole.text());
+        }
+        if right == "edit" {
+            let seen = server.request("GET", &target).bearer(KEY).send().await;
+            assert_eq!(whole.json(), seen.json(), "{case}");
+        }
+    }
+    server.assert_sound().await;
 }
 
 /// Edits a credential of the demo account as the operator does.
