@@ -62,11 +62,12 @@ pub fn start() -> io::Result<()> {
     let _ = QUEUE.set(queue);
     std::panic::set_hook(Box::new(|panic| {
         let thread = std::thread::current();
-        let mut words = format!("thread '{}' {panic}\n", thread.name().unwrap_or("unnamed"));
+        let name = thread.name().unwrap_or("unnamed");
         let trace = Backtrace::capture();
-        if trace.status() == BacktraceStatus::Captured {
-            words.push_str(&format!("{trace}\n"));
-        }
+        let words = match trace.status() {
+            BacktraceStatus::Captured => format!("thread '{name}' {panic}\n{trace}\n"),
+            _ => format!("thread '{name}' {panic}\n"),
+        };
         let _ = Lines.write(words.as_bytes());
     }));
     Ok(())

@@ -128,9 +128,9 @@ async fn what_was_lost_is_said_when_somebody_reads_again() {
     let log = BufReader::new(server.running.0.stderr.take().expect("standard error"));
     let reader = std::thread::spawn(move || {
         // Every line is whole, whatever was lost between them.
-        let lines = log.lines().map(|line| serde_json::from_str::<Value>(&line.expect("text")));
-        let lines: Vec<Value> = lines.map(|line| line.expect("JSON")).collect();
-        lines
+        log.lines()
+            .map(|line| serde_json::from_str::<Value>(&line.expect("text")).expect("JSON"))
+            .collect::<Vec<_>>()
     });
     tokio::time::sleep(Duration::from_millis(500)).await;
     let lost = server.lost().await;
