@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::dialect::Dialect;
 use crate::domain::command::{self, Entropy};
 use crate::domain::error::Error;
+use crate::log;
 use crate::pipeline::{Envelope, Outcome, Pipeline, Reply};
 use crate::store::{Store, Writer, WriterHandle};
 
@@ -190,26 +191,35 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => error.exit(),
     };
+    match run_to_end(cli.command) {
+        Ok(code) => {
+            log::end(None);
+            code
+        }
+        Err(cause) => {
+            log::end(Some(&format!("haksa: {}", describe(&cause))));
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run_to_end(command: Command) -> anyhow::Result<ExitCode> {
+    log::start().context("cannot start the thread that writes the log")?;
     let directives = variable("HAKSA_LOG");
     let directives = directives.as_deref().unwrap_or(LOG_DEFAULT);
-    let filter = match log_filter(directives) {
-        Ok(filter) => filter,
-        Err(cause) => return fail(&anyhow::anyhow!("HAKSA_LOG is no log filter: {cause}")),
-    };
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let filter = log_filter(directives)
+        .map_err(|cause| anyhow::anyhow!("HAKSA_LOG is no log filter: {cause}"))?;
+    // What the subscriber has to say of itself it would say past the thread, and panic without one
+    // who listens.
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).log_internal_errors(false);
+    let logs = logs.with_writer(|| log::Lines);
     if std::io::IsTerminal::is_terminal(&std::io::stderr()) {
         logs.init();
     } else {
         logs.json().init();
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(cause) => return fail(&cause.into()),
-    };
-    match runtime.block_on(run(cli.command)) {
-        Ok(code) => code,
-        Err(cause) => fail(&cause),
-    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(run(command))
 }
 
 /// An environment variable; an empty one is as good as none.
@@ -268,12 +278,6 @@ fn say(line: impl std::fmt::Display) -> anyhow::Result<()> {
         Err(cause) if cause.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         said => said.context("cannot write to standard output"),
     }
-}
-
-fn fail(cause: &anyhow::Error) -> ExitCode {
-    use std::io::Write as _;
-    let _ = writeln!(std::io::stderr().lock(), "haksa: {}", describe(cause));
-    ExitCode::from(2)
 }
 
 /// An error in an operator's words. Who stands here may know what is kept from clients.

@@ -11,6 +11,7 @@ pub mod dialect;
 pub mod domain;
 pub mod hmac_header;
 pub mod http;
+pub mod log;
 pub mod picture;
 pub mod pipeline;
 pub mod sabotage;

@@ -81,5 +81,7 @@ pub fn count_attempt(channel: Channel, outcome: &'static str) {
 /// Everything counted so far, in the text format of Prometheus; none when something else in this
 /// process counts.
 pub fn text() -> Option<String> {
-    meters().prometheus.as_ref().map(PrometheusHandle::render)
+    let prometheus = meters().prometheus.as_ref()?;
+    metrics::counter!("haksa_log_lines_lost_total").absolute(crate::log::lost());
+    Some(prometheus.render())
 }

@@ -1,8 +1,15 @@
-//! Checking passwords: not too many at once, and for those whom nobody knows as well.
+//! The one door at which passwords are judged, whatever the dialect: not too many at once, not too many
+//! of one person, and those of whom nobody knows as well.
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use super::{Call, Dialect};
+use crate::domain::actor::Actor;
 use crate::domain::error::Error;
+use crate::domain::people::person::Person;
+use crate::domain::people::throttle::{CountGuess, Guesser};
+use crate::domain::record::Stored;
+use crate::pipeline::Envelope;
 use crate::sabotage::Protection;
 use crate::vault::is_password;
 
@@ -15,12 +22,44 @@ static CHECKS: Queue = Queue::new(2, 32);
 const NOBODYS_HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1\
     $aGFrc2Etbm9ib2R5c2FsdA$DAGCTE3+cBpEz3fZBne3PTVm2QE7ZTc/g4k3W9Bokj4";
 
-/// Whether a password is the one behind `hash`; where there is no hash it is wrong, and that takes as
-/// long to say.
+/// `known` again, where `given` is the password of that person. Wrong ones are counted, at all doors
+/// together. Who has guessed too often is told the same of a right one, and so is anybody of a person
+/// whom nobody knows.
 ///
 /// # Errors
-/// [`Error::Unavailable`] when too many passwords wait to be checked.
-pub async fn is_right(password: &str, hash: Option<String>) -> Result<bool, Error> {
+/// [`Error::Unavailable`] when too many passwords wait to be checked, or when the guess cannot be
+/// counted.
+pub async fn owner(
+    call: &Call,
+    dialect: Dialect,
+    known: Option<Stored<Person>>,
+    given: &str,
+) -> Result<Option<Stored<Person>>, Error> {
+    // Of nobody too, or one look more would tell who is known.
+    let (account_id, person_id) =
+        known.as_ref().map_or((0, 0), |person| (person.meta.account_id, person.id()));
+    let guesser = Guesser::person(account_id, "password", person_id);
+    let is_tired = call.read(|facts| guesser.is_tired(call.at, facts)).await?;
+    let hash = known.as_ref().and_then(|person| person.record.password_hash.clone());
+    if is_right(given, hash).await? && !is_tired {
+        return Ok(known);
+    }
+    if known.is_some() && !is_tired {
+        let grants = Vec::new();
+        let actor = Actor { account_id, credential_id: 0, person_id: None, dialect, grants };
+        let envelope = Envelope::new(actor, call.request_id.clone());
+        match call.app.pipeline.run(CountGuess(guesser), envelope).await {
+            // Others were quicker to use up what is borne.
+            Ok(_) | Err(Error::TooManyRequests { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
+}
+
+/// Whether a password is the one behind `hash`; where there is no hash it is wrong, and that takes as
+/// long to say.
+async fn is_right(password: &str, hash: Option<String>) -> Result<bool, Error> {
     if hash.is_none() && !Protection::NobodysPassword.is_on() {
         return Ok(false);
     }

@@ -544,6 +544,7 @@ pub(super) fn decide_restore<R: Record>(
     facts: &mut Facts,
     document: &Arc<Document>,
 ) -> Known<Decision> {
+    document.look::<R>()?.refuse_restore()?;
     refuse_dangling(&[], document, facts)?;
     refuse_faulty::<R>(document, &Changed::all(document.fields()?), facts)?;
     let mut after = (**document).clone();
@@ -649,6 +650,15 @@ pub fn permit_in(
         Verdict::Denied => Err(Error::Denied),
         Verdict::Invisible => Err(Error::NotFound(kind)),
     }
+}
+
+/// Whether the caller may read a record that it may otherwise use.
+///
+/// # Errors
+/// [`super::facts::Stop::Missing`] until facts are loaded.
+pub fn may_read(actor: &Actor, document: &Document, facts: &mut Facts) -> Known<bool> {
+    let place = document.meta.kind.place_of(document, facts)?;
+    Ok(access::check(actor, Right::Read, document.meta.kind, &place) == Verdict::Allowed)
 }
 
 /// A live record that the caller may read.

@@ -345,6 +345,14 @@ pub trait Record: Serialize + DeserializeOwned + Clone + PartialEq + Send + Sync
         Ok(())
     }
 
+    /// Why it cannot come back once it was deleted, where that is so by itself.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] with what is wrong with that.
+    fn refuse_restore(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// The records that it names elsewhere than in columns of type [`ColumnType::Reference`]; each
     /// has to be there, live, in the same account.
     fn named_in_body(&self) -> Vec<(Kind, Key)> {

@@ -1,6 +1,7 @@
 //! The program as its users run it.
 
 mod database;
+mod log;
 mod manage;
 mod person;
 mod serve;
@@ -182,7 +183,8 @@ fn an_operator_sets_up_a_server() {
     assert!(!history.contains(secret));
     let change = history.lines().next().and_then(|line| line.split_whitespace().nth(1));
     let undone = run(&["undo", change.expect("a change")]);
-    assert!(text(&undone).contains("takes back"), "{}", text(&undone));
+    assert_eq!(undone.status.code(), Some(2));
+    assert!(text(&undone).contains("revoked_at cannot be taken back"), "{}", text(&undone));
     assert!(text(&run(&["check"])).ends_with("no faults\n"));
 }
 

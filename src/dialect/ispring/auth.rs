@@ -22,8 +22,8 @@ const SECURITY_HEADERS: [&str; 4] =
 /// Finds out who calls.
 ///
 /// # Errors
-/// [`Error::Unauthenticated`] for whatever is wrong with the credentials; [`Error::Unavailable`] when
-/// too many passwords wait to be checked.
+/// [`Error::Unauthenticated`] for whatever is wrong with the credentials, and for a person whose
+/// password was guessed wrong too often; [`Error::Unavailable`] when too many wait to be checked.
 pub async fn authenticate(call: &Call) -> Result<Actor, Error> {
     if SECURITY_HEADERS.iter().any(|name| sole(&call.headers, name).is_err()) {
         return Err(Error::Unauthenticated);
@@ -66,9 +66,8 @@ async fn by_password(call: &Call) -> Result<Option<Actor>, Error> {
     };
     let (url, login) = (portal_url(url), fold(login));
     let person = call.read(|facts| person_by_login(&url, &login, facts)).await?;
-    let hash = person.as_ref().and_then(|person| person.record.password_hash.clone());
-    let is_right = password::is_right(password_given, hash).await?;
-    let Some(person) = person.filter(|_| is_right) else {
+    let owner = password::owner(call, Dialect::Ispring, person, password_given).await?;
+    let Some(person) = owner else {
         return Ok(None);
     };
     // There is no credential behind a password. Idempotency keys belong to credentials, so each

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::auth::authenticate;
 use super::error::not_found;
 use super::page;
-use super::record::{Members, answer, shown};
+use super::record::{Members, shown, submit};
 use crate::dialect::{Answer, Call, Refusal};
 use crate::domain::access::{Place, Right};
 use crate::domain::actor::Actor;
@@ -115,10 +115,7 @@ pub async fn make_design(call: &Call) -> Result<Answer, Refusal> {
     }
     members.finish()?;
     design.apply(&edit);
-    let answered = call.submit(actor, Create::new(design), |outcome, _| {
-        Ok(answer(201, &outcome.subject, DERIVED)?)
-    });
-    Ok(answered.await?)
+    submit(call, actor, Create::new(design), 201, |design| shown(design, DERIVED)).await
 }
 
 /// `PATCH /haksa/v1/designs/{id}`.
@@ -190,7 +187,7 @@ async fn read_as(call: &Call, actor: &Actor, kind: Kind, key: Key) -> Result<Ans
     if document.meta.deleted_at.is_some() {
         return Err(Error::NotFound(kind).into());
     }
-    Ok(answer(200, &document, DERIVED)?.etag(document.meta.version))
+    Ok(Answer::json(200, &shown(&document, DERIVED)?).etag(document.meta.version))
 }
 
 async fn change<R: Record>(
@@ -200,7 +197,5 @@ async fn change<R: Record>(
     edit: R::Edit,
 ) -> Result<Answer, Refusal> {
     let command = Edit::<R> { key, edit, expected: call.expected() };
-    let answered =
-        call.submit(actor, command, |outcome, _| Ok(answer(200, &outcome.subject, DERIVED)?));
-    Ok(answered.await?)
+    submit(call, actor, command, 200, |record| shown(record, DERIVED)).await
 }

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::auth::authenticate;
 use super::page;
+use super::record::submit;
 use crate::dialect::{Answer, Call, Refusal};
 use crate::domain::access::{Place, Right};
 use crate::domain::command;
@@ -57,10 +58,7 @@ pub async fn retry(call: &Call) -> Result<Answer, Refusal> {
     // There is nothing to say in it; but one that is too long is no request.
     call.body()?;
     let command = Retry { message_id: id(call)?, expected: call.expected() };
-    let answered = call.submit(actor, command, |outcome, _| {
-        Ok(Answer::json(200, &encode(&outcome.subject.typed()?)))
-    });
-    Ok(answered.await?)
+    submit(call, actor, command, 200, |message| Ok(encode(&message.typed()?))).await
 }
 
 fn id(call: &Call) -> Result<i64, Error> {

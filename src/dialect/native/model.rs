@@ -4,6 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use super::auth::authenticate;
+use super::record::submit;
 use crate::dialect::json::parse_object;
 use crate::dialect::{Answer, Call, Refusal};
 use crate::domain::access::{Place, Right};
@@ -58,10 +59,7 @@ pub async fn create(call: &Call) -> Result<Answer, Refusal> {
     let edit = decode(call)?;
     let mut model = Model { is_active: true, ..Model::default() };
     model.apply(&edit);
-    let answered = call.submit(actor, Create::new(model), |outcome, _| {
-        Ok(Answer::json(201, &encode(&outcome.subject.typed()?)))
-    });
-    Ok(answered.await?)
+    submit(call, actor, Create::new(model), 201, |model| Ok(encode(&model.typed()?))).await
 }
 
 /// `GET /haksa/v1/models/{id}`.
@@ -77,10 +75,7 @@ pub async fn patch(call: &Call) -> Result<Answer, Refusal> {
     let actor = authenticate(call).await?;
     let edit = decode(call)?;
     let command = Edit::<Model> { key: Key::Int(id(call)?), edit, expected: call.expected() };
-    let answered = call.submit(actor, command, |outcome, _| {
-        Ok(Answer::json(200, &encode(&outcome.subject.typed()?)))
-    });
-    Ok(answered.await?)
+    submit(call, actor, command, 200, |model| Ok(encode(&model.typed()?))).await
 }
 
 /// `DELETE /haksa/v1/models/{id}`: no class names it any more.

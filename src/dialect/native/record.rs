@@ -4,9 +4,40 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use crate::dialect::{Answer, Call, Refusal, json};
+use crate::domain::actor::Actor;
+use crate::domain::command::{self, Command};
 use crate::domain::error::{Error, FieldError};
 use crate::domain::patch::Patch;
-use crate::domain::record::Document;
+use crate::domain::record::{Document, Meta};
+
+/// Runs an edit and answers with what it left: with the record as `show` has it for a caller who may
+/// read it, else with which one it is and its version.
+///
+/// # Errors
+/// As [`Call::submit`].
+pub async fn submit(
+    call: &Call,
+    actor: Actor,
+    command: impl Command,
+    status: u16,
+    show: impl Fn(&Document) -> Result<Value, Error> + Send + 'static,
+) -> Result<Answer, Refusal> {
+    let reader = actor.clone();
+    let answered = call.submit(actor, command, move |outcome, facts| {
+        let Document { meta, .. } = &*outcome.subject;
+        let body = if command::may_read(&reader, &outcome.subject, facts)? {
+            show(&outcome.subject)?
+        } else {
+            json!({"id": id(meta), "version": meta.version})
+        };
+        Ok(Answer::json(status, &body))
+    });
+    Ok(answered.await?)
+}
+
+fn id(meta: &Meta) -> Value {
+    meta.key.as_int().map_or_else(|| json!(meta.key.to_string()), |id| json!(id))
+}
 
 /// A record: its fields but for those that are `derived`, its id, version and times.
 ///
@@ -14,23 +45,14 @@ use crate::domain::record::Document;
 /// [`Error::Internal`] when it has no JSON form.
 pub fn shown(document: &Document, derived: &[&str]) -> Result<Value, Error> {
     let meta = &document.meta;
-    let id = meta.key.as_int().map_or_else(|| json!(meta.key.to_string()), |id| json!(id));
     let mut shown = Map::new();
-    shown.insert("id".to_owned(), id);
+    shown.insert("id".to_owned(), id(meta));
     shown.extend(document.fields()?.values());
     shown.retain(|name, _| !derived.contains(&name.as_str()));
     shown.insert("version".to_owned(), meta.version.into());
     shown.insert("created_at".to_owned(), json!(meta.created_at));
     shown.insert("updated_at".to_owned(), json!(meta.updated_at));
     Ok(shown.into())
-}
-
-/// The same as an answer.
-///
-/// # Errors
-/// As [`shown`].
-pub fn answer(status: u16, document: &Document, derived: &[&str]) -> Result<Answer, Error> {
-    Ok(Answer::json(status, &shown(document, derived)?))
 }
 
 /// The members of a body, taken one by one; what is left then is not known.

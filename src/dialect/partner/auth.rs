@@ -6,7 +6,7 @@ use crate::dialect::credential::{self, Caller, owner};
 use crate::dialect::{Call, Dialect, Refusal};
 use crate::domain::access::{Grant, Right, Scope};
 use crate::domain::actor::Actor;
-use crate::domain::facts::{Facts, Known};
+use crate::domain::facts::{Facts, Known, Token};
 use crate::domain::kind::Kind;
 use crate::domain::people::credential::Credential;
 use crate::domain::people::person::Person;
@@ -40,12 +40,37 @@ pub async fn signed_in(call: &Call) -> Result<User, Refusal> {
 /// The active user behind a token, whether an operator issued it or a login.
 fn user(call: &Call, token: &str, facts: &mut Facts) -> Known<Option<User>> {
     let caller = Caller::of(Dialect::Partner, call);
-    let credential = match caller.key(token, facts)? {
-        Some(credential) => Some(credential),
-        None => caller.token(&hex::encode(hash_token(token)), facts)?.map(|(_, issued)| issued),
+    if let Some(credential) = caller.key(token, facts)? {
+        return Ok(owner(&credential, facts)?.map(|person| User { credential, person }));
+    }
+    let hash = hex::encode(hash_token(token));
+    Ok(signed_in_by(call, session_of(token), &hash, facts)?.map(|(_, user)| user))
+}
+
+/// The session that a login's token belongs to, which begins its text.
+pub fn session_of(token: &str) -> &str {
+    token.split_once('.').map_or("", |(session, _)| session)
+}
+
+/// The token of a login that is kept under `hash`, and the active user whose it is: none when its time
+/// is over, its session or its credential has ended, or the user has another password since.
+///
+/// # Errors
+/// [`crate::domain::facts::Stop::Missing`] until it is loaded.
+pub fn signed_in_by(
+    call: &Call,
+    session: &str,
+    hash: &str,
+    facts: &Facts,
+) -> Known<Option<(Token, User)>> {
+    let caller = Caller::of(Dialect::Partner, call);
+    let Some((token, credential)) = caller.token(hash, facts)? else {
+        return Ok(None);
     };
-    let Some(credential) = credential else { return Ok(None) };
-    Ok(owner(&credential, facts)?.map(|person| User { credential, person }))
+    let person = owner(&credential, facts)?.filter(|person| {
+        credential.record.is_of_password(&person.record) && !credential.record.has_ended(session)
+    });
+    Ok(person.map(|person| (token, User { credential, person })))
 }
 
 /// Finds out who calls: 401 for nobody, 403 for somebody else than the partner in the path. None

@@ -3,12 +3,12 @@
 use jiff::SignedDuration;
 use serde_json::json;
 
+use super::auth::{session_of, signed_in_by};
 use super::error::detail;
 use super::request::body;
 use super::validate::{BodyFields, RequestFaults, text};
 use crate::app::OsEntropy;
 use crate::dialect::call::DRY_RUN;
-use crate::dialect::credential::{Caller, owner};
 use crate::dialect::{Answer, Call, Dialect, Refusal, password};
 use crate::domain::access::{Grant, Right};
 use crate::domain::actor::Actor;
@@ -16,18 +16,20 @@ use crate::domain::command::{Create, Entropy as _};
 use crate::domain::error::Error;
 use crate::domain::facts::{Facts, Known, Token};
 use crate::domain::kind::Kind;
-use crate::domain::people::credential::Credential;
+use crate::domain::people::credential::{Credential, EndSession, EndedSession};
 use crate::domain::people::person::{Person, PersonStatus, fold};
-use crate::domain::people::throttle::{CountGuess, Guesser};
 use crate::domain::record::Stored;
 use crate::pipeline::{Envelope, Reply};
-use crate::vault::{hash_token, random_token};
+use crate::vault::{Secret, hash_token, random_token};
 
 /// How long an access token lives.
 const ACCESS_LIFE: SignedDuration = SignedDuration::from_hours(12);
 /// How long a refresh token lives.
 const REFRESH_LIFE: SignedDuration = SignedDuration::from_hours(30 * 24);
-/// The label of the credential that a person's logins belong to; revoking it ends them all.
+/// How long it is remembered that a session has ended: longer than any of its tokens is good, whatever
+/// the clocks of other nodes say.
+const SESSION_REMEMBERED: SignedDuration = SignedDuration::from_hours(60 * 24);
+/// The label of the credentials that a person's logins belong to; revoking them ends all.
 const LABEL: &str = "logins";
 /// Stands before a refresh token where it is hashed: one that is sent for access is nobody's.
 const REFRESH: &str = "refresh ";
@@ -43,38 +45,19 @@ pub async fn login(call: &Call) -> Result<Answer, Refusal> {
     });
     let (email, password) = faults.refuse_or(given)?;
     refuse_dry_run(call)?;
-    let wrong = || detail(401, "invalid credentials");
-    let person = call.read(|facts| person_by_email(&fold(&email), facts)).await?;
-    let guesser = person
-        .as_ref()
-        .map(|person| Guesser::person(person.meta.account_id, "password", person.id()));
-    // Who has guessed too often is told so in the same words, or they would tell who is known.
-    let tired = match &guesser {
-        Some(guesser) => {
-            call.read(|facts| match guesser.refuse_tired(call.at, facts) {
-                Err(crate::domain::facts::Stop::Refused(Error::TooManyRequests { .. })) => Ok(true),
-                other => other.map(|()| false),
-            })
-            .await?
-        }
-        None => false,
-    };
-    let hash = person.as_ref().and_then(|person| person.record.password_hash.clone());
-    let is_right = password::is_right(&password, hash).await?;
-    let Some(person) = person.filter(|_| is_right && !tired) else {
-        if let (Some(guesser), false) = (guesser, tired) {
-            count(call, guesser).await?;
-        }
-        return Err(wrong().into());
-    };
+    let known = call.read(|facts| person_by_email(&fold(&email), facts)).await?;
+    let owner = password::owner(call, Dialect::Partner, known, &password).await?;
+    let person = owner.ok_or_else(|| detail(401, "invalid credentials"))?;
     if person.record.status != PersonStatus::Active {
         return Err(detail(403, "user is not active").into());
     }
     let credential_id = credential_of_logins(call, &person).await?;
-    issue(call, credential_id).await
+    let session = random_token(|bytes| OsEntropy.fill(bytes));
+    issue(call, credential_id, session.expose()).await
 }
 
-/// `POST /user/refresh`. A refresh token is good once.
+/// `POST /user/refresh`. A refresh token is good once: one that comes again has been stolen, from whom
+/// or by whom nobody can tell, so its whole session ends.
 pub async fn refresh(call: &Call) -> Result<Answer, Refusal> {
     let body = body(call)?;
     let mut faults = RequestFaults::default();
@@ -84,18 +67,22 @@ pub async fn refresh(call: &Call) -> Result<Answer, Refusal> {
     refuse_dry_run(call)?;
     let hash = refresh_hash(&given);
     let wrong = || detail(401, "invalid refresh token");
-    let caller = Caller::of(Dialect::Partner, call);
-    let found = call.read(|facts| {
-        let Some((token, credential)) = caller.token(&hash, facts)? else { return Ok(None) };
-        Ok(owner(&credential, facts)?.map(|_| token))
-    });
-    let token = found.await?.ok_or_else(wrong)?;
+    let session = session_of(&given);
+    let found = call.read(|facts| signed_in_by(call, session, &hash, facts)).await?;
+    let (token, user) = found.ok_or_else(wrong)?;
     let burnt = call.app.pipeline.burn_signature(token.credential_id, hash, token.expires_at);
     match burnt.await {
-        Err(Error::Replayed) => return Err(wrong().into()),
+        Err(Error::Replayed) => {
+            let until = call.at.checked_add(SESSION_REMEMBERED).map_err(Error::internal)?;
+            let session = EndedSession { id: session.to_owned(), until };
+            let end = EndSession { credential_id: token.credential_id, session };
+            let envelope = Envelope::new(bare_actor(&user.person), call.request_id.clone());
+            call.app.pipeline.run(end, envelope).await?;
+            return Err(wrong().into());
+        }
         other => other?,
     }
-    issue(call, token.credential_id).await
+    issue(call, token.credential_id, session).await
 }
 
 fn refresh_hash(token: &str) -> String {
@@ -120,20 +107,7 @@ fn person_by_email(email: &str, facts: &Facts) -> Known<Option<Stored<Person>>> 
     Ok(found.into_iter().find(|person| person.record.password_hash.is_some()))
 }
 
-async fn count(call: &Call, guesser: Guesser) -> Result<(), Error> {
-    let account_id = guesser.account_id();
-    let grants = Vec::new();
-    let actor =
-        Actor { account_id, credential_id: 0, person_id: None, dialect: Dialect::Partner, grants };
-    let envelope = Envelope::new(actor, call.request_id.clone());
-    match call.app.pipeline.run(CountGuess(guesser), envelope).await {
-        // Others were quicker to use up what is borne.
-        Ok(_) | Err(Error::TooManyRequests { .. }) => Ok(()),
-        Err(error) => Err(error),
-    }
-}
-
-/// The credential that a person's logins belong to, made at the first.
+/// The credential that a person's logins with this password belong to, made at the first.
 async fn credential_of_logins(call: &Call, person: &Stored<Person>) -> Result<i64, Error> {
     let account_id = person.meta.account_id;
     let known = call.read(|facts| {
@@ -142,7 +116,7 @@ async fn credential_of_logins(call: &Call, person: &Stored<Person>) -> Result<i6
             let credential = &stored.record;
             credential.dialect == Dialect::Partner
                 && credential.label == LABEL
-                && credential.secret_hash.is_none()
+                && credential.is_of_password(&person.record)
                 && credential.is_live(call.at)
         }))
     });
@@ -151,13 +125,9 @@ async fn credential_of_logins(call: &Call, person: &Stored<Person>) -> Result<i6
     }
     let mut credential = Credential::new(Dialect::Partner, LABEL);
     credential.person_id = Some(person.id());
-    let actor = Actor {
-        account_id,
-        credential_id: 0,
-        person_id: Some(person.id()),
-        dialect: Dialect::Partner,
-        grants: vec![Grant::account(&[Kind::Credential], &[Right::Create])],
-    };
+    credential.password_mark = person.record.password_mark();
+    let grants = vec![Grant::account(&[Kind::Credential], &[Right::Create])];
+    let actor = Actor { grants, ..bare_actor(person) };
     let envelope = Envelope::new(actor, call.request_id.clone());
     match call.app.pipeline.run(Create::new(credential), envelope).await? {
         Reply::Done(outcome, _) => Ok(outcome.subject.meta.key.as_int().unwrap_or_default()),
@@ -165,9 +135,23 @@ async fn credential_of_logins(call: &Call, person: &Stored<Person>) -> Result<i6
     }
 }
 
-async fn issue(call: &Call, credential_id: i64) -> Result<Answer, Refusal> {
-    let access = random_token(|bytes| OsEntropy.fill(bytes));
-    let refresh = random_token(|bytes| OsEntropy.fill(bytes));
+/// Somebody who signs in, for what follows from that.
+fn bare_actor(person: &Stored<Person>) -> Actor {
+    Actor {
+        account_id: person.meta.account_id,
+        credential_id: 0,
+        person_id: Some(person.id()),
+        dialect: Dialect::Partner,
+        grants: Vec::new(),
+    }
+}
+
+async fn issue(call: &Call, credential_id: i64, session: &str) -> Result<Answer, Refusal> {
+    let token = || {
+        let own = random_token(|bytes| OsEntropy.fill(bytes));
+        Secret::new(format!("{session}.{}", own.expose()))
+    };
+    let (access, refresh) = (token(), token());
     for (hash, life) in [
         (hex::encode(hash_token(access.expose())), ACCESS_LIFE),
         (refresh_hash(refresh.expose()), REFRESH_LIFE),

@@ -2,17 +2,25 @@
 //! itself is never stored readable: a bearer key as its hash, a signing secret sealed.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::actor::Dialect;
-use crate::domain::error::FieldError;
-use crate::domain::facts::{Facts, Known};
+use crate::domain::command::{self, Command, Context, Decision};
+use crate::domain::error::{Error, FieldError};
+use crate::domain::facts::{Facts, Known, Need};
 use crate::domain::kind::Kind;
 use crate::domain::patch::{EditOf as _, edit};
-use crate::domain::record::{Changed, Meta, Record};
+use crate::domain::people::person::Person;
+use crate::domain::record::{Changed, Key, Meta, Record};
 use crate::domain::table::{Column, Gone, KeyType, Table, Unique, data};
+
+/// Sessions of one credential that are remembered as ended; with more it is revoked.
+const ENDED_SESSIONS_MAX: usize = 100;
+/// Said of the end of what somebody can call with.
+const FINAL: &str = "cannot be taken back: make a new credential";
 
 /// A credential.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -46,6 +54,22 @@ pub struct Credential {
     /// When it was revoked.
     #[serde(default)]
     pub revoked_at: Option<Timestamp>,
+    /// For what a password opened: which one; see [`Person::password_mark`]. With another it opens
+    /// nothing, whatever the clock said at either time.
+    #[serde(default)]
+    pub password_mark: Option<String>,
+    /// For what a password opened: the sessions that ended before their time.
+    #[serde(default)]
+    pub ended_sessions: Vec<EndedSession>,
+}
+
+/// A session that ended before its time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndedSession {
+    /// Which one.
+    pub id: String,
+    /// How long that has to be remembered.
+    pub until: Timestamp,
 }
 
 edit! {
@@ -70,6 +94,8 @@ impl Credential {
             allowed_ips: Vec::new(),
             expires_at: None,
             revoked_at: None,
+            password_mark: None,
+            ended_sessions: Vec::new(),
         }
     }
 
@@ -83,6 +109,16 @@ impl Credential {
     /// True for the languages whose callers are people, with what these may do.
     pub const fn needs_person(&self) -> bool {
         matches!(self.dialect, Dialect::Partner | Dialect::Ispring)
+    }
+
+    /// True when the password that `owner` has now opened it.
+    pub fn is_of_password(&self, owner: &Person) -> bool {
+        self.password_mark.is_some() && self.password_mark == owner.password_mark()
+    }
+
+    /// True when `session` ended before its time.
+    pub fn has_ended(&self, session: &str) -> bool {
+        self.ended_sessions.iter().any(|ended| ended.id == session)
     }
 
     /// True when it may be used at `at`.
@@ -104,9 +140,9 @@ impl Record for Credential {
         unique: &[Unique::ever(&["public_id"], "public_id")],
         data: data! {
             Free: label;
-            Secret: secret_hash, secret_sealed;
+            Secret: secret_hash, secret_sealed, password_mark;
             Plain: dialect, public_id, person_id, policies, allowed_ips, expires_at,
-                revoked_at;
+                revoked_at, ended_sessions;
         },
         ..Table::EMPTY
     };
@@ -119,6 +155,34 @@ impl Record for Credential {
         if since.is_some() && edit.revoked_at.value().is_some() {
             self.revoked_at = since;
         }
+    }
+
+    /// What has ended stays so, whoever would take it back and in whatever way; a new credential is
+    /// easily made.
+    fn settle(
+        &mut self,
+        before: Option<&Self>,
+        context: &mut Context<'_>,
+        _facts: &mut Facts,
+    ) -> Known<()> {
+        let Some(before) = before else { return Ok(()) };
+        let lives_longer =
+            before.expires_at.is_some_and(|end| self.expires_at.is_none_or(|new| end < new));
+        let is_back = |ended: &EndedSession| ended.until > context.at && !self.has_ended(&ended.id);
+        for (field, is_widened) in [
+            ("revoked_at", before.revoked_at.is_some() && self.revoked_at != before.revoked_at),
+            ("expires_at", lives_longer),
+            ("ended_sessions", before.ended_sessions.iter().any(is_back)),
+        ] {
+            if is_widened {
+                return Err(Error::invalid(field, "final", FINAL).into());
+            }
+        }
+        Ok(())
+    }
+
+    fn refuse_restore(&self) -> Result<(), Error> {
+        Err(Error::invalid("deleted_at", "final", FINAL))
     }
 
     fn validate(
@@ -138,5 +202,37 @@ impl Record for Credential {
             errors.push(FieldError::new("expires_at", "in_the_past", "must not be in the past"));
         }
         Ok(errors)
+    }
+}
+
+/// Ends a session, with all of its tokens, before its time: one of them was used twice.
+#[derive(Debug)]
+pub struct EndSession {
+    /// The credential that it belongs to.
+    pub credential_id: i64,
+    /// Which session, and how long that has to be remembered.
+    pub session: EndedSession,
+}
+
+impl Command for EndSession {
+    fn needs(&self) -> Vec<Need> {
+        vec![Need::Record(Kind::Credential, Key::Int(self.credential_id))]
+    }
+
+    fn decide(&self, context: &mut Context<'_>, facts: &mut Facts) -> Known<Decision> {
+        let found = facts.document(Kind::Credential, &Key::Int(self.credential_id))?;
+        let document = found.ok_or(Error::NotFound(Kind::Credential))?;
+        let mut credential = Credential::clone(&*document.typed::<Credential>()?.record);
+        let mut decision = Decision { subject: Some(Arc::clone(&document)), ..<_>::default() };
+        if !credential.has_ended(&self.session.id) {
+            credential.ended_sessions.retain(|ended| ended.until > context.at);
+            if credential.ended_sessions.len() < ENDED_SESSIONS_MAX {
+                credential.ended_sessions.push(self.session.clone());
+            } else {
+                credential.revoked_at = credential.revoked_at.or(Some(context.at));
+            }
+            decision.writes.extend(command::amend(document, credential, context, facts)?);
+        }
+        Ok(decision)
     }
 }

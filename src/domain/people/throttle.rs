@@ -56,7 +56,6 @@ impl Record for Throttle {
 /// Somebody whose wrong guesses are counted, and how many are borne.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Guesser {
-    account_id: i64,
     key: String,
     max: i64,
 }
@@ -65,7 +64,7 @@ impl Guesser {
     /// A person who guesses `what`.
     pub fn person(account_id: i64, what: &str, person_id: i64) -> Self {
         let key = format!("{account_id}/{what}/person/{person_id}");
-        Self { account_id, key, max: PERSON_MAX }
+        Self { key, max: PERSON_MAX }
     }
 
     /// An address from which `what` is guessed. The addresses of one IPv6 network, which are one
@@ -79,12 +78,7 @@ impl Guesser {
             }
         };
         let key = format!("{account_id}/{what}/address/{network}");
-        Self { account_id, key, max: ADDRESS_MAX }
-    }
-
-    /// The account in which it is counted.
-    pub const fn account_id(&self) -> i64 {
-        self.account_id
+        Self { key, max: ADDRESS_MAX }
     }
 
     /// What a decision asks for.
@@ -106,6 +100,14 @@ impl Guesser {
             throttle = Throttle { since: now, count: 0 };
         }
         Ok((document, throttle))
+    }
+
+    /// True for whoever has guessed wrong too often.
+    ///
+    /// # Errors
+    /// [`crate::domain::facts::Stop::Missing`] until the count is loaded.
+    pub fn is_tired(&self, at: Timestamp, facts: &Facts) -> Known<bool> {
+        Ok(self.count(at, facts)?.1.count >= self.max)
     }
 
     /// Refuses whoever has guessed wrong too often.

@@ -40,6 +40,19 @@ async fn an_instructor_is_made_and_signs_in(backend: Backend) {
     let class = server.request("POST", "/partner/1/classes").bearer(&token);
     let class = class.json(&json!({"name": "첫 강의"})).send().await;
     assert_eq!(class.status, 201, "{}", class.text());
+    // A new password ends what the old one opened, while the server runs.
+    assert_said(&password(&place, "1", "another-password\n"), 0, "person 1 has a new password");
+    let list = || server.request("GET", "/partner/1/classes").bearer(&token);
+    for _ in 0..40 {
+        if list().send().await.status != 200 {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(25)).await;
+    }
+    assert_eq!(list().send().await.status, 401);
+    let refresh = json!({"refresh_token": reply.json()["refresh_token"]});
+    let refresh = server.request("POST", "/user/refresh").json(&refresh).send().await;
+    assert_eq!(refresh.status, 401, "{}", refresh.text());
     server.assert_sound().await;
 }
 

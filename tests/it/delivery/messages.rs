@@ -145,6 +145,12 @@ async fn retries(server: Server) {
     let dry = retry().header("haksa-dry-run", "true").send().await;
     assert_eq!((dry.status, dry.header("haksa-changes")), (200, "1"));
     assert_eq!(read(&server, id).await, failed);
+    // Who may only edit is told which one it was, and nothing of what it says.
+    give_key(&server, ACCOUNT, "demo-editor-key", &["edit:message"]).await;
+    let blind = server.request("POST", &target).bearer("demo-editor-key");
+    let blind = blind.header("haksa-dry-run", "true").send().await;
+    let after = failed["version"].as_i64().map(|version| version + 1);
+    assert_eq!(blind.json(), json!({"id": id, "version": after}));
     assert_eq!(retry().header("if-match", "\"1\"").send().await.status, 412);
     let version = failed["version"].to_string();
     let reply = retry().header("if-match", format!("\"{version}\"")).send().await;

@@ -20,6 +20,7 @@ on_both_stores!(
     who_may,
     who_may_not_even_ask,
     account_headers,
+    one_guard_stands_at_every_door,
     scopes_follow_the_tree,
     deep_trees,
     broken_trees,
@@ -299,4 +300,47 @@ async fn roles_hold_at_once(server: Server) {
     assert_edited(&da1().await);
     set(&server, Kind::Credential, 43, json!({"revoked_at": "2026-01-01T00:00:00Z"})).await;
     assert_unauthorized(&da1().await);
+}
+
+async fn one_guard_stands_at_every_door(server: Server) {
+    const PASSWORD: &str = "demo-ispring-password";
+    let header = async |id: &str, login: &str, password: &str, dry: &str| {
+        let request = server.request("POST", &format!("/enrollment/{id}"));
+        let request = request
+            .header("X-Auth-Account-Url", "https://demo.ispringlearn.com")
+            .header("X-Auth-Email", login)
+            .header("X-Auth-Password", password)
+            .header("haksa-dry-run", dry);
+        request.body(DOCUMENTED).send().await
+    };
+    let sign_in = async |email: &str, password: &str| {
+        let body = serde_json::json!({"email": email, "password": password});
+        server.request("POST", "/user/login").json(&body).send().await
+    };
+    // Half of the guesses at each door; those of a trial run count too.
+    for _ in 0..5 {
+        assert_unauthorized(&header(E1, "da1", "demo-guess", "true").await);
+        assert_eq!(sign_in("da1@demo.example", "demo-guess").await.status, 401);
+    }
+    // Now the right one is as wrong, in the same words, whatever it would open.
+    let wrong = header(E1, "da1", "demo-guess", "false").await;
+    for id in [E1, E3] {
+        let right = header(id, "DA1@demo.example", PASSWORD, "false").await;
+        assert_unauthorized(&right);
+        assert_eq!(right.body, wrong.body);
+    }
+    assert_eq!(sign_in("da1@demo.example", PASSWORD).await.status, 401);
+    // Nobody else is kept out, nor a key of the same person's.
+    assert_edited(&header(E1, "own", PASSWORD, "false").await);
+    assert_eq!(get(&server, "DA1", E1).send().await.status, 200);
+    server.clock.advance(jiff::SignedDuration::from_secs(60));
+    assert_edited(&header(E1, "da1", PASSWORD, "false").await);
+    assert_eq!(header(E3, "da1", PASSWORD, "false").await.status, 403);
+    // Guesses at this door alone, many at a time: of those only a few more are judged than may be.
+    let guesses = (0..60).map(|_| header(E1, "da1", "demo-guess", "false"));
+    for reply in futures_util::future::join_all(guesses).await {
+        assert!([401, 503].contains(&reply.status), "{}", reply.status);
+    }
+    assert_unauthorized(&header(E1, "da1", PASSWORD, "false").await);
+    server.assert_sound().await;
 }

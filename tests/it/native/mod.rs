@@ -1,6 +1,7 @@
 //! History, one change, undo.
 
 mod certificates;
+mod rights;
 
 use serde_json::{Value, json};
 

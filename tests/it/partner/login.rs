@@ -12,7 +12,13 @@ use haksa::domain::people::person::{Person, PersonEdit, PersonStatus};
 const EMAIL: &str = "doyun@example.com";
 const PASSWORD: &str = "demo-partner-password";
 
-on_both_stores!(tokens_open_what_the_person_may, wrong_passwords, tokens_end);
+on_both_stores!(
+    tokens_open_what_the_person_may,
+    wrong_passwords,
+    tokens_end,
+    a_new_password_ends_every_session,
+    a_spent_token_that_comes_again_ends_its_family,
+);
 
 async fn login(server: &Server, email: &str, password: &str) -> Reply {
     let body = json!({"email": email, "password": password});
@@ -116,5 +122,91 @@ async fn tokens_end(server: Server) {
     let status = Patch::Value(PersonStatus::Suspended);
     set::<Person>(&server, 101, PersonEdit { status, ..PersonEdit::default() }).await;
     assert_detail(&get(&server, &token, CLASS).await, 401, "unauthorized");
+    server.assert_sound().await;
+}
+
+async fn a_new_password_ends_every_session(server: Server) {
+    let change = async |password: &str| {
+        let hash = haksa::vault::hash_password(password, [5; 16]).expect("a hash");
+        let edit = PersonEdit { password_hash: Patch::Value(hash), ..<_>::default() };
+        set::<Person>(&server, 101, edit).await;
+    };
+    let (one, other) =
+        (login(&server, EMAIL, PASSWORD).await, login(&server, EMAIL, PASSWORD).await);
+    let refreshed = refresh(&server, &other.json()["refresh_token"]).await;
+    let student = access(&login(&server, "hajun@example.com", "demo-student-password").await);
+    for reply in [&one, &other, &refreshed] {
+        assert_eq!(get(&server, &access(reply), CLASS).await.status, 200);
+    }
+    // In the same instant, and with a clock that goes back: what counts is which password it was.
+    change("demo-new-password").await;
+    let dead = async || {
+        for reply in [&one, &other, &refreshed] {
+            assert_detail(&get(&server, &access(reply), CLASS).await, 401, "unauthorized");
+            let again = refresh(&server, &reply.json()["refresh_token"]).await;
+            assert_detail(&again, 401, "invalid refresh token");
+        }
+    };
+    dead().await;
+    let new = login(&server, EMAIL, "demo-new-password").await;
+    assert_eq!(get(&server, &access(&new), CLASS).await.status, 200);
+    server.clock.advance(jiff::SignedDuration::from_hours(-1));
+    dead().await;
+    let early = login(&server, EMAIL, "demo-new-password").await;
+    for reply in [&new, &early] {
+        assert_eq!(get(&server, &access(reply), CLASS).await.status, 200);
+    }
+    assert_eq!(refresh(&server, &new.json()["refresh_token"]).await.status, 200);
+    // The old one again is a new one again.
+    change(PASSWORD).await;
+    dead().await;
+    assert_detail(&get(&server, &access(&early), CLASS).await, 401, "unauthorized");
+    // Nobody else's end, nor the tokens that an operator gave out.
+    assert_eq!(get(&server, &student, "/user/classes").await.status, 200);
+    assert_eq!(get(&server, super::TOKEN, CLASS).await.status, 200);
+    server.assert_sound().await;
+}
+
+async fn a_spent_token_that_comes_again_ends_its_family(server: Server) {
+    let first = login(&server, EMAIL, PASSWORD).await;
+    let other = login(&server, EMAIL, PASSWORD).await;
+    let second = refresh(&server, &first.json()["refresh_token"]).await;
+    let third = refresh(&server, &second.json()["refresh_token"]).await;
+    for reply in [&first, &second, &third, &other] {
+        assert_eq!(get(&server, &access(reply), CLASS).await.status, 200);
+    }
+    // Whoever has stolen it, or its owner, comes late; and not alone.
+    let spent = first.json()["refresh_token"].clone();
+    let late = (0..8).map(|_| refresh(&server, &spent));
+    for reply in futures_util::future::join_all(late).await {
+        assert_detail(&reply, 401, "invalid refresh token");
+    }
+    for reply in [&first, &second, &third] {
+        assert_detail(&get(&server, &access(reply), CLASS).await, 401, "unauthorized");
+        let again = refresh(&server, &reply.json()["refresh_token"]).await;
+        assert_detail(&again, 401, "invalid refresh token");
+    }
+    // Another session of the same person is another family.
+    assert_eq!(get(&server, &access(&other), CLASS).await.status, 200);
+    let other = refresh(&server, &other.json()["refresh_token"]).await;
+    assert_eq!(get(&server, &access(&other), CLASS).await.status, 200);
+    access(&login(&server, EMAIL, PASSWORD).await);
+    // Nobody takes that back.
+    let credential = {
+        let found = server.app.store.read(|facts| facts.select::<Credential>(3, "person_id", 101));
+        found.await.unwrap().iter().find(|c| c.record.label == "logins").expect("one").id()
+    };
+    let target = format!("/haksa/v1/records/credential/{credential}/history?limit=1");
+    let newest = server.request("GET", &target).bearer("demo-admin-key").send().await.json();
+    let target = format!("/haksa/v1/changes/{}/undo", newest["items"][0]["change_id"]);
+    let undone = server.request("POST", &target).bearer("demo-admin-key").send().await;
+    assert_eq!(undone.json()["errors"][0]["field"], "ended_sessions", "{}", undone.text());
+    assert_detail(&get(&server, &access(&third), CLASS).await, 401, "unauthorized");
+    // It stays ended for as long as any of its tokens would have been good.
+    server.clock.advance(jiff::SignedDuration::from_hours(11));
+    assert_detail(&get(&server, &access(&third), CLASS).await, 401, "unauthorized");
+    server.clock.advance(jiff::SignedDuration::from_hours(29 * 24));
+    let last = refresh(&server, &third.json()["refresh_token"]).await;
+    assert_detail(&last, 401, "invalid refresh token");
     server.assert_sound().await;
 }
