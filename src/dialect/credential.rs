@@ -57,7 +57,7 @@ impl Caller {
     }
 
     /// The credential of that id.
-    pub fn id(self, id: i64, facts: &Facts) -> Known<Option<Stored<Credential>>> {
+    fn id(self, id: i64, facts: &Facts) -> Known<Option<Stored<Credential>>> {
         let document = facts.document(Kind::Credential, &Key::Int(id))?;
         let Some(document) = document.filter(|document| document.meta.deleted_at.is_none()) else {
             return Ok(None);

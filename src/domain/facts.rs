@@ -268,6 +268,15 @@ impl Facts {
         }
     }
 
+    /// The live records of the account among `ids`, in their order; all are asked for at once.
+    ///
+    /// # Errors
+    /// As [`Facts::find`].
+    pub fn find_all<R: Record>(&self, account_id: i64, ids: &[i64]) -> Known<Vec<Stored<R>>> {
+        self.want(ids.iter().map(|id| (R::KIND, Key::Int(*id))))?;
+        ids.iter().filter_map(|id| self.find(account_id, *id).transpose()).collect()
+    }
+
     /// A live record of the account that must exist.
     ///
     /// # Errors

@@ -50,11 +50,7 @@ impl Shown {
     /// # Errors
     /// As [`Shown::gather`].
     pub fn gather_all(account_id: i64, ids: &[i64], facts: &Facts) -> Known<Vec<Self>> {
-        facts.want(ids.iter().map(|id| (Kind::Achievement, Key::Int(*id))))?;
-        let mut found = Vec::with_capacity(ids.len());
-        for id in ids {
-            found.extend(facts.find::<Achievement>(account_id, *id)?);
-        }
+        let found = facts.find_all::<Achievement>(account_id, ids)?;
         let beside = |stored: &Stored<Achievement>| {
             let Achievement { form_id, person_id, .. } = *stored.record;
             [(Kind::Form, Key::Int(form_id)), (Kind::Person, Key::Int(person_id))]
@@ -172,10 +168,7 @@ impl FormShown {
     pub fn gather_all(account_id: i64, ids: &[i64], facts: &Facts) -> Known<Vec<Self>> {
         let club = (Kind::Account, Key::Int(account_id));
         facts.want(ids.iter().map(|id| (Kind::Form, Key::Int(*id))).chain([club]))?;
-        let mut found = Vec::with_capacity(ids.len());
-        for id in ids {
-            found.extend(facts.find::<Form>(account_id, *id)?);
-        }
+        let found = facts.find_all::<Form>(account_id, ids)?;
         want_designs(account_id, &found.iter().map(Stored::id).collect(), facts)?;
         found.into_iter().map(|form| Self::gather(form, facts)).collect()
     }
@@ -407,12 +400,7 @@ impl DesignShown {
     /// # Errors
     /// [`crate::domain::facts::Stop::Missing`] until all is loaded.
     pub fn gather_all(account_id: i64, ids: &[i64], facts: &Facts) -> Known<Vec<Self>> {
-        facts.want(ids.iter().map(|id| (Kind::Design, Key::Int(*id))))?;
-        let mut found = Vec::with_capacity(ids.len());
-        for id in ids {
-            found.extend(facts.find::<Design>(account_id, *id)?.map(Self));
-        }
-        Ok(found)
+        Ok(facts.find_all(account_id, ids)?.into_iter().map(Self).collect())
     }
 
     /// The design's version.

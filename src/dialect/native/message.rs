@@ -12,7 +12,7 @@ use crate::domain::delivery::attempt::Retry;
 use crate::domain::delivery::message::{Channel, Message, MessageStatus};
 use crate::domain::error::{Error, FieldError};
 use crate::domain::kind::Kind;
-use crate::domain::record::{Key, Stored, parse_id};
+use crate::domain::record::{Stored, parse_id};
 use crate::store::MessageQuery;
 
 /// `GET /haksa/v1/messages`: newest first; `status`, `channel`, `achievement_id`, `limit`, `cursor`.
@@ -28,17 +28,8 @@ pub async fn list(call: &Call) -> Result<Answer, Refusal> {
     let length = usize::try_from(limit).unwrap_or_default();
     let has_more = ids.len() > length;
     ids.truncate(length);
-    let items = call
-        .read(|facts| {
-            facts.want(ids.iter().map(|id| (Kind::Message, Key::Int(*id))))?;
-            let mut items = Vec::with_capacity(ids.len());
-            for id in &ids {
-                let found = facts.find::<Message>(actor.account_id, *id)?;
-                items.extend(found.map(|message| encode(&message)));
-            }
-            Ok(items)
-        })
-        .await?;
+    let found = call.read(|facts| facts.find_all(actor.account_id, &ids)).await?;
+    let items: Vec<_> = found.iter().map(encode).collect();
     let next = ids.last().filter(|_| has_more).map(ToString::to_string);
     Ok(Answer::json(200, &json!({"items": items, "next": next})))
 }

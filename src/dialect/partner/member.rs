@@ -36,11 +36,7 @@ pub async fn of_class(call: &Call) -> Result<Answer, Refusal> {
     let query = MembershipQuery { of: Members::Class(class_id), statuses };
     let (ids, total) = call.app.store.memberships(&query, slice).await?;
     let items = call.read(|facts| {
-        facts.want(ids.iter().map(|id| (Kind::Membership, Key::Int(*id))))?;
-        let mut members = Vec::with_capacity(ids.len());
-        for id in &ids {
-            members.extend(facts.find::<Membership>(actor.account_id, *id)?);
-        }
+        let members = facts.find_all::<Membership>(actor.account_id, &ids)?;
         let students = members.iter().map(|member| member.record.student_id);
         facts.want(students.map(|id| (Kind::Student, Key::Int(id))))?;
         let mut items = Vec::with_capacity(ids.len());

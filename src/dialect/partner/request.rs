@@ -11,7 +11,7 @@ use super::validate::{RequestFaults, query};
 use crate::dialect::{Answer, Call, Refusal};
 use crate::domain::actor::Actor;
 use crate::domain::command::Command;
-use crate::domain::record::{Key, Record, Stored};
+use crate::domain::record::{Record, Stored};
 use crate::store::teaching::Slice;
 
 /// Reads the body, which the vendor's framework does before it asks who calls. A body of another
@@ -161,15 +161,8 @@ pub async fn read_all<R: Record>(
     ids: &[i64],
     encode: impl Fn(&Stored<R>) -> Value,
 ) -> Result<Vec<Value>, Refusal> {
-    let items = call.read(|facts| {
-        facts.want(ids.iter().map(|id| (R::KIND, Key::Int(*id))))?;
-        let mut items = Vec::with_capacity(ids.len());
-        for id in ids {
-            items.extend(facts.find::<R>(account_id, *id)?.map(|record| encode(&record)));
-        }
-        Ok(items)
-    });
-    Ok(items.await?)
+    let found = call.read(|facts| facts.find_all(account_id, ids)).await?;
+    Ok(found.iter().map(encode).collect())
 }
 
 /// Sends a caller with one slash too many on to the path without it. The address is relative, so

@@ -67,14 +67,9 @@ pub async fn classes(call: &Call) -> Result<Answer, Refusal> {
     let query = MembershipQuery { of: Members::Person(person.id()), statuses };
     let (ids, total) = call.app.store.memberships(&query, slice).await?;
     let account_id = person.meta.account_id;
-    let items = call.read(|facts| {
-        let mut items = Vec::with_capacity(ids.len());
-        for view in views(account_id, &ids, facts)? {
-            items.push(view.encode());
-        }
-        Ok(items)
-    });
-    Ok(Answer::json(200, &paged(&items.await?, total, slice)))
+    let views = call.read(|facts| views(account_id, &ids, facts)).await?;
+    let items: Vec<_> = views.iter().map(View::encode).collect();
+    Ok(Answer::json(200, &paged(&items, total, slice)))
 }
 
 /// A membership as the student sees it.
@@ -90,11 +85,7 @@ struct View {
 fn views(account_id: i64, ids: &[i64], facts: &Facts) -> Known<Vec<View>> {
     let account = facts.find::<Account>(account_id, account_id)?;
     let org_name = account.map(|account| account.record.name.clone()).unwrap_or_default();
-    facts.want(ids.iter().map(|id| (Kind::Membership, Key::Int(*id))))?;
-    let mut members = Vec::with_capacity(ids.len());
-    for id in ids {
-        members.extend(facts.find::<Membership>(account_id, *id)?);
-    }
+    let members = facts.find_all::<Membership>(account_id, ids)?;
     let named = members.iter().flat_map(|member| {
         let Membership { class_id, partner_id, .. } = *member.record;
         [(Kind::Class, Key::Int(class_id)), (Kind::Partner, Key::Int(partner_id))]
