@@ -22,4 +22,5 @@ mod ncloud;
 mod partner;
 mod pipeline;
 mod solapi;
+mod tables;
 mod tidy;

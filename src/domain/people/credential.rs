@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::actor::Dialect;
-use crate::domain::error::FieldError;
+use crate::domain::error::{FieldError, FieldErrors};
 use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
 use crate::domain::patch::{EditOf as _, edit};
@@ -105,8 +105,7 @@ impl Record for Credential {
         data: data! {
             Free: label;
             Secret: secret_hash, secret_sealed;
-            Plain: dialect, public_id, person_id, policies, allowed_ips, expires_at,
-                revoked_at;
+            Plain: dialect, public_id, person_id, policies, allowed_ips, expires_at, revoked_at;
         },
         ..Table::EMPTY
     };
@@ -121,12 +120,7 @@ impl Record for Credential {
         }
     }
 
-    fn validate(
-        &self,
-        meta: &Meta,
-        changed: &Changed,
-        _facts: &mut Facts,
-    ) -> Known<Vec<FieldError>> {
+    fn validate(&self, meta: &Meta, changed: &Changed, _facts: &mut Facts) -> Known<FieldErrors> {
         let mut errors = Vec::new();
         if changed.any(&["dialect", "person_id"]) && self.needs_person() && self.person_id.is_none()
         {
