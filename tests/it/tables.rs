@@ -228,12 +228,11 @@ fn what_is_declared_of_deletions_is_what_they_do() {
         let writes = decided.writes.iter().filter(|write| write.after.meta.kind == kind);
         let [write] = writes.collect::<Vec<_>>()[..] else { panic!("{what}: one write") };
         let is_deleted = write.after.meta.deleted_at.is_some();
-        match declared {
-            Gone::Ends => assert!(is_deleted && write.action == Action::Delete, "{what}: ends"),
-            _ => {
-                let still = kind.references(&write.after).unwrap();
-                assert!(!is_deleted && !still.contains(&gone), "{what}: is cleared");
-            }
+        if declared == Gone::Ends {
+            assert!(is_deleted && write.action == Action::Delete, "{what}: ends");
+        } else {
+            let still = kind.references(&write.after).unwrap();
+            assert!(!is_deleted && !still.contains(&gone), "{what}: is cleared");
         }
     }
 }
@@ -244,6 +243,9 @@ fn invalid(decided: Result<Decision, Error>) -> Vec<(&'static str, &'static str)
         other => panic!("{other:?}"),
     }
 }
+
+/// A kind, unique fields of it, and a command that is refused over them in a world.
+type Case = (Kind, &'static [&'static str], Box<dyn Command>, Vec<Arc<Document>>);
 
 #[test]
 fn what_is_taken_is_refused_under_the_declared_name() {
@@ -266,7 +268,7 @@ fn what_is_taken_is_refused_under_the_declared_name() {
         expires_at: None,
         max_uses: None,
     };
-    let cases: Vec<(Kind, &[&str], Box<dyn Command>, Vec<Arc<Document>>)> = vec![
+    let cases: Vec<Case> = vec![
         (
             Kind::Course,
             &["course_key"],
@@ -465,7 +467,7 @@ fn what_is_unique_is_so_in_the_migrations() {
                 // Within the account, unless one of the fields names something of the account's.
                 let mut within = vec!["account_id".to_owned()];
                 within.extend(fields.clone());
-                let is_bare = !is_live || unique.fields.iter().any(|field| is_named(&field));
+                let is_bare = !is_live || unique.fields.iter().any(is_named);
                 let is_said = said.contains(&(within.clone(), is_live));
                 declared.insert((if is_bare && !is_said { fields } else { within }, is_live));
             }
