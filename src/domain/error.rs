@@ -59,6 +59,9 @@ pub struct FieldError {
     pub detail: String,
 }
 
+/// The rules that a record breaks.
+pub type FieldErrors = Vec<FieldError>;
+
 impl FieldError {
     /// A broken rule on `field`.
     pub fn new(field: &'static str, code: &'static str, detail: impl Into<String>) -> Self {

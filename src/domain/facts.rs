@@ -53,7 +53,10 @@ pub struct Selector {
 
 impl Selector {
     /// True for a live record with the value.
-    fn fits(&self, document: &Document) -> Result<bool, Error> {
+    ///
+    /// # Errors
+    /// As [`Document::fields`].
+    pub fn fits(&self, document: &Document) -> Result<bool, Error> {
         if document.meta.deleted_at.is_some() {
             return Ok(false);
         }

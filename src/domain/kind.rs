@@ -98,7 +98,7 @@ macro_rules! kinds {
 
             /// The kinds whose records this one may name elsewhere than in columns, and what becomes
             /// of it when such a record is deleted.
-            pub(super) const fn names_in_body(self) -> &'static [(Self, Gone)] {
+            pub const fn names_in_body(self) -> &'static [(Self, Gone)] {
                 match self { $(Self::$kind => <$record as Record>::NAMES_IN_BODY),+ }
             }
 

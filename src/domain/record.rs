@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::access::Place;
 use super::command::Context;
-use super::error::{Error, FieldError};
+use super::error::{Error, FieldErrors};
 use super::facts::{Facts, Known, Need, Sequence};
 use super::fields::Fields;
 use super::kind::Kind;
@@ -128,9 +128,17 @@ impl Document {
     /// # Errors
     /// [`Error::Internal`] when they are not those of its type.
     pub fn with(&self, fields: Map<String, Value>) -> Result<Self, Error> {
+        Self::read(self.meta.clone(), fields)
+    }
+
+    /// A record of these fields, whose type is that of its kind.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when they are not those of its type.
+    pub fn read(meta: Meta, fields: Map<String, Value>) -> Result<Self, Error> {
         let body = Value::Object(fields).to_string();
-        let record = self.meta.kind.read(Vec::new(), &body).map_err(Error::internal)?;
-        Ok(Self::of_any(self.meta.clone(), record, body.len()))
+        let record = meta.kind.read(Vec::new(), &body).map_err(Error::internal)?;
+        Ok(Self::of_any(meta, record, body.len()))
     }
 
     /// The same without what can be written anew, to be kept.
@@ -328,12 +336,7 @@ pub trait Record: Serialize + DeserializeOwned + Clone + PartialEq + Send + Sync
     ///
     /// # Errors
     /// [`super::facts::Stop::Missing`] when a fact is missing.
-    fn validate(
-        &self,
-        _meta: &Meta,
-        _changed: &Changed,
-        _facts: &mut Facts,
-    ) -> Known<Vec<FieldError>> {
+    fn validate(&self, _meta: &Meta, _changed: &Changed, _facts: &mut Facts) -> Known<FieldErrors> {
         Ok(Vec::new())
     }
 
@@ -367,11 +370,14 @@ pub trait Record: Serialize + DeserializeOwned + Clone + PartialEq + Send + Sync
             })
     }
 
-    /// The id of a new record.
+    /// The id of a new record: the next of its kind's, or a random UUID.
     ///
     /// # Errors
     /// [`super::facts::Stop::Missing`] when the sequence has to be asked.
-    fn new_key(_context: &mut Context<'_>, facts: &mut Facts) -> Known<Key> {
-        facts.take(Sequence::Record(Self::KIND)).map(Key::Int)
+    fn new_key(context: &mut Context<'_>, facts: &mut Facts) -> Known<Key> {
+        match Self::TABLE.key {
+            KeyType::Int => facts.take(Sequence::Record(Self::KIND)).map(Key::Int),
+            KeyType::Text => Ok(Key::Text(context.entropy.uuid())),
+        }
     }
 }

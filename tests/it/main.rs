@@ -23,4 +23,5 @@ mod neighbours;
 mod partner;
 mod pipeline;
 mod solapi;
+mod tables;
 mod tidy;

@@ -5,7 +5,7 @@ use serde_json::Number;
 
 use crate::domain::command::{Command, Context, Decision, Delete, Expected};
 use crate::domain::delivery::message::Message;
-use crate::domain::error::FieldError;
+use crate::domain::error::{FieldError, FieldErrors};
 use crate::domain::facts::{Facts, Known, Need};
 use crate::domain::kind::Kind;
 use crate::domain::names::names;
@@ -156,20 +156,15 @@ impl Record for Achievement {
         data: data! {
             Personal: holder_name;
             Free: admin_comment, evidences, custom_attributes;
-            Plain: form_id, person_id, certificate_number, issued_at,
-                course_begin_at, course_end_at, expiration_date, level, nft_token,
-                issuance_route, issuance_method, status, is_received;
+            Plain: form_id, person_id, certificate_number, issued_at, course_begin_at,
+                course_end_at, expiration_date, level, nft_token, issuance_route, issuance_method,
+                status, is_received;
         },
         ..Table::EMPTY
     };
     type Edit = AchievementEdit;
 
-    fn validate(
-        &self,
-        meta: &Meta,
-        changed: &Changed,
-        _facts: &mut Facts,
-    ) -> Known<Vec<FieldError>> {
+    fn validate(&self, meta: &Meta, changed: &Changed, _facts: &mut Facts) -> Known<FieldErrors> {
         let mut errors = Vec::new();
         // A new certificate has its form's dates, whatever they are.
         if meta.version > 0

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::image::{Image, NewImage, find_or_make};
 use crate::domain::access::{Place, Right};
 use crate::domain::command::{Command, Context, Decision, make_with, permit};
-use crate::domain::error::FieldError;
+use crate::domain::error::{FieldError, FieldErrors};
 use crate::domain::facts::{Facts, Known, Need};
 use crate::domain::kind::Kind;
 use crate::domain::names::names;
@@ -77,19 +77,14 @@ impl Record for Design {
         ],
         data: data! {
             Free: name, layout_json;
-            Plain: design_type, main_color, sub_color, extra_color_1, extra_color_2,
-                template_type, image_id;
+            Plain: design_type, main_color, sub_color, extra_color_1, extra_color_2, template_type,
+                image_id;
         },
         ..Table::EMPTY
     };
     type Edit = DesignEdit;
 
-    fn validate(
-        &self,
-        _meta: &Meta,
-        changed: &Changed,
-        _facts: &mut Facts,
-    ) -> Known<Vec<FieldError>> {
+    fn validate(&self, _meta: &Meta, changed: &Changed, _facts: &mut Facts) -> Known<FieldErrors> {
         let is_layers = |layout: &Value| {
             layout.as_array().is_some_and(|layers| layers.iter().all(Value::is_object))
         };

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::design::{Design, DesignType};
 use crate::domain::command::Context;
-use crate::domain::error::FieldError;
+use crate::domain::error::{FieldError, FieldErrors};
 use crate::domain::facts::{Facts, Known, Need};
 use crate::domain::kind::Kind;
 use crate::domain::names::names;
@@ -163,8 +163,8 @@ impl Record for Form {
             Free: name, description, tags, program_name, requirements, institutions,
                 representative_institution;
             Derived: name_key;
-            Plain: type, prefix, program_type, program_url, course_begin_at,
-                course_end_at, certificate_design_id, badge_design_id;
+            Plain: type, prefix, program_type, program_url, course_begin_at, course_end_at,
+                certificate_design_id, badge_design_id;
         },
         ..Table::EMPTY
     };
@@ -188,12 +188,7 @@ impl Record for Form {
         Ok(())
     }
 
-    fn validate(
-        &self,
-        meta: &Meta,
-        changed: &Changed,
-        facts: &mut Facts,
-    ) -> Known<Vec<FieldError>> {
+    fn validate(&self, meta: &Meta, changed: &Changed, facts: &mut Facts) -> Known<FieldErrors> {
         let mut errors = Vec::new();
         let is_prefix = |text: &str| {
             (1..=PREFIX_MAX).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphabetic())

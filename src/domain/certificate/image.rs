@@ -49,10 +49,6 @@ impl Record for Image {
         ..Table::EMPTY
     };
     type Edit = ();
-
-    fn new_key(context: &mut Context<'_>, _facts: &mut Facts) -> Known<Key> {
-        Ok(Key::Text(context.entropy.uuid()))
-    }
 }
 
 /// A picture to keep, looked through already.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::change::Action;
 use crate::domain::command::{Context, Write};
-use crate::domain::error::{Error, FieldError};
+use crate::domain::error::{Error, FieldError, FieldErrors};
 use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
 use crate::domain::names::names;
@@ -153,8 +153,8 @@ impl Record for Message {
         data: data! {
             Personal: recipient_name, recipient, subject, body;
             Free: last_error;
-            Plain: achievement_id, channel, status, due_at, reference,
-                attempt_count, failure_count, sent_at, provider_message_id;
+            Plain: achievement_id, channel, status, due_at, reference, attempt_count, failure_count,
+                sent_at, provider_message_id;
         },
         ..Table::EMPTY
     };
@@ -182,12 +182,7 @@ impl Record for Message {
         }
     }
 
-    fn validate(
-        &self,
-        _meta: &Meta,
-        changed: &Changed,
-        _facts: &mut Facts,
-    ) -> Known<Vec<FieldError>> {
+    fn validate(&self, _meta: &Meta, changed: &Changed, _facts: &mut Facts) -> Known<FieldErrors> {
         let mut errors = Vec::new();
         if changed.has("recipient")
             && (self.recipient.is_empty()

@@ -8,7 +8,7 @@ use super::enrollment::DueDateType;
 use crate::domain::access::Place;
 use crate::domain::change::Action;
 use crate::domain::command::{Command, Context, Decision, Delete, Expected, Write};
-use crate::domain::error::{Error, FieldError};
+use crate::domain::error::{Error, FieldError, FieldErrors};
 use crate::domain::facts::{Facts, Known, Need};
 use crate::domain::kind::Kind;
 use crate::domain::names::names;
@@ -111,9 +111,8 @@ impl Record for Course {
         data: data! {
             Free: title, description;
             Derived: search_key;
-            Plain: course_key, status, start_date, end_date, content_item_id,
-                default_due_type, default_due_date, default_due_period_h,
-                default_lock_after_due;
+            Plain: course_key, status, start_date, end_date, content_item_id, default_due_type,
+                default_due_date, default_due_period_h, default_lock_after_due;
         },
     };
     type Edit = CourseEdit;
@@ -139,12 +138,7 @@ impl Record for Course {
         Ok(if is_shared { Place::Account } else { Place::Department(Vec::new()) })
     }
 
-    fn validate(
-        &self,
-        meta: &Meta,
-        changed: &Changed,
-        facts: &mut Facts,
-    ) -> Known<Vec<FieldError>> {
+    fn validate(&self, meta: &Meta, changed: &Changed, facts: &mut Facts) -> Known<FieldErrors> {
         let mut errors = Vec::new();
         if changed.any(&["start_date", "end_date"])
             && let (Some(start), Some(end)) = (self.start_date, self.end_date)

@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 use super::course::Course;
 use crate::domain::access::Place;
 use crate::domain::command::Context;
-use crate::domain::error::FieldError;
+use crate::domain::error::{FieldError, FieldErrors};
 use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
 use crate::domain::names::names;
 use crate::domain::patch::edit;
 use crate::domain::people::department;
 use crate::domain::people::person::Person;
-use crate::domain::record::{Changed, Key, Meta, Record};
+use crate::domain::record::{Changed, Meta, Record};
 use crate::domain::table::{Column, Gone, KeyType, Table, data};
 use crate::domain::time::Instant;
 
@@ -135,8 +135,8 @@ impl Record for Enrollment {
             Column::names("person_id", Kind::Person, Gone::Refuses),
         ],
         data: data! {
-            Plain: course_id, person_id, access_date, due_date_type, due_date,
-                due_period_h, lock_after_due_date, is_from_catalog, certificate;
+            Plain: course_id, person_id, access_date, due_date_type, due_date, due_period_h,
+                lock_after_due_date, is_from_catalog, certificate;
         },
         ..Table::EMPTY
     };
@@ -172,12 +172,7 @@ impl Record for Enrollment {
         Ok(Place::Department(path))
     }
 
-    fn validate(
-        &self,
-        meta: &Meta,
-        changed: &Changed,
-        facts: &mut Facts,
-    ) -> Known<Vec<FieldError>> {
+    fn validate(&self, meta: &Meta, changed: &Changed, facts: &mut Facts) -> Known<FieldErrors> {
         let mut errors = Vec::new();
         if changed.has("course_id")
             && facts.find::<Course>(meta.account_id, self.course_id)?.is_none()
@@ -193,10 +188,6 @@ impl Record for Enrollment {
             errors.extend(self.schedule_error());
         }
         Ok(errors)
-    }
-
-    fn new_key(context: &mut Context<'_>, _facts: &mut Facts) -> Known<Key> {
-        Ok(Key::Text(context.entropy.uuid()))
     }
 }
 

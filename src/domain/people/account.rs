@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::domain::command::Context;
-use crate::domain::error::FieldError;
+use crate::domain::error::{FieldError, FieldErrors};
 use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
 use crate::domain::patch::edit;
@@ -118,8 +118,8 @@ impl Record for Account {
         texts: &[Text::of("name").filled("name_required")],
         data: data! {
             Free: name, club_custom_data;
-            Plain: club_domain, club_type, ncloud_account_no, solapi_account_id,
-                portal_url, time_zone;
+            Plain: club_domain, club_type, ncloud_account_no, solapi_account_id, portal_url,
+                time_zone;
         },
     };
     type Edit = AccountEdit;
@@ -141,12 +141,7 @@ impl Record for Account {
         Ok(())
     }
 
-    fn validate(
-        &self,
-        _meta: &Meta,
-        changed: &Changed,
-        _facts: &mut Facts,
-    ) -> Known<Vec<FieldError>> {
+    fn validate(&self, _meta: &Meta, changed: &Changed, _facts: &mut Facts) -> Known<FieldErrors> {
         let is_broken = |field: &str, value: &Option<String>, is_good: fn(&str) -> bool| {
             changed.has(field) && value.as_deref().is_some_and(|text| !is_good(text))
         };

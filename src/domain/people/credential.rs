@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::actor::Dialect;
 use crate::domain::command::{self, Command, Context, Decision};
-use crate::domain::error::{Error, FieldError};
+use crate::domain::error::{Error, FieldError, FieldErrors};
 use crate::domain::facts::{Facts, Known, Need};
 use crate::domain::kind::Kind;
 use crate::domain::patch::{EditOf as _, edit};
@@ -185,12 +185,7 @@ impl Record for Credential {
         Err(Error::invalid("deleted_at", "final", FINAL))
     }
 
-    fn validate(
-        &self,
-        meta: &Meta,
-        changed: &Changed,
-        _facts: &mut Facts,
-    ) -> Known<Vec<FieldError>> {
+    fn validate(&self, meta: &Meta, changed: &Changed, _facts: &mut Facts) -> Known<FieldErrors> {
         let mut errors = Vec::new();
         if changed.any(&["dialect", "person_id"]) && self.needs_person() && self.person_id.is_none()
         {

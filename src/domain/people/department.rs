@@ -2,12 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::command::Context;
-use crate::domain::error::FieldError;
+use crate::domain::error::{FieldError, FieldErrors};
 use crate::domain::facts::{Facts, Known, Stop};
 use crate::domain::kind::Kind;
 use crate::domain::patch::edit;
-use crate::domain::record::{Changed, Key, Meta, Record};
+use crate::domain::record::{Changed, Meta, Record};
 use crate::domain::table::{Column, Gone, KeyType, Table, data};
 
 /// How deep an organisation may be, its root included; a tree that is deeper is broken. Each level is
@@ -93,12 +92,7 @@ impl Record for Department {
     };
     type Edit = DepartmentEdit;
 
-    fn validate(
-        &self,
-        meta: &Meta,
-        changed: &Changed,
-        facts: &mut Facts,
-    ) -> Known<Vec<FieldError>> {
+    fn validate(&self, meta: &Meta, changed: &Changed, facts: &mut Facts) -> Known<FieldErrors> {
         let parent_id = self.parent_id.as_deref();
         let Some(parent_id) = parent_id.filter(|_| changed.has("parent_id")) else {
             return Ok(Vec::new());
@@ -117,9 +111,5 @@ impl Record for Department {
             return refused("too_deep", "departments are at most 32 levels deep");
         }
         Ok(Vec::new())
-    }
-
-    fn new_key(context: &mut Context<'_>, _facts: &mut Facts) -> Known<Key> {
-        Ok(Key::Text(context.entropy.uuid()))
     }
 }

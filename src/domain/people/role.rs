@@ -4,12 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use super::person::RoleGrant;
 use crate::domain::access::{Grant, Right, Scope};
-use crate::domain::command::Context;
-use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
 use crate::domain::names::names;
 use crate::domain::patch::edit;
-use crate::domain::record::{Key, Record};
+use crate::domain::record::Record;
 use crate::domain::table::{KeyType, Table, data};
 
 names! {
@@ -99,10 +97,6 @@ impl Record for Role {
         ..Table::EMPTY
     };
     type Edit = RoleEdit;
-
-    fn new_key(context: &mut Context<'_>, _facts: &mut Facts) -> Known<Key> {
-        Ok(Key::Text(context.entropy.uuid()))
-    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use super::entity::Entity;
 use super::id::{self, IdClass};
 use crate::domain::command::Context;
-use crate::domain::error::FieldError;
+use crate::domain::error::FieldErrors;
 use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
 use crate::domain::patch::edit;
@@ -57,12 +57,7 @@ impl Record for CrmRecord {
     };
     type Edit = CrmRecordEdit;
 
-    fn validate(
-        &self,
-        meta: &Meta,
-        changed: &Changed,
-        facts: &mut Facts,
-    ) -> Known<Vec<FieldError>> {
+    fn validate(&self, meta: &Meta, changed: &Changed, facts: &mut Facts) -> Known<FieldErrors> {
         if changed.has("entity_id") {
             facts.get::<Entity>(meta.account_id, self.entity_id.as_str())?;
         }

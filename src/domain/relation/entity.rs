@@ -56,8 +56,8 @@ impl Record for Entity {
         unique: &[Unique::live(&["slug"], "slug")],
         data: data! {
             Free: name, description;
-            Plain: slug, property_ids, view_settings, insight_widgets,
-                record_access, owner_id, priority, created_by, updated_by;
+            Plain: slug, property_ids, view_settings, insight_widgets, record_access, owner_id,
+                priority, created_by, updated_by;
         },
         ..Table::EMPTY
     };

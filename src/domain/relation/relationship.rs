@@ -8,7 +8,7 @@ use super::crm_record::CrmRecord;
 use super::id::{self, IdClass};
 use super::relationship_type::RelationshipType;
 use crate::domain::command::Context;
-use crate::domain::error::FieldError;
+use crate::domain::error::{FieldError, FieldErrors};
 use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
 use crate::domain::patch::edit;
@@ -133,8 +133,8 @@ impl Record for Relationship {
         )],
         data: data! {
             Free: metadata;
-            Plain: relationship_type_id, source_entity_id, source_record_id,
-                target_entity_id, target_record_id;
+            Plain: relationship_type_id, source_entity_id, source_record_id, target_entity_id,
+                target_record_id;
         },
         ..Table::EMPTY
     };
@@ -160,12 +160,7 @@ impl Record for Relationship {
         Ok(())
     }
 
-    fn validate(
-        &self,
-        meta: &Meta,
-        changed: &Changed,
-        facts: &mut Facts,
-    ) -> Known<Vec<FieldError>> {
+    fn validate(&self, meta: &Meta, changed: &Changed, facts: &mut Facts) -> Known<FieldErrors> {
         if changed.any(&[
             "relationship_type_id",
             "source_entity_id",

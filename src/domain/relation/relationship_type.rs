@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::entity::Entity;
 use super::id::{self, IdClass};
 use crate::domain::command::Context;
-use crate::domain::error::FieldError;
+use crate::domain::error::FieldErrors;
 use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
 use crate::domain::patch::edit;
@@ -59,12 +59,7 @@ impl Record for RelationshipType {
     };
     type Edit = RelationshipTypeEdit;
 
-    fn validate(
-        &self,
-        meta: &Meta,
-        changed: &Changed,
-        facts: &mut Facts,
-    ) -> Known<Vec<FieldError>> {
+    fn validate(&self, meta: &Meta, changed: &Changed, facts: &mut Facts) -> Known<FieldErrors> {
         if changed.any(&["source_entity_id", "target_entity_id"]) {
             facts.get::<Entity>(meta.account_id, self.source_entity_id.as_str())?;
             facts.get::<Entity>(meta.account_id, self.target_entity_id.as_str())?;

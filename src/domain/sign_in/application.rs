@@ -6,12 +6,12 @@ use serde::{Deserialize, Serialize};
 use super::address::{absolute_uri, is_safe_web, is_site};
 use super::consent::{self, Language, Localised};
 use crate::domain::command::Context;
-use crate::domain::error::FieldError;
+use crate::domain::error::{FieldError, FieldErrors};
 use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
 use crate::domain::names::names;
 use crate::domain::patch::edit;
-use crate::domain::record::{Changed, Key, Meta, Record};
+use crate::domain::record::{Changed, Meta, Record};
 use crate::domain::table::{Column, Gone, KeyType, Table, Text, Unique, data};
 
 /// How long an access token lives unless the application says otherwise, seconds.
@@ -341,17 +341,14 @@ impl Record for Application {
             ),
         ],
         data: data! {
-            Free: name, description, consent_application_name,
-                consent_use_purpose_desc, consent_use_period_desc,
-                consent_data_transfer_country, consent_data_recipients,
+            Free: name, description, consent_application_name, consent_use_purpose_desc,
+                consent_use_period_desc, consent_data_transfer_country, consent_data_recipients,
                 consent_data_recipients_contact;
             Secret: client_secret_hash;
-            Plain: tenant_id, client_id, application_type, application_url,
-                mbr_login_allow, redirect_uris, post_logout_redirect_uris,
-                client_auth_method, access_type, grant_types, scopes,
-                access_token_validity, refresh_token_validity,
-                consent_use_languages, consent_default_language,
-                consent_data_transfer_abroad;
+            Plain: tenant_id, client_id, application_type, application_url, mbr_login_allow,
+                redirect_uris, post_logout_redirect_uris, client_auth_method, access_type,
+                grant_types, scopes, access_token_validity, refresh_token_validity,
+                consent_use_languages, consent_default_language, consent_data_transfer_abroad;
         },
     };
     type Edit = ApplicationEdit;
@@ -382,12 +379,7 @@ impl Record for Application {
         Ok(())
     }
 
-    fn validate(
-        &self,
-        meta: &Meta,
-        changed: &Changed,
-        facts: &mut Facts,
-    ) -> Known<Vec<FieldError>> {
+    fn validate(&self, meta: &Meta, changed: &Changed, facts: &mut Facts) -> Known<FieldErrors> {
         let mut errors = Vec::new();
         self.validate_texts(changed, &mut errors);
         self.validate_oauth(changed, &mut errors);
@@ -403,10 +395,6 @@ impl Record for Application {
             }
         }
         Ok(errors)
-    }
-
-    fn new_key(context: &mut Context<'_>, _facts: &mut Facts) -> Known<Key> {
-        Ok(Key::Text(context.entropy.uuid()))
     }
 }
 

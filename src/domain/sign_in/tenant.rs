@@ -4,13 +4,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::change::Action;
 use crate::domain::command::{Command, Context, Create, Decision, Write};
-use crate::domain::error::{Error, FieldError};
+use crate::domain::error::{Error, FieldError, FieldErrors};
 use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
 use crate::domain::names::names;
 use crate::domain::patch::edit;
 use crate::domain::people::account::Account;
-use crate::domain::record::{Changed, Document, Key, Meta, Record};
+use crate::domain::record::{Changed, Document, Meta, Record};
 use crate::domain::table::{Column, Gone, KeyType, Table, Unique, data};
 
 /// An alias's length, characters.
@@ -72,22 +72,13 @@ impl Record for Tenant {
     };
     type Edit = TenantEdit;
 
-    fn validate(
-        &self,
-        _meta: &Meta,
-        changed: &Changed,
-        _facts: &mut Facts,
-    ) -> Known<Vec<FieldError>> {
+    fn validate(&self, _meta: &Meta, changed: &Changed, _facts: &mut Facts) -> Known<FieldErrors> {
         let mut errors = Vec::new();
         if changed.has("alias") && !is_alias(&self.alias) {
             let detail = "has 2 to 100 letters, digits, _ and -, a letter or a digit first";
             errors.push(FieldError::new("alias", "invalid", detail));
         }
         Ok(errors)
-    }
-
-    fn new_key(context: &mut Context<'_>, _facts: &mut Facts) -> Known<Key> {
-        Ok(Key::Text(context.entropy.uuid()))
     }
 }
 

@@ -10,7 +10,7 @@ use super::invite_code::{InviteCode, NewCode};
 use super::model::Model;
 use crate::domain::access::Place;
 use crate::domain::command::{self, Command, Context, Create, Decision, Delete, Expected};
-use crate::domain::error::FieldError;
+use crate::domain::error::{FieldError, FieldErrors};
 use crate::domain::facts::{Facts, Known, Need, Selector};
 use crate::domain::kind::Kind;
 use crate::domain::learning::course::Course;
@@ -133,8 +133,8 @@ impl Record for Class {
         ],
         data: data! {
             Free: name, description, location, online_url;
-            Plain: partner_id, course_id, status, start_at, end_at, capacity,
-                timezone, invite_only, primary_model_id, allowed_model_ids;
+            Plain: partner_id, course_id, status, start_at, end_at, capacity, timezone, invite_only,
+                primary_model_id, allowed_model_ids;
         },
         ..Table::EMPTY
     };
@@ -177,12 +177,7 @@ impl Record for Class {
         Ok(Place::Partner(self.partner_id))
     }
 
-    fn validate(
-        &self,
-        meta: &Meta,
-        changed: &Changed,
-        facts: &mut Facts,
-    ) -> Known<Vec<FieldError>> {
+    fn validate(&self, meta: &Meta, changed: &Changed, facts: &mut Facts) -> Known<FieldErrors> {
         let mut errors = Vec::new();
         let mut refuse = |field, code, detail: &str| {
             errors.push(FieldError::new(field, code, detail));

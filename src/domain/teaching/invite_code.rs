@@ -9,7 +9,7 @@ use crate::domain::access::{Place, Right};
 use crate::domain::command::{
     self, Command, Context, Create, Decision, Delete, Entropy, Expected, permit,
 };
-use crate::domain::error::{Error, FieldError};
+use crate::domain::error::{Error, FieldError, FieldErrors};
 use crate::domain::facts::{Facts, Known, Need, Selector};
 use crate::domain::kind::Kind;
 use crate::domain::names::names;
@@ -183,8 +183,8 @@ impl Record for InviteCode {
         ],
         unique: &[Unique::live(&["code"], "code")],
         data: data! {
-            Plain: partner_id, class_id, code, target_role, expires_at, max_uses,
-                used_count, status, created_by;
+            Plain: partner_id, class_id, code, target_role, expires_at, max_uses, used_count,
+                status, created_by;
         },
         ..Table::EMPTY
     };
@@ -194,12 +194,7 @@ impl Record for InviteCode {
         Ok(Place::Partner(self.partner_id))
     }
 
-    fn validate(
-        &self,
-        _meta: &Meta,
-        changed: &Changed,
-        _facts: &mut Facts,
-    ) -> Known<Vec<FieldError>> {
+    fn validate(&self, _meta: &Meta, changed: &Changed, _facts: &mut Facts) -> Known<FieldErrors> {
         let mut errors = Vec::new();
         if changed.any(&["max_uses", "used_count"])
             && self.max_uses.is_some_and(|max| max < self.used_count)

@@ -7,7 +7,7 @@ use super::class::Class;
 use super::student::Student;
 use crate::domain::access::Place;
 use crate::domain::command::{Command, Context, Decision};
-use crate::domain::error::{Error, FieldError};
+use crate::domain::error::{Error, FieldError, FieldErrors};
 use crate::domain::facts::{Facts, Known, Need, Selector};
 use crate::domain::kind::Kind;
 use crate::domain::names::names;
@@ -100,8 +100,8 @@ impl Record for Membership {
         ],
         unique: &[Unique::live(&["class_id", "student_id"], "student_id")],
         data: data! {
-            Plain: partner_id, class_id, student_id, invite_code_id, status,
-                enrolled_at, completed_at;
+            Plain: partner_id, class_id, student_id, invite_code_id, status, enrolled_at,
+                completed_at;
         },
         ..Table::EMPTY
     };
@@ -134,12 +134,7 @@ impl Record for Membership {
     }
 
     /// However a membership comes to be active, there has to be room.
-    fn validate(
-        &self,
-        meta: &Meta,
-        changed: &Changed,
-        facts: &mut Facts,
-    ) -> Known<Vec<FieldError>> {
+    fn validate(&self, meta: &Meta, changed: &Changed, facts: &mut Facts) -> Known<FieldErrors> {
         let mut errors = Vec::new();
         if changed.any(&["completed_at", "enrolled_at"])
             && self.completed_at.is_some_and(|completed| completed < self.enrolled_at)

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::class::{Class, ClassEdit};
 use crate::domain::command::{self, Command, Context, Decision, Delete, Expected};
-use crate::domain::error::{Error, FieldError};
+use crate::domain::error::{Error, FieldError, FieldErrors};
 use crate::domain::facts::{Facts, Known, Need};
 use crate::domain::kind::Kind;
 use crate::domain::names::names;
@@ -79,18 +79,12 @@ impl Record for Model {
             Text::of("model_name").filled("required").at_most(NAME_MAX, "too_long"),
         ],
         data: data! {
-            Plain: provider, model_name, modality, supports_parallel,
-                default_pricing, is_active;
+            Plain: provider, model_name, modality, supports_parallel, default_pricing, is_active;
         },
     };
     type Edit = ModelEdit;
 
-    fn validate(
-        &self,
-        meta: &Meta,
-        changed: &Changed,
-        facts: &mut Facts,
-    ) -> Known<Vec<FieldError>> {
+    fn validate(&self, meta: &Meta, changed: &Changed, facts: &mut Facts) -> Known<FieldErrors> {
         let mut errors = Vec::new();
         if changed.has("default_pricing")
             && self.default_pricing.as_ref().is_some_and(|pricing| !pricing.is_object())
