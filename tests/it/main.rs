@@ -19,6 +19,7 @@ mod kolleges;
 mod matrix;
 mod native;
 mod ncloud;
+mod openapi;
 mod partner;
 mod pipeline;
 mod solapi;
