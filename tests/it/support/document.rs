@@ -1,6 +1,10 @@
-//! Compares answers with the API documents: every answer of every test has a documented status, a
-//! documented content type and, where it is JSON, a body that fits its schema and says nothing that the
-//! schema does not. What is outside of that stands in [`OUTSIDE`].
+//! Compares answers with the API documents: every answer of every test has a documented status, documented
+//! headers, a documented content type and, where it is JSON or XML, a body that fits its schema and says
+//! nothing that the schema does not. What is outside of that stands in [`OUTSIDE`].
+//!
+//! [`super::Request`] and the tests that speak over a bare socket come by here. Not seen are answers that
+//! other programs read: `curl` in the commands that `haksa demo` prints and in a vendor's sample, whose
+//! requests other tests make too; and those that nobody reads, of tests in which a client does not.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
