@@ -3,7 +3,7 @@
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::support::{Backend, PATIENCE, Server};
+use crate::support::{Backend, PATIENCE, Server, document};
 
 /// Sends bytes as they are and reads until the server closes.
 async fn exchange(server: &Server, parts: &[&[u8]]) -> String {
@@ -14,6 +14,7 @@ async fn exchange(server: &Server, parts: &[&[u8]]) -> String {
     }
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer).await;
+    document::judge_bytes(parts[0], &answer);
     String::from_utf8_lossy(&answer).into_owned()
 }
 
@@ -82,6 +83,7 @@ async fn a_client_that_sends_it_all_reads_the_refusal() {
             let mut answer = Vec::new();
             stream.read_to_end(&mut answer).await.expect("an answer");
             assert!(answer.starts_with(b"HTTP/1.1 400"), "{}", String::from_utf8_lossy(&answer));
+            document::judge_bytes(&head, &answer);
         }
     }
 }

@@ -20,6 +20,7 @@ mod matrix;
 mod native;
 mod ncloud;
 mod neighbours;
+mod openapi;
 mod partner;
 mod pipeline;
 mod solapi;

@@ -244,6 +244,7 @@ async fn unreadable_requests(server: Server) {
         stream.write_all(sent).await.unwrap();
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await.unwrap();
+        crate::support::document::judge_bytes(sent, &answer);
         let answer = String::from_utf8(answer).unwrap();
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
         assert!(answer.ends_with("\r\n\r\n") && answer.contains("content-length: 0"), "{answer}");

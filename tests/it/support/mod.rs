@@ -1,5 +1,7 @@
 //! A server of its own for each test, on either store, and a client for it.
 
+pub mod document;
+
 use std::net::SocketAddr;
 
 use bytes::Bytes;
@@ -211,7 +213,9 @@ impl Request {
         let request = request.body(Full::new(self.body)).expect("a request");
         let (parts, body) = sender.send_request(request).await.ok()?.into_parts();
         let body = body.collect().await.ok()?.to_bytes();
-        Some(Reply { status: parts.status.as_u16(), headers: parts.headers, body })
+        let reply = Reply { status: parts.status.as_u16(), headers: parts.headers, body };
+        document::judge(&self.method, &self.target, &reply);
+        Some(reply)
     }
 }
 
