@@ -18,7 +18,9 @@ use crate::domain::actor::Actor;
 use crate::domain::change::{self, Action, Change};
 use crate::domain::command::{Command, Content, Context, Decision, Entropy};
 use crate::domain::error::Error;
-use crate::domain::facts::{Fact, Facts, Header, Known, Need, Sequence, Stop, StoredAnswer, Token};
+use crate::domain::facts::{
+    Fact, Facts, Header, Known, Need, Sequence, Signature, Stop, StoredAnswer, Token,
+};
 use crate::domain::kind::Kind;
 use crate::domain::record::{Document, Key};
 use crate::sabotage::Protection;
@@ -80,6 +82,9 @@ pub struct Envelope {
     pub is_dry_run: bool,
     /// Repeatable under a key.
     pub idempotency: Option<Idempotency>,
+    /// The signature of the request, where it is good once: used up by the same commit, whatever
+    /// becomes of the command.
+    pub signature: Option<Signature>,
     /// How to word the outcome.
     pub encode: Encode,
 }
@@ -92,14 +97,19 @@ impl Envelope {
             request_id: request_id.into(),
             is_dry_run: false,
             idempotency: None,
+            signature: None,
             encode: Box::new(|_, _| Ok(Answer::default())),
         }
     }
 }
 
 enum Ask {
-    Command { command: Box<dyn Command>, envelope: Box<Envelope> },
-    Signature { credential_id: i64, digest: String, expires_at: Timestamp },
+    Command {
+        command: Box<dyn Command>,
+        envelope: Box<Envelope>,
+    },
+    /// A signature by itself, and why what it signed is refused, where it is known.
+    Signature(Signature, Option<Error>),
     Token(Token),
 }
 
@@ -159,14 +169,8 @@ impl Pipeline {
     ///
     /// # Errors
     /// [`Error::Replayed`] when it was used before.
-    pub async fn burn_signature(
-        &self,
-        credential_id: i64,
-        digest: String,
-        expires_at: Timestamp,
-    ) -> Result<(), Error> {
-        let ask = Ask::Signature { credential_id, digest, expires_at };
-        Self::ask(&self.queue, ask).await.map(|_| ())
+    pub async fn burn_signature(&self, signature: Signature) -> Result<(), Error> {
+        Self::ask(&self.queue, Ask::Signature(signature, None)).await.map(|_| ())
     }
 
     /// Keeps an access token.
@@ -214,8 +218,8 @@ pub struct Writes {
     pub answers: Vec<(i64, String, StoredAnswer)>,
     /// Access tokens.
     pub tokens: Vec<Token>,
-    /// Used signatures: credential, digest, until when.
-    pub signatures: Vec<(i64, String, Timestamp)>,
+    /// Used signatures.
+    pub signatures: Vec<Signature>,
     /// Kinds with new rows whose ids did not come from the kind's sequence.
     pub foreign_ids: HashSet<Kind>,
 }
@@ -268,11 +272,10 @@ impl Batch {
                     asked.extend(envelope.idempotency.as_ref().map(|idempotency| {
                         Need::Idempotency(envelope.actor.credential_id, idempotency.key.clone())
                     }));
+                    asked.extend(envelope.signature.clone().map(Need::Signature));
                     asked
                 }
-                Ask::Signature { credential_id, digest, .. } => {
-                    vec![Need::Signature(*credential_id, digest.clone())]
-                }
+                Ask::Signature(signature, _) => vec![Need::Signature(signature.clone())],
                 Ask::Token(_) => Vec::new(),
             };
             needs.extend(asked.into_iter().filter(|need| seen.insert(need.clone())));
@@ -330,28 +333,39 @@ impl Batch {
     }
 
     fn decide(&mut self, index: usize, entropy: &mut dyn Entropy) -> Known<Reply> {
-        let Self { jobs, facts, writes, at, .. } = self;
-        let Some(job) = jobs.get(index) else {
+        let Some(job) = self.jobs.get(index) else {
             return Err(Error::internal("no such job").into());
         };
-        let (command, envelope) = match &job.ask {
-            Ask::Command { command, envelope } => (command, envelope),
-            Ask::Signature { credential_id, digest, expires_at } => {
-                if !Protection::SignatureOnce.is_on() {
-                    return Ok(Reply::Noted);
-                }
-                if facts.signature_used(*credential_id, digest)? {
-                    return Err(Error::Replayed.into());
-                }
-                let need = Need::Signature(*credential_id, digest.clone());
-                facts.remember(need, Fact::Signature(true));
-                writes.signatures.push((*credential_id, digest.clone(), *expires_at));
-                return Ok(Reply::Noted);
-            }
-            Ask::Token(token) => {
+        let signature = match &job.ask {
+            Ask::Command { envelope, .. } => envelope.signature.clone(),
+            Ask::Signature(signature, _) => Some(signature.clone()),
+            Ask::Token(_) => None,
+        };
+        let Some(signature) = signature.filter(|_| Protection::SignatureOnce.is_on()) else {
+            return self.decide_signed(index, entropy);
+        };
+        if self.facts.signature_used(&signature)? {
+            return Err(Error::Replayed.into());
+        }
+        let decided = self.decide_signed(index, entropy);
+        if !matches!(decided, Err(Stop::Missing(_))) {
+            self.facts.remember(Need::Signature(signature.clone()), Fact::Signature(true));
+            self.writes.signatures.push(signature);
+        }
+        decided
+    }
+
+    /// Decides what nobody asked with the same signature.
+    fn decide_signed(&mut self, index: usize, entropy: &mut dyn Entropy) -> Known<Reply> {
+        let Self { jobs, facts, writes, at, .. } = self;
+        let (command, envelope) = match jobs.get(index).map(|job| &job.ask) {
+            Some(Ask::Command { command, envelope }) => (command, envelope),
+            Some(Ask::Signature(_, Some(refusal))) => return Err(refusal.clone().into()),
+            Some(Ask::Token(token)) => {
                 writes.tokens.push(token.clone());
                 return Ok(Reply::Noted);
             }
+            Some(Ask::Signature(_, None)) | None => return Ok(Reply::Noted),
         };
         let actor = &envelope.actor;
         if let Some(idempotency) = &envelope.idempotency
@@ -397,6 +411,7 @@ impl Batch {
             }
         }
         writes.contents.extend(recorded.contents);
+        let act_id = recorded.changes.first().map(|change| change.id);
         for change in recorded.changes {
             facts.remember(Need::Change(change.id), Fact::Change(Some(Arc::clone(&change))));
             writes.changes.push(change);
@@ -409,6 +424,7 @@ impl Batch {
                 headers,
                 body,
                 at: *at,
+                act_id,
             };
             let need = Need::Idempotency(actor.credential_id, idempotency.key.clone());
             facts.remember(need, Fact::Idempotency(Some(stored.clone())));
@@ -463,8 +479,20 @@ impl Batch {
         } else if attempt == 0 {
             queue.push_front((self.into_jobs(), 1));
         } else {
-            self.refuse(error);
+            queue.extend(self.refuse_signed(error).map(|job| (vec![job], 0)));
         }
+    }
+
+    /// Refuses a job with `error`. Its signature is used up all the same: that is left to be done.
+    pub fn refuse_signed(self, error: &Error) -> Option<Job> {
+        let Job { ask, reply } = self.jobs.into_iter().next()?;
+        if let Ask::Command { envelope, .. } = ask
+            && let Some(signature) = envelope.signature
+        {
+            return Some(Job { ask: Ask::Signature(signature, Some(error.clone())), reply });
+        }
+        let _ = reply.send(Err(error.clone()));
+        None
     }
 
     /// Refuses everything with `error`.
@@ -535,13 +563,15 @@ fn record(
         if write.action != Action::Create {
             after.meta.updated_at = at;
         }
-        changes.push(Arc::new(Change {
+        changes.push(Change {
             id: after.meta.change_id,
             account_id: after.meta.account_id,
             kind: after.meta.kind,
             record_id: after.meta.key.to_string(),
             version: after.meta.version,
             previous_id: previous,
+            act_id: None,
+            act_end: None,
             at,
             actor: envelope.actor.label(),
             dialect: envelope.actor.dialect.name().to_owned(),
@@ -549,7 +579,7 @@ fn record(
             action: write.action,
             before: before_value,
             after: after_value,
-        }));
+        });
         debug_assert!(write.action != Action::Create || stored_version.is_none());
         let is_body_only = match &before {
             Some(before) if before.meta.deleted_at == after.meta.deleted_at => {
@@ -569,6 +599,14 @@ fn record(
         documents.push(Pending { document: after, stored_version, is_body_only });
     }
     let subject = subject.ok_or_else(|| Error::internal("a decision about nothing"))?;
+    if let [first, .., last] = &mut *changes {
+        let (act_id, act_end) = (first.id, last.id);
+        first.act_end = Some(act_end);
+        for change in &mut changes {
+            change.act_id = Some(act_id);
+        }
+    }
+    let changes = changes.into_iter().map(Arc::new).collect();
     Ok((subject, Recorded { documents, changes, contents }))
 }
 

@@ -12,8 +12,7 @@ use crate::domain::learning::course::{
     Course, CourseEdit, CourseStatus, DeleteCourse, search_form,
 };
 use crate::domain::record::{Key, Record as _, Stored};
-use crate::store::CourseQuery;
-use crate::store::teaching::Slice;
+use crate::store::teaching::{CourseQuery, Slice};
 
 const STATUSES: &[(&str, CourseStatus)] = &[
     ("draft", CourseStatus::Draft),
@@ -32,9 +31,8 @@ pub async fn list(call: &Call) -> Result<Answer, Refusal> {
 
 async fn list_of(call: &Call, account_id: i64, slice: Slice) -> Result<Answer, Refusal> {
     let search = filter(call, "search")?.map(|text| search_form(&text));
-    let Slice { offset, limit } = slice;
-    let wanted = CourseQuery { status: filter(call, "status")?, search, offset, limit };
-    let (ids, total) = call.app.store.courses(account_id, &wanted).await?;
+    let wanted = CourseQuery { account_id, status: filter(call, "status")?, search };
+    let (ids, total) = call.app.store.courses(&wanted, slice).await?;
     page(call, account_id, &ids, total, slice, encode).await
 }
 

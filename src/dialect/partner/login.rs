@@ -14,7 +14,7 @@ use crate::domain::access::{Grant, Right};
 use crate::domain::actor::Actor;
 use crate::domain::command::{Create, Entropy as _};
 use crate::domain::error::Error;
-use crate::domain::facts::{Facts, Known, Token};
+use crate::domain::facts::{Facts, Known, Signature, Token};
 use crate::domain::kind::Kind;
 use crate::domain::people::credential::Credential;
 use crate::domain::people::person::{Person, PersonStatus, fold};
@@ -97,12 +97,13 @@ pub async fn refresh(call: &Call) -> Result<Answer, Refusal> {
         Ok(is_active.then_some(token))
     });
     let token = found.await?.ok_or_else(wrong)?;
-    let burnt = call.app.pipeline.burn_signature(token.credential_id, hash, token.expires_at);
-    match burnt.await {
+    let Token { expires_at, credential_id, hash: digest } = token;
+    let used = Signature { expires_at, credential_id, digest };
+    match call.app.pipeline.burn_signature(used).await {
         Err(Error::Replayed) => return Err(wrong().into()),
         other => other?,
     }
-    issue(call, token.credential_id).await
+    issue(call, credential_id).await
 }
 
 fn refresh_hash(token: &str) -> String {

@@ -64,6 +64,8 @@ pub struct Server {
     pub address: SocketAddr,
     /// Its clock, which stands at [`NOW`] until a test moves it.
     pub clock: Clock,
+    /// Its database's address.
+    pub database: String,
     _stop: oneshot::Sender<()>,
     _folder: Option<tempfile::TempDir>,
 }
@@ -111,12 +113,17 @@ impl Server {
             })
             .await
         });
-        Self { app, address, clock, _stop: stop, _folder: folder }
+        Self { app, address, clock, database: url.to_owned(), _stop: stop, _folder: folder }
     }
 
     /// Begins a request.
     pub fn request(&self, method: &str, target: &str) -> Request {
         Request::to(self.address, method, target)
+    }
+
+    /// The numbers in the first row that a statement of the test's own finds.
+    pub async fn numbers(&self, statement: &str) -> Vec<i64> {
+        numbers(&self.database, statement).await
     }
 
     /// Asserts that `haksa check` would find nothing.
@@ -238,6 +245,22 @@ impl Reply {
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
+}
+
+/// The numbers in the first row that a statement finds in a database, beside whoever serves it.
+pub async fn numbers(database: &str, statement: &str) -> Vec<i64> {
+    if let Some(path) = database.strip_prefix("sqlite:") {
+        let connection = rusqlite::Connection::open(path).expect("the file opens");
+        let mut statement = connection.prepare(statement).expect("a statement");
+        let width = statement.column_count();
+        let row = |row: &rusqlite::Row<'_>| (0..width).map(|column| row.get(column)).collect();
+        return statement.query_row([], row).expect("a row of numbers");
+    }
+    let connecting = tokio_postgres::connect(database, tokio_postgres::NoTls).await;
+    let (client, connection) = connecting.expect("the database");
+    tokio::spawn(connection);
+    let row = client.query_one(statement, &[]).await.expect("a row");
+    (0..row.len()).map(|column| row.get(column)).collect()
 }
 
 /// Writes everything that is logged into the folder that `TEST_LOGS` names, where one is named: to
