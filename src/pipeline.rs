@@ -5,25 +5,28 @@
 //! [`Batch`] is the whole of that without I/O; a store drives it: `needs` → load → `advance` (load,
 //! `advance` …) → write [`Batch::writes`] → commit → [`Batch::answer`].
 
+mod evaluate;
+
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Instant;
 
 use foldhash::{HashSet, HashSetExt as _};
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::domain::actor::Actor;
-use crate::domain::change::{self, Action, Change};
-use crate::domain::command::{Command, Content, Context, Decision, Entropy};
+use crate::domain::change::Change;
+use crate::domain::command::{Command, Content, Entropy};
 use crate::domain::error::Error;
 use crate::domain::facts::{
     Fact, Facts, Header, Known, Need, Sequence, Signature, Stop, StoredAnswer, Token,
 };
 use crate::domain::kind::Kind;
-use crate::domain::record::{Document, Key};
+use crate::domain::record::{Document, Key, Meta};
 use crate::sabotage::Protection;
+use evaluate::{Evaluated, evaluate};
 
 /// Commands in one commit at the most.
 pub const BATCH_MAX: usize = 512;
@@ -31,6 +34,8 @@ pub const BATCH_MAX: usize = 512;
 pub const QUEUE_MAX: usize = 8192;
 /// Large commands that may wait; more are refused in the same way.
 pub const LARGE_QUEUE_MAX: usize = 16;
+/// How often a command may come back for more facts before that is taken for a fault of its own.
+const ROUNDS_MAX: u32 = 64;
 /// How long an idempotency key is remembered.
 const KEY_LIFE: jiff::SignedDuration = jiff::SignedDuration::from_hours(24);
 
@@ -128,6 +133,8 @@ pub enum Reply {
 pub struct Job {
     ask: Ask,
     reply: oneshot::Sender<Result<Reply, Error>>,
+    /// Since when somebody else holds what it needs.
+    held_since: Option<Instant>,
 }
 
 /// The sending end of the queue.
@@ -188,7 +195,8 @@ impl Pipeline {
 
     async fn ask(queue: &mpsc::Sender<Job>, ask: Ask) -> Result<Reply, Error> {
         let (reply, answer) = oneshot::channel();
-        queue.try_send(Job { ask, reply }).map_err(|_| Error::Unavailable { retry_after_s: 1 })?;
+        let job = Job { ask, reply, held_since: None };
+        queue.try_send(job).map_err(|_| Error::Unavailable { retry_after_s: 1 })?;
         answer.await.map_err(|_| Error::Unavailable { retry_after_s: 1 })?
     }
 }
@@ -234,9 +242,34 @@ impl Writes {
     }
 }
 
+/// Where a database refused what a batch wrote.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Blame {
+    /// It does not say.
+    #[default]
+    Unknown,
+    /// Among the rows of a kind.
+    Kind(Kind),
+    /// At this row.
+    Record(Kind, Key),
+}
+
+/// What a job has to have to itself for its commit.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Hold {
+    /// A record that it changes.
+    Record(Kind, Key),
+    /// A record that what it writes names.
+    Named(Kind, Key),
+    /// An idempotency key, and the credential it belongs to.
+    Answer(i64, String),
+}
+
 /// Commands on their way through one commit.
 pub struct Batch {
     jobs: Vec<Job>,
+    /// How often each job came back for more facts.
+    rounds: Vec<u32>,
     results: Vec<Result<Reply, Error>>,
     facts: Facts,
     writes: Writes,
@@ -246,7 +279,8 @@ pub struct Batch {
 impl Batch {
     /// A batch to be decided at `at`, by `facts` and what they lack.
     pub fn new(jobs: Vec<Job>, at: Timestamp, facts: Facts) -> Self {
-        Self { results: Vec::with_capacity(jobs.len()), jobs, facts, writes: Writes::default(), at }
+        let (rounds, results) = (vec![0; jobs.len()], Vec::with_capacity(jobs.len()));
+        Self { jobs, rounds, results, facts, writes: Writes::default(), at }
     }
 
     /// How many jobs it holds.
@@ -300,11 +334,23 @@ impl Batch {
                 }
                 Err(Stop::Missing(needs)) => {
                     self.facts.release_ids();
-                    return self.missing_from(index, needs, entropy);
+                    if self.may_ask_again(index) {
+                        return self.missing_from(index, needs, entropy);
+                    }
+                    let error = Error::internal("a command asked for facts without end");
+                    self.results.push(Err(error));
                 }
             }
         }
         Vec::new()
+    }
+
+    /// Counts that a job lacks something; false when it did so too often.
+    fn may_ask_again(&mut self, index: usize) -> bool {
+        self.rounds.get_mut(index).is_some_and(|rounds| {
+            *rounds += 1;
+            *rounds <= ROUNDS_MAX
+        })
     }
 
     /// What this and the later jobs lack, so that one round loads it for all.
@@ -323,6 +369,10 @@ impl Batch {
             let stopped = evaluate(&**command, envelope, self.at, entropy, &mut self.facts);
             self.facts.release_ids();
             let Err(Stop::Missing(lacking)) = stopped else { continue };
+            // What asks without end is refused when its turn comes.
+            if !self.may_ask_again(later) {
+                continue;
+            }
             for need in lacking {
                 if matches!(need, Need::Id(_)) || seen.insert(need.clone()) {
                     needs.push(need);
@@ -467,153 +517,134 @@ impl Batch {
         self.jobs
     }
 
-    /// What to do when the database refused the whole: halve it until the job at fault stands alone,
-    /// give that one a second look at fresh facts, then refuse it. `queue` holds what is to be run
-    /// next, with the number of looks it had.
-    pub fn split(self, attempt: u32, queue: &mut VecDeque<(Vec<Job>, u32)>, error: &Error) {
-        if self.len() > 1 {
-            let mut first = self.into_jobs();
-            let second = first.split_off(first.len() / 2);
-            queue.push_front((second, 0));
-            queue.push_front((first, 0));
-        } else if attempt == 0 {
-            queue.push_front((self.into_jobs(), 1));
-        } else {
-            queue.extend(self.refuse_signed(error).map(|job| (vec![job], 0)));
+    /// What to do when the database refused the whole: who did not write where it points goes on in
+    /// one commit; the others are halved until the one at fault stands alone. That one gets a second
+    /// look at fresh facts and is then refused. `queue` holds what is to be run next, with the number
+    /// of looks it had.
+    pub fn split(
+        self,
+        attempt: u32,
+        queue: &mut VecDeque<(Vec<Job>, u32)>,
+        blame: &Blame,
+        error: &Error,
+    ) {
+        if let [_] = &*self.jobs {
+            if attempt == 0 {
+                queue.push_front((self.into_jobs(), 1));
+            } else {
+                queue.extend(self.refuse_signed(error).map(|job| (vec![job], 0)));
+            }
+            return;
         }
+        let mut results = self.results.iter();
+        let (mut suspects, innocent): (Vec<Job>, Vec<Job>) =
+            self.jobs.into_iter().partition(|_| wrote(results.next(), blame));
+        if innocent.is_empty() || suspects.is_empty() {
+            suspects.extend(innocent);
+            let second = suspects.split_off(suspects.len() / 2);
+            queue.push_front((second, 0));
+            queue.push_front((suspects, 0));
+        } else {
+            queue.push_front((suspects, 0));
+            queue.push_front((innocent, 0));
+        }
+    }
+
+    /// What each job has to have to itself, as far as is known: what it was sure to ask for, and what
+    /// it wrote.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when a record cannot be read.
+    pub fn holds(&self) -> Result<Vec<Vec<Hold>>, Error> {
+        let mut results = self.results.iter();
+        let of = |job: &Job| {
+            let mut holds = job.holds();
+            for document in written(results.next()) {
+                let Meta { kind, key, version, .. } = &document.meta;
+                if *version > 1 {
+                    holds.push(Hold::Record(*kind, key.clone()));
+                }
+                let named = kind.references(document)?.into_iter();
+                holds.extend(named.map(|(kind, key)| Hold::Named(kind, key)));
+            }
+            Ok(holds)
+        };
+        self.jobs.iter().map(of).collect()
     }
 
     /// Refuses a job with `error`. Its signature is used up all the same: that is left to be done.
     pub fn refuse_signed(self, error: &Error) -> Option<Job> {
-        let Job { ask, reply } = self.jobs.into_iter().next()?;
-        if let Ask::Command { envelope, .. } = ask
-            && let Some(signature) = envelope.signature
-        {
-            return Some(Job { ask: Ask::Signature(signature, Some(error.clone())), reply });
-        }
-        let _ = reply.send(Err(error.clone()));
-        None
+        let mut job = self.jobs.into_iter().next()?;
+        let signature = match &mut job.ask {
+            Ask::Command { envelope, .. } => envelope.signature.take(),
+            _ => None,
+        };
+        let Some(signature) = signature else {
+            job.refuse(error.clone());
+            return None;
+        };
+        job.ask = Ask::Signature(signature, Some(error.clone()));
+        Some(job)
     }
 
     /// Refuses everything with `error`.
     pub fn refuse(self, error: &Error) {
         for job in self.into_jobs() {
-            let _ = job.reply.send(Err(error.clone()));
+            job.refuse(error.clone());
         }
     }
 }
 
-/// An accepted command, worded, before anything of it counts.
-struct Evaluated {
-    outcome: Outcome,
-    answer: Answer,
-    recorded: Recorded,
+/// The records that a job would have written.
+fn written(result: Option<&Result<Reply, Error>>) -> &[Arc<Document>] {
+    match result {
+        Some(Ok(Reply::Done(outcome, _))) => &outcome.written,
+        _ => &[],
+    }
 }
 
-/// Decides a command and words its outcome. Ids are taken from `facts`; it is the caller's to keep
-/// or release them.
-fn evaluate(
-    command: &dyn Command,
-    envelope: &Envelope,
-    at: Timestamp,
-    entropy: &mut dyn Entropy,
-    facts: &mut Facts,
-) -> Known<Evaluated> {
-    let evaluation = || {
-        let mut context = Context { actor: &envelope.actor, at, entropy };
-        let decision = command.decide(&mut context, facts)?;
-        let changed_count = decision.writes.len();
-        let (subject, recorded) = record(decision, envelope, at, facts)?;
-        let written = recorded.documents.iter().map(|pending| Arc::clone(&pending.document));
-        let written = written.collect();
-        let changes = recorded.changes.clone();
-        let outcome = Outcome { subject, changes, written, changed_count };
-        let answer = (envelope.encode)(&outcome, facts)?;
-        Ok(Evaluated { outcome, answer, recorded })
-    };
-    // A fault in one rule must not end the writer, which all callers share.
-    catch_unwind(AssertUnwindSafe(evaluation))
-        .unwrap_or_else(|_| Err(Error::internal("a decision panicked").into()))
+/// Whether a job may be the one that the database points at.
+fn wrote(result: Option<&Result<Reply, Error>>, blame: &Blame) -> bool {
+    written(result).iter().any(|document| match blame {
+        Blame::Unknown => true,
+        Blame::Kind(kind) => document.meta.kind == *kind,
+        Blame::Record(kind, key) => document.meta.kind == *kind && document.meta.key == *key,
+    })
 }
 
-struct Recorded {
-    documents: Vec<Pending>,
-    changes: Vec<Arc<Change>>,
-    contents: Vec<Content>,
-}
-
-/// Gives each write its version and its change.
-fn record(
-    decision: Decision,
-    envelope: &Envelope,
-    at: Timestamp,
-    facts: &mut Facts,
-) -> Known<(Arc<Document>, Recorded)> {
-    let Decision { mut subject, writes, contents } = decision;
-    let mut documents = Vec::with_capacity(writes.len());
-    let mut changes = Vec::with_capacity(writes.len());
-    for write in writes {
-        let mut after = write.after;
-        let before = write.before;
-        let (before_value, after_value) = change::diff(before.as_deref(), &after, write.action)?;
-        let previous = before.as_ref().map(|document| document.meta.change_id);
-        let stored_version = before.as_ref().map(|document| document.meta.version);
-        after.meta.version = stored_version.unwrap_or(0) + 1;
-        after.meta.change_id = facts.take(Sequence::Change)?;
-        if write.action != Action::Create {
-            after.meta.updated_at = at;
-        }
-        changes.push(Change {
-            id: after.meta.change_id,
-            account_id: after.meta.account_id,
-            kind: after.meta.kind,
-            record_id: after.meta.key.to_string(),
-            version: after.meta.version,
-            previous_id: previous,
-            act_id: None,
-            act_end: None,
-            at,
-            actor: envelope.actor.label(),
-            dialect: envelope.actor.dialect.name().to_owned(),
-            request_id: envelope.request_id.clone(),
-            action: write.action,
-            before: before_value,
-            after: after_value,
-        });
-        debug_assert!(write.action != Action::Create || stored_version.is_none());
-        let is_body_only = match &before {
-            Some(before) if before.meta.deleted_at == after.meta.deleted_at => {
-                let (old, new) = (before.fields()?, after.fields()?);
-                let columns = after.meta.kind.table().columns;
-                columns.iter().all(|(name, _)| old.get(name) == new.get(name))
-            }
-            _ => false,
+impl Job {
+    /// What it is sure to need to itself, before anything of it is decided.
+    pub fn holds(&self) -> Vec<Hold> {
+        let Ask::Command { command, envelope } = &self.ask else {
+            return Vec::new();
         };
-        let after = Arc::new(after);
-        let is_subject = subject.as_ref().is_none_or(|subject: &Arc<Document>| {
-            subject.meta.kind == after.meta.kind && subject.meta.key == after.meta.key
+        let records = command.needs().into_iter().filter_map(|need| match need {
+            Need::Record(kind, key) => Some(Hold::Record(kind, key)),
+            _ => None,
         });
-        if is_subject {
-            subject = Some(Arc::clone(&after));
-        }
-        documents.push(Pending { document: after, stored_version, is_body_only });
+        let key = envelope
+            .idempotency
+            .as_ref()
+            .map(|idempotency| Hold::Answer(envelope.actor.credential_id, idempotency.key.clone()));
+        records.chain(key).collect()
     }
-    let subject = subject.ok_or_else(|| Error::internal("a decision about nothing"))?;
-    if let [first, .., last] = &mut *changes {
-        let (act_id, act_end) = (first.id, last.id);
-        first.act_end = Some(act_end);
-        for change in &mut changes {
-            change.act_id = Some(act_id);
-        }
+
+    /// Since when somebody else holds what it needs: since `now`, unless that was so before.
+    pub fn held_since(&mut self, now: Instant) -> Instant {
+        *self.held_since.get_or_insert(now)
     }
-    let changes = changes.into_iter().map(Arc::new).collect();
-    Ok((subject, Recorded { documents, changes, contents }))
+
+    /// Refuses it with `error`.
+    pub fn refuse(self, error: Error) {
+        let _ = self.reply.send(Err(error));
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::command::{Expected, Undo};
+    use crate::domain::command::{Context, Decision, Expected, Undo};
+    use crate::domain::learning::course::Course;
 
     #[tokio::test]
     async fn a_full_queue_refuses_at_once_and_keeps_nothing() {
@@ -637,5 +668,123 @@ mod tests {
             let refused = waiter.await.unwrap();
             assert!(matches!(refused, Err(Error::Unavailable { .. })));
         }
+    }
+
+    fn job(id: i64) -> (Job, oneshot::Receiver<Result<Reply, Error>>) {
+        let (reply, answer) = oneshot::channel();
+        let command = Undo { change_id: id, expected: Expected::Any, held: Vec::new() };
+        let envelope = Box::new(Envelope::new(Actor::operator(1), id.to_string()));
+        let ask = Ask::Command { command: Box::new(command), envelope };
+        (Job { ask, reply, held_since: None }, answer)
+    }
+
+    /// A batch of eight jobs, each of which has written a course of its own.
+    fn decided() -> (Batch, Vec<oneshot::Receiver<Result<Reply, Error>>>) {
+        let at = Timestamp::UNIX_EPOCH;
+        let (jobs, answers) = (1..=8).map(job).unzip();
+        let mut batch = Batch::new(jobs, at, Facts::default());
+        for id in 1..=8_i64 {
+            let meta = Meta {
+                kind: Kind::Course,
+                key: id.into(),
+                account_id: 1,
+                version: 2,
+                change_id: id,
+                created_at: at,
+                updated_at: at,
+                deleted_at: None,
+            };
+            let subject = Arc::new(Document::of(meta, Course::default()));
+            let written = vec![Arc::clone(&subject)];
+            let outcome = Outcome { subject, changes: Vec::new(), written, changed_count: 1 };
+            batch.results.push(Ok(Reply::Done(outcome, Answer::default())));
+        }
+        (batch, answers)
+    }
+
+    /// The jobs of each commit to come, and the looks they had.
+    fn commits(queue: &VecDeque<(Vec<Job>, u32)>) -> Vec<(Vec<String>, u32)> {
+        let id = |job: &Job| match &job.ask {
+            Ask::Command { envelope, .. } => envelope.request_id.clone(),
+            _ => String::new(),
+        };
+        queue.iter().map(|(jobs, looks)| (jobs.iter().map(id).collect(), *looks)).collect()
+    }
+
+    #[test]
+    fn who_did_not_write_where_the_fault_is_goes_on_in_one_commit() {
+        let ids = |ids: &[i64]| ids.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let error = Error::Conflict(vec!["course_key".to_owned()]);
+        let mut queue = VecDeque::new();
+        let (batch, _answers) = decided();
+        let holds = batch.holds().unwrap();
+        assert_eq!(holds[2], [Hold::Record(Kind::Course, Key::Int(3))]);
+        batch.split(0, &mut queue, &Blame::Record(Kind::Course, Key::Int(3)), &error);
+        assert_eq!(commits(&queue), [(ids(&[1, 2, 4, 5, 6, 7, 8]), 0), (ids(&[3]), 0)]);
+
+        // Where all or nobody may be at fault, by halves.
+        for blame in [Blame::Unknown, Blame::Kind(Kind::Course), Blame::Kind(Kind::Class)] {
+            queue.clear();
+            let (batch, _answers) = decided();
+            batch.split(0, &mut queue, &blame, &error);
+            assert_eq!(commits(&queue), [(ids(&[1, 2, 3, 4]), 0), (ids(&[5, 6, 7, 8]), 0)]);
+        }
+
+        // Alone, it gets a second look, and is then told.
+        queue.clear();
+        let (one, mut answer) = job(3);
+        let batch = |jobs| Batch::new(jobs, Timestamp::UNIX_EPOCH, Facts::default());
+        batch(vec![one]).split(0, &mut queue, &Blame::Unknown, &error);
+        let (jobs, looks) = queue.pop_front().unwrap();
+        assert_eq!(looks, 1);
+        batch(jobs).split(looks, &mut queue, &Blame::Unknown, &error);
+        assert!(queue.is_empty());
+        assert!(matches!(answer.try_recv(), Ok(Err(Error::Conflict(_)))));
+    }
+
+    /// Asks for another record each time.
+    struct Endless(std::sync::atomic::AtomicI64);
+
+    impl Command for Endless {
+        fn decide(&self, _: &mut Context<'_>, facts: &mut Facts) -> Known<Decision> {
+            let next = self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            facts.document(Kind::Course, &next.into())?;
+            Ok(Decision::default())
+        }
+    }
+
+    struct Nothing;
+
+    impl Entropy for Nothing {
+        fn fill(&mut self, _: &mut [u8]) {}
+    }
+
+    #[test]
+    fn what_asks_without_end_is_refused_alone() {
+        let (reply, mut answer) = oneshot::channel();
+        let envelope = Box::new(Envelope::new(Actor::operator(1), "endless"));
+        let ask = Ask::Command { command: Box::new(Endless(1.into())), envelope };
+        let (other, mut other_answer) = job(1);
+        let jobs = vec![Job { ask, reply, held_since: None }, other];
+        let mut batch = Batch::new(jobs, Timestamp::UNIX_EPOCH, Facts::default());
+        let mut rounds = 0;
+        loop {
+            let needs = batch.advance(&mut Nothing);
+            if needs.is_empty() {
+                break;
+            }
+            rounds += 1;
+            assert!(rounds <= 2 * ROUNDS_MAX, "no end");
+            for need in needs {
+                let fact = match &need {
+                    Need::Change(_) => Fact::Change(None),
+                    _ => Fact::Record(None),
+                };
+                batch.supply(need, fact);
+            }
+        }
+        batch.answer();
+        assert!(matches!(answer.try_recv(), Ok(Err(Error::Internal(_)))));
+        assert!(matches!(other_answer.try_recv(), Ok(Err(Error::Conflict(_)))), "a plain answer");
     }
 }

@@ -100,7 +100,7 @@ pub struct NewCredential {
     account: i64,
     /// The language it is good for.
     #[arg(long)]
-    dialect: DialectName,
+    dialect: Dialect,
     /// What it is for.
     #[arg(long, default_value = "")]
     label: String,
@@ -122,25 +122,13 @@ pub struct NewCredential {
     expires_at: Option<Timestamp>,
 }
 
-/// A dialect's name on the command line.
-#[derive(Clone, Copy, Debug)]
-pub struct DialectName(Dialect);
-
-impl clap::ValueEnum for DialectName {
+impl clap::ValueEnum for Dialect {
     fn value_variants<'a>() -> &'a [Self] {
-        const ALL: [DialectName; 6] = [
-            DialectName(Dialect::Kolleges),
-            DialectName(Dialect::Partner),
-            DialectName(Dialect::Ncloud),
-            DialectName(Dialect::Solapi),
-            DialectName(Dialect::Ispring),
-            DialectName(Dialect::Native),
-        ];
-        &ALL
+        &Self::ALL
     }
 
     fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
-        Some(clap::builder::PossibleValue::new(self.0.name()))
+        Some(clap::builder::PossibleValue::new(self.name()))
     }
 }
 
@@ -290,15 +278,7 @@ fn line(stored: &Stored<Credential>) -> String {
 }
 
 async fn create_credential(new: NewCredential, options: &DatabaseOptions) -> anyhow::Result<()> {
-    let NewCredential {
-        account,
-        dialect: DialectName(dialect),
-        label,
-        person,
-        policies,
-        allowed_ips,
-        expires_at,
-    } = new;
+    let NewCredential { account, dialect, label, person, policies, allowed_ips, expires_at } = new;
     check_policies(dialect, &policies)?;
     let mut credential = Credential::new(dialect, label);
     credential.person_id = person;

@@ -28,6 +28,10 @@ const PAGE: i64 = 100;
 const LANES: usize = 4;
 /// How long what is on its way may take after the worker was told to stop.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
+/// How often a fault of ours may keep an outcome from being recorded before that is given up.
+const FAULTS_MAX: u32 = 4;
+/// After the first of these; longer each time.
+const FAULT_PAUSE: Duration = Duration::from_millis(500);
 /// How history names what the worker does.
 const REQUEST: &str = "worker";
 
@@ -186,11 +190,16 @@ async fn attempt(app: &App, sender: &Sender, found: DueMessage) -> bool {
 
 /// Records an outcome, however long the database is away: without this record nobody would know.
 async fn settle(app: &App, account_id: i64, id: i64, attempt: i64, outcome: Outcome) {
+    let mut faults = 0;
     loop {
         let command = Settle { message_id: id, attempt, outcome: outcome.clone() };
         match run(app, account_id, command).await {
             Err(Error::Unavailable { retry_after_s }) if !app.pipeline.is_closed() => {
                 sleep(Duration::from_secs(retry_after_s.into())).await;
+            }
+            Err(Error::Internal(_)) if faults < FAULTS_MAX => {
+                faults += 1;
+                sleep(FAULT_PAUSE * faults).await;
             }
             Err(error) => return log("cannot record an attempt", &error),
             Ok(_) => return,

@@ -3,23 +3,20 @@
 
 use super::actor::Actor;
 use super::kind::Kind;
+use super::names::names;
 
-/// An action on a record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Right {
-    /// See it.
-    Read,
-    /// Make one.
-    Create,
-    /// Change it.
-    Edit,
-    /// Remove it.
-    Delete,
-}
-
-impl Right {
-    /// Every right.
-    pub const ALL: [Self; 4] = [Self::Read, Self::Create, Self::Edit, Self::Delete];
+names! {
+    /// An action on a record.
+    pub enum Right {
+        /// See it.
+        Read = "read",
+        /// Make one.
+        Create = "create",
+        /// Change it.
+        Edit = "edit",
+        /// Remove it.
+        Delete = "delete",
+    }
 }
 
 /// The part of an account that a grant reaches.

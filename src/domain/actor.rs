@@ -1,45 +1,23 @@
 //! Who asks: an authenticated caller with what it may do.
 
 use super::access::Grant;
+use super::names::names;
 
-/// The wire language a caller speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Dialect {
-    /// Kolleges Open API: certificates.
-    Kolleges,
-    /// Partner API: classes and invite codes.
-    Partner,
-    /// Ncloud Single Sign-On: applications.
-    Ncloud,
-    /// SOLAPI CRM core: records and relationships.
-    Solapi,
-    /// iSpring Learn REST API: enrollments.
-    Ispring,
-    /// Ours.
-    Native,
-}
-
-impl Dialect {
-    /// Every dialect, in the order of the documentation.
-    pub const ALL: [Self; 6] =
-        [Self::Kolleges, Self::Partner, Self::Ncloud, Self::Solapi, Self::Ispring, Self::Native];
-
-    /// The name used in SQL, JSON, logs and on the command line.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Kolleges => "kolleges",
-            Self::Partner => "partner",
-            Self::Ncloud => "ncloud",
-            Self::Solapi => "solapi",
-            Self::Ispring => "ispring",
-            Self::Native => "native",
-        }
-    }
-
-    /// The dialect of that name.
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|dialect| dialect.name() == name)
+names! {
+    /// The wire language a caller speaks.
+    pub enum Dialect {
+        /// Kolleges Open API: certificates.
+        Kolleges = "kolleges",
+        /// Partner API: classes and invite codes.
+        Partner = "partner",
+        /// Ncloud Single Sign-On: applications.
+        Ncloud = "ncloud",
+        /// SOLAPI CRM core: records and relationships.
+        Solapi = "solapi",
+        /// iSpring Learn REST API: enrollments.
+        Ispring = "ispring",
+        /// Ours.
+        Native = "native",
     }
 }
 

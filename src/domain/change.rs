@@ -6,37 +6,21 @@ use jiff::Timestamp;
 use super::error::Error;
 use super::fields::Fields;
 use super::kind::Kind;
+use super::names::names;
 use super::record::Document;
+use super::table::Data;
 
-/// What happened to a record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// It was made.
-    Create,
-    /// Its fields changed.
-    Edit,
-    /// It was removed.
-    Delete,
-    /// A removal was undone.
-    Restore,
-}
-
-impl Action {
-    /// The name in SQL and JSON.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Create => "create",
-            Self::Edit => "edit",
-            Self::Delete => "delete",
-            Self::Restore => "restore",
-        }
-    }
-
-    /// The action of that name.
-    pub fn parse(name: &str) -> Option<Self> {
-        [Self::Create, Self::Edit, Self::Delete, Self::Restore]
-            .into_iter()
-            .find(|action| action.name() == name)
+names! {
+    /// What happened to a record.
+    pub enum Action {
+        /// It was made.
+        Create = "create",
+        /// Its fields changed.
+        Edit = "edit",
+        /// It was removed.
+        Delete = "delete",
+        /// A removal was undone.
+        Restore = "restore",
     }
 }
 
@@ -88,7 +72,7 @@ pub fn diff(
     after: &Document,
     action: Action,
 ) -> Result<(Option<Fields>, Option<Fields>), Error> {
-    let secrets = after.meta.kind.table().secrets;
+    let secrets = after.meta.kind.table().fields_of(Data::Secret);
     let after = after.fields()?;
     Ok(match (action, before) {
         (Action::Edit, Some(before)) => {

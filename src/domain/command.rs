@@ -11,10 +11,11 @@ use super::access::{self, Right, Verdict};
 use super::actor::Actor;
 use super::change::{Action, Change, MASK};
 use super::error::Error;
-use super::facts::{Facts, Known, Need};
+use super::facts::{Facts, Known, Need, Stop};
 use super::fields::Fields;
 use super::kind::Kind;
-use super::record::{Changed, ColumnType, Document, Key, Meta, Record, Stored};
+use super::record::{Changed, Document, Key, Meta, Record, Stored};
+use super::table::{Column, ColumnType, Gone};
 use crate::sabotage::Protection;
 
 /// Where new ids and secrets come from.
@@ -196,11 +197,7 @@ fn draft<R: Record>(
 
 fn new_document<R: Record>(meta: Meta, record: R, facts: &mut Facts) -> Known<Document> {
     let document = Document::of(meta, record);
-    let fields = document.fields()?;
-    let mut errors = unstorable::<R>(fields);
-    let record = document.typed::<R>()?.record;
-    errors.extend(record.validate(&document.meta, &Changed::all(fields), facts)?);
-    refuse_invalid(errors)?;
+    refuse_faulty::<R>(&document, &Changed::all(document.fields()?), facts)?;
     Ok(document)
 }
 
@@ -242,14 +239,11 @@ pub fn amend<R: Record>(
     let current = before.typed::<R>()?;
     candidate.settle(Some(&current.record), context, facts)?;
     let after = Document::of(before.meta.clone(), candidate);
-    let candidate = after.typed::<R>()?.record;
     let changed = Changed::between(before.fields()?, after.fields()?);
     if changed.is_empty() {
         return Ok(None);
     }
-    let mut errors = unstorable::<R>(after.fields()?);
-    errors.extend(candidate.validate(&before.meta, &changed, facts)?);
-    refuse_invalid(errors)?;
+    refuse_faulty::<R>(&after, &changed, facts)?;
     Ok(Some(Write { action: Action::Edit, before: Some(before), after }))
 }
 
@@ -324,38 +318,45 @@ impl<R: Record> Command for Delete<R> {
     }
 
     fn decide(&self, context: &mut Context<'_>, facts: &mut Facts) -> Known<Decision> {
-        self.decide_but(&[], context, facts)
+        self.decide_unless(ANY, context, facts)
     }
 }
 
+/// However a record names another, it is in the way of its deletion.
+const ANY: &[Gone] = &[Gone::Refuses, Gone::Clears, Gone::Ends];
+
 impl<R: Record> Delete<R> {
-    /// Decides, for a command that sees to the records of `spared` kinds itself.
+    /// Decides its own part, for a command that sees to the records which are to be cleared or ended.
     ///
     /// # Errors
     /// As [`Command::decide`]; [`Error::Conflict`] with the kinds of other records that name this
-    /// one.
-    pub fn decide_but(
+    /// one, and refuse its deletion for that.
+    pub fn decide_own_part(&self, context: &mut Context<'_>, facts: &mut Facts) -> Known<Decision> {
+        self.decide_unless(&[Gone::Refuses], context, facts)
+    }
+
+    fn decide_unless(
         &self,
-        spared: &[Kind],
+        in_the_way: &[Gone],
         context: &mut Context<'_>,
         facts: &mut Facts,
     ) -> Known<Decision> {
         let document = live(context.actor, R::KIND, &self.key, facts)?;
         permit_document(context, facts, &document, Right::Delete)?;
         self.expected.check(&document.meta)?;
-        decide_delete(spared, context, facts, document)
+        decide_delete(in_the_way, context, facts, document)
     }
 }
 
 /// The common end of every deletion: no living record may be left naming a deleted one.
 fn decide_delete(
-    spared: &[Kind],
+    in_the_way: &[Gone],
     context: &Context<'_>,
     facts: &Facts,
     document: Arc<Document>,
 ) -> Known<Decision> {
     document.meta.kind.refuse_deletion(&document)?;
-    let naming = kinds_naming(&document, spared, facts)?;
+    let naming = kinds_naming(&document, in_the_way, facts)?;
     if !naming.is_empty() {
         return Err(Error::Conflict(naming).into());
     }
@@ -364,22 +365,25 @@ fn decide_delete(
     Ok(Decision::write(Action::Delete, Some(document), after))
 }
 
-/// The kinds, but for `spared` ones, with living records that name this one.
-fn kinds_naming(document: &Document, spared: &[Kind], facts: &Facts) -> Known<Vec<String>> {
+/// The kinds with living records that name this one in a way that is `in_the_way`.
+fn kinds_naming(document: &Document, in_the_way: &[Gone], facts: &Facts) -> Known<Vec<String>> {
     let Meta { kind: named, key, account_id, .. } = &document.meta;
     if *named == Kind::Account {
         // Everything names its account; an account is closed, not deleted.
         return Ok(vec![named.name().to_owned()]);
     }
+    let is_in_the_way = |kind, gone| kind == *named && in_the_way.contains(&gone);
     let mut naming = Vec::new();
-    for kind in Kind::ALL.iter().copied().filter(|kind| !spared.contains(kind)) {
+    for kind in Kind::ALL.iter().copied() {
         let mut is_naming = false;
-        for (column, column_type) in kind.table().columns {
-            if *column_type == ColumnType::Reference(*named) {
-                is_naming |= !facts.select_documents(kind, column, key.clone())?.is_empty();
+        for Column { name, column_type } in kind.table().columns {
+            if let ColumnType::Reference(to, gone) = *column_type
+                && is_in_the_way(to, gone)
+            {
+                is_naming |= !facts.select_documents(kind, name, key.clone())?.is_empty();
             }
         }
-        if kind.names_in_body().contains(named) {
+        if kind.names_in_body().iter().any(|(to, gone)| is_in_the_way(*to, *gone)) {
             let to = (*named, key.clone());
             for other in facts.select_documents(kind, "account_id", Key::Int(*account_id))? {
                 is_naming |= kind.references(&other)?.contains(&to);
@@ -447,7 +451,7 @@ impl Command for Undo {
                     return Err(Error::Conflict(vec!["record".to_owned()]).into());
                 }
                 permit_document(context, facts, &document, Right::Delete)?;
-                decide_delete(&[], context, facts, document)
+                decide_delete(ANY, context, facts, document)
             }
             Action::Delete => {
                 if !is_newest {
@@ -541,9 +545,7 @@ pub(super) fn decide_restore<R: Record>(
     document: &Arc<Document>,
 ) -> Known<Decision> {
     refuse_dangling(&[], document, facts)?;
-    let current = document.typed::<R>()?;
-    let changed = Changed::all(document.fields()?);
-    refuse_invalid(current.record.validate(&current.meta, &changed, facts)?)?;
+    refuse_faulty::<R>(document, &Changed::all(document.fields()?), facts)?;
     let mut after = (**document).clone();
     after.meta.deleted_at = None;
     Ok(Decision::write(Action::Restore, Some(Arc::clone(document)), after))
@@ -606,9 +608,7 @@ fn decide_candidate<R: Record>(
     }
     let place = candidate.place(&current.meta, facts)?;
     permit(context.actor, Right::Edit, R::KIND, &place)?;
-    let mut errors = unstorable::<R>(after.fields()?);
-    errors.extend(candidate.validate(&current.meta, &changed, facts)?);
-    refuse_invalid(errors)?;
+    refuse_faulty::<R>(&after, &changed, facts)?;
     if R::may_name_others(&changed) {
         refuse_dangling(&R::KIND.references(document)?, &after, facts)?;
     }
@@ -682,21 +682,19 @@ pub fn read_document(
     Ok(document)
 }
 
-/// Columns whose text holds NUL, which PostgreSQL cannot keep; on both stores, so that moving from
-/// one to the other never fails.
-fn unstorable<R: Record>(fields: &Fields) -> Vec<super::error::FieldError> {
-    let columns = R::TABLE.columns.iter().map(|(name, _)| *name);
-    let has_nul = |name: &&str| {
-        // In JSON a NUL is an escape; most texts have none of any kind.
-        fields.get(name).contains('\\')
-            && fields.value(name).as_str().is_some_and(|text| text.contains('\0'))
-    };
-    columns
-        .filter(has_nul)
-        .map(|name| super::error::FieldError::new(name, "nul", "must not contain NUL"))
-        .collect()
-}
-
-fn refuse_invalid(errors: Vec<super::error::FieldError>) -> Known<()> {
+/// Refuses a record over every rule that the changed fields break: its table's, and its own.
+fn refuse_faulty<R: Record>(
+    document: &Document,
+    changed: &Changed,
+    facts: &mut Facts,
+) -> Known<()> {
+    let fields = document.fields()?;
+    let mut errors = R::TABLE.unstorable(fields, changed);
+    let texts = R::TABLE.broken_texts(fields, changed);
+    match document.look::<R>()?.validate(&document.meta, changed, facts) {
+        // A text that nobody can have is told of before whose it is.
+        Err(Stop::Refused(Error::Conflict(_))) if !texts.is_empty() => errors.extend(texts),
+        others => errors.extend(texts.into_iter().chain(others?)),
+    }
     if errors.is_empty() { Ok(()) } else { Err(Error::Invalid(errors).into()) }
 }

@@ -30,8 +30,8 @@ pub enum Need {
     Id(Sequence),
     /// One change.
     Change(i64),
-    /// A change and some before it on the same record.
-    Changes(i64),
+    /// A change and those before it on the same record, so many at the most.
+    Changes(i64, i64),
     /// A stored answer to an idempotency key.
     Idempotency(i64, String),
     /// A live access token, by the hash of its text.
@@ -65,6 +65,18 @@ impl Selector {
                 document.fields()?.value(column).as_str() == Some(text.as_str())
             }
         })
+    }
+}
+
+impl Need {
+    /// The answer, where there can be no other: no database keeps NUL in a text column.
+    fn vain(&self) -> Option<Fact> {
+        let has_nul = |key: &Key| matches!(key, Key::Text(text) if text.contains('\0'));
+        match self {
+            Self::Record(_, key) if has_nul(key) => Some(Fact::Record(None)),
+            Self::Select(selector) if has_nul(&selector.value) => Some(Fact::Select(Vec::new())),
+            _ => None,
+        }
     }
 }
 
@@ -158,6 +170,8 @@ pub enum Fact {
     Token(Option<Token>),
     /// To [`Need::Signature`].
     Signature(bool),
+    /// To any of them: it is there, and cannot be read. Only who asks for it is refused, with this.
+    Unreadable(Error),
 }
 
 /// What a store has in memory.
@@ -168,6 +182,11 @@ pub trait Memory: fmt::Debug + Send + Sync {
 
 /// Records by kind and id, or that there is none.
 type Records = HashMap<(Kind, Key), Option<Arc<Document>>>;
+
+/// Changes loaded in one round of a walk back through a record's history.
+const STRIDE_MIN: i64 = 100;
+/// The most of them.
+const STRIDE_MAX: i64 = 10_000;
 
 /// Everything loaded so far, with the writes of earlier decisions of the same batch on top.
 #[derive(Debug, Default)]
@@ -190,14 +209,41 @@ impl Facts {
         Self { memory: Some(memory), ..Self::default() }
     }
 
-    /// Takes in what the store has in memory; the need again where it has not.
-    fn recall(&self, need: Need) -> Result<(), Need> {
-        match self.memory.as_ref().and_then(|memory| memory.recall(&need)) {
+    /// Takes in what the store has in memory, and what none can have.
+    fn recall(&self, need: Need) -> Known<()> {
+        let memory = || self.memory.as_ref().and_then(|memory| memory.recall(&need));
+        match need.vain().or_else(memory) {
             Some(fact) => {
                 self.keep(need, fact);
                 Ok(())
             }
-            None => Err(need),
+            None => match self.loaded(&need)? {
+                Some(_) => Err(Error::internal("a fact of another kind than its need").into()),
+                None => Err(Stop::Missing(vec![need])),
+            },
+        }
+    }
+
+    /// The same for several, so that a store can load all that is missing in one round.
+    fn recall_all(&self, needs: impl Iterator<Item = Need>) -> Known<()> {
+        let mut missing = Vec::new();
+        for need in needs {
+            match self.recall(need) {
+                Err(Stop::Missing(needs)) => missing.extend(needs),
+                recalled => recalled?,
+            }
+        }
+        if missing.is_empty() { Ok(()) } else { Err(Stop::Missing(missing)) }
+    }
+
+    /// What the store answered, neither a record nor a selection.
+    fn loaded(&self, need: &Need) -> Known<Option<&Arc<Fact>>> {
+        match self.others.get(need) {
+            Some(fact) => match &**fact {
+                Fact::Unreadable(error) => Err(error.clone().into()),
+                _ => Ok(Some(fact)),
+            },
+            None => Ok(None),
         }
     }
 
@@ -210,7 +256,7 @@ impl Facts {
         if let Some(found) = self.records.borrow().get(&place) {
             return Ok(found.clone());
         }
-        self.recall(Need::Record(kind, key.clone())).map_err(|need| Stop::Missing(vec![need]))?;
+        self.recall(Need::Record(kind, key.clone()))?;
         Ok(self.records.borrow().get(&place).cloned().flatten())
     }
 
@@ -283,8 +329,7 @@ impl Facts {
     ) -> Known<Vec<Arc<Document>>> {
         let selector = Selector { kind, column, value };
         if !self.selections.borrow().contains_key(&selector) {
-            let need = Need::Select(selector.clone());
-            self.recall(need).map_err(|need| Stop::Missing(vec![need]))?;
+            self.recall(Need::Select(selector.clone()))?;
         }
         let keys = self.selections.borrow().get(&selector).cloned().unwrap_or_default();
         let mut found = Vec::with_capacity(keys.len());
@@ -312,12 +357,9 @@ impl Facts {
     /// # Errors
     /// [`Stop::Missing`] with all that are not loaded.
     pub fn want(&self, records: impl IntoIterator<Item = (Kind, Key)>) -> Known<()> {
-        let missing: Vec<Need> = records
-            .into_iter()
-            .filter(|place| !self.records.borrow().contains_key(place))
-            .filter_map(|(kind, key)| self.recall(Need::Record(kind, key)).err())
-            .collect();
-        if missing.is_empty() { Ok(()) } else { Err(Stop::Missing(missing)) }
+        let unknown =
+            records.into_iter().filter(|place| !self.records.borrow().contains_key(place));
+        self.recall_all(unknown.map(|(kind, key)| Need::Record(kind, key)))
     }
 
     /// Asks for several selections at once, as [`Facts::want`] does for records.
@@ -325,12 +367,10 @@ impl Facts {
     /// # Errors
     /// [`Stop::Missing`] with all that are not loaded.
     pub fn want_selections(&self, selectors: impl IntoIterator<Item = Selector>) -> Known<()> {
-        let missing: Vec<Need> = selectors
+        let unknown = selectors
             .into_iter()
-            .filter(|selector| !self.selections.borrow().contains_key(selector))
-            .filter_map(|selector| self.recall(Need::Select(selector)).err())
-            .collect();
-        if missing.is_empty() { Ok(()) } else { Err(Stop::Missing(missing)) }
+            .filter(|selector| !self.selections.borrow().contains_key(selector));
+        self.recall_all(unknown.map(Need::Select))
     }
 
     /// Which of these values are taken in the database: some row has it, deleted or not.
@@ -341,8 +381,8 @@ impl Facts {
         let (mut taken, mut missing) = (Vec::new(), Vec::new());
         for selector in selectors {
             let need = Need::Taken(selector);
-            match self.others.get(&need).map(|fact| &**fact) {
-                Some(fact) => taken.push(matches!(fact, Fact::Taken(true))),
+            match self.loaded(&need)? {
+                Some(fact) => taken.push(matches!(**fact, Fact::Taken(true))),
                 None => missing.push(need),
             }
         }
@@ -405,10 +445,16 @@ impl Facts {
     /// # Errors
     /// [`Stop::Missing`] until it is loaded.
     pub fn change_in_walk(&self, id: i64) -> Known<Option<Arc<Change>>> {
-        match self.others.get(&Need::Change(id)).map(|fact| &**fact) {
-            Some(Fact::Change(change)) => Ok(change.clone()),
-            _ => Err(Stop::Missing(vec![Need::Changes(id)])),
+        if let Some(fact) = self.loaded(&Need::Change(id))? {
+            return Ok(match &**fact {
+                Fact::Change(change) => change.clone(),
+                _ => None,
+            });
         }
+        // The further back, the longer the strides: a long walk takes few rounds, a short one few rows.
+        let walked = self.others.keys().filter(|need| matches!(need, Need::Change(_))).count();
+        let stride = i64::try_from(walked).unwrap_or(i64::MAX).clamp(STRIDE_MIN, STRIDE_MAX);
+        Err(Stop::Missing(vec![Need::Changes(id, stride)]))
     }
 
     /// The answer once given to an idempotency key of a credential.
@@ -443,7 +489,7 @@ impl Facts {
     }
 
     fn other(&self, need: Need) -> Known<Arc<Fact>> {
-        self.others.get(&need).cloned().ok_or_else(|| Stop::Missing(vec![need]))
+        self.loaded(&need)?.cloned().ok_or_else(|| Stop::Missing(vec![need]))
     }
 
     /// Keeps a record or a selection, unless the batch has written it.
@@ -468,11 +514,17 @@ impl Facts {
     /// Takes in what the store found.
     pub fn supply(&mut self, need: Need, fact: Fact) {
         match (need, fact) {
+            (Need::Changes(id, _), unreadable @ Fact::Unreadable(_)) => {
+                self.others.insert(Need::Change(id), Arc::new(unreadable));
+            }
+            (need, unreadable @ Fact::Unreadable(_)) => {
+                self.others.insert(need, Arc::new(unreadable));
+            }
             (need @ (Need::Record(..) | Need::Select(_)), fact) => self.keep(need, fact),
             (Need::Id(sequence), Fact::Ids(ids)) => {
                 self.ids.entry(sequence).or_default().extend(ids);
             }
-            (Need::Changes(id), Fact::Changes(changes)) => {
+            (Need::Changes(id, _), Fact::Changes(changes)) => {
                 for change in changes {
                     let need = Need::Change(change.id);
                     self.others.insert(need, Arc::new(Fact::Change(Some(Arc::new(change)))));

@@ -7,7 +7,8 @@ use super::command::{self, Context, Decision};
 use super::error::Error;
 use super::facts::{Facts, Known};
 use super::fields::{self, Fields};
-use super::record::{AnyRecord, Document, Key, Record, Table};
+use super::record::{AnyRecord, Document, Key, Record};
+use super::table::{Gone, Table};
 
 macro_rules! kinds {
     ($($(#[$doc:meta])* $kind:ident => $record:path),+ $(,)?) => {
@@ -95,8 +96,9 @@ macro_rules! kinds {
                 }
             }
 
-            /// The kinds whose records this one may name elsewhere than in columns.
-            pub(super) const fn names_in_body(self) -> &'static [Self] {
+            /// The kinds whose records this one may name elsewhere than in columns, and what becomes
+            /// of it when such a record is deleted.
+            pub(super) const fn names_in_body(self) -> &'static [(Self, Gone)] {
                 match self { $(Self::$kind => <$record as Record>::NAMES_IN_BODY),+ }
             }
 

@@ -9,8 +9,10 @@ pub mod error;
 pub mod facts;
 pub mod fields;
 pub mod kind;
+pub mod names;
 pub mod patch;
 pub mod record;
+pub mod table;
 
 pub mod certificate;
 pub mod delivery;

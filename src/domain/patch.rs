@@ -80,6 +80,69 @@ impl<T> From<Option<T>> for Patch<T> {
     }
 }
 
+/// What can be asked of a record's fields.
+pub trait EditOf<R>: Send + Sync + 'static {
+    /// Puts the values into the record, without judging them.
+    fn apply_to(&self, record: &mut R);
+}
+
+/// Nothing can be asked.
+impl<R> EditOf<R> for () {
+    fn apply_to(&self, _record: &mut R) {}
+}
+
+/// The edit of a record: a [`Patch`] for each field that it may name, with what null means to it.
+///
+/// ```text
+/// edit! {
+///     /// An edit of a course.
+///     CourseEdit for Course {
+///         title: String => or(String::new()),   // never empty; null resets it: Patch::apply_or
+///         course_key: String => clears,         // an Option; null empties it: Patch::apply
+///         starts_on: Date => keeps,             // never empty, no default: Patch::apply_required
+///     } beside {
+///         /// What the result is judged by.
+///         rules: Rules,                         // no field of the record: Record::apply sees to it
+///     }
+/// }
+/// ```
+macro_rules! edit {
+    (
+        $(#[$about:meta])*
+        $Edit:ident for $Record:ident {
+            $($(#[$more:meta])* $field:ident: $Value:ty => $null:ident $(($default:expr))?),+ $(,)?
+        } $(beside {
+            $($(#[$aside_about:meta])* $aside:ident: $Aside:ty),+ $(,)?
+        })?
+    ) => {
+        $(#[$about])*
+        #[derive(Clone, Debug, Default, PartialEq)]
+        pub struct $Edit {
+            $(
+                #[doc = concat!("See [`", stringify!($Record), "::", stringify!($field), "`].")]
+                $(#[$more])*
+                pub $field: $crate::domain::patch::Patch<$Value>,
+            )+
+            $($($(#[$aside_about])* pub $aside: $Aside,)+)?
+        }
+
+        impl $crate::domain::patch::EditOf<$Record> for $Edit {
+            fn apply_to(&self, record: &mut $Record) {
+                $($crate::domain::patch::edit!(
+                    @null $null $(($default))?, self.$field, record.$field
+                );)+
+            }
+        }
+    };
+    (@null clears, $patch:expr, $field:expr) => { $patch.apply(&mut $field) };
+    (@null keeps, $patch:expr, $field:expr) => { $patch.apply_required(&mut $field) };
+    (@null or($default:expr), $patch:expr, $field:expr) => { $patch.apply_or(&mut $field, $default) };
+    (@null $($other:tt)+) => {
+        compile_error!("what null means to a field is `clears`, `keeps` or `or(default)`")
+    };
+}
+pub(crate) use edit;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -105,6 +168,39 @@ mod tests {
             patch.apply(&mut twice);
             prop_assert_eq!(once, twice);
         }
+    }
+
+    #[derive(Debug, Default, PartialEq)]
+    struct Sample {
+        title: String,
+        key: Option<u8>,
+        count: u8,
+    }
+
+    edit! {
+        /// An edit of a sample.
+        SampleEdit for Sample {
+            title: String => or("none".to_owned()),
+            /// It opens.
+            key: u8 => clears,
+            count: u8 => keeps,
+        } beside {
+            /// Not the record's.
+            aside: bool,
+        }
+    }
+
+    #[test]
+    fn an_edit_applies_each_field_by_its_own_meaning_of_null() {
+        let mut sample = Sample { title: "a".to_owned(), key: Some(1), count: 2 };
+        SampleEdit { aside: true, ..SampleEdit::default() }.apply_to(&mut sample);
+        assert_eq!(sample, Sample { title: "a".to_owned(), key: Some(1), count: 2 }, "absent");
+        let (title, key, count) = (Patch::Null, Patch::Null, Patch::Null);
+        SampleEdit { title, key, count, aside: true }.apply_to(&mut sample);
+        assert_eq!(sample, Sample { title: "none".to_owned(), key: None, count: 2 }, "null");
+        let (key, count) = (Patch::Value(3), Patch::Value(4));
+        SampleEdit { key, count, ..SampleEdit::default() }.apply_to(&mut sample);
+        assert_eq!(sample, Sample { title: "none".to_owned(), key: Some(3), count: 4 }, "values");
     }
 
     #[test]

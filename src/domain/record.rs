@@ -15,6 +15,8 @@ use super::error::{Error, FieldError};
 use super::facts::{Facts, Known, Need, Sequence};
 use super::fields::Fields;
 use super::kind::Kind;
+use super::patch::EditOf;
+use super::table::{ColumnType, Gone, KeyType, Table};
 
 /// A record's primary key: the id that its home dialect shows.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -69,53 +71,6 @@ impl Key {
 pub fn parse_id(text: &str) -> Option<i64> {
     let is_canonical = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
     text.parse().ok().filter(|_| is_canonical)
-}
-
-/// Whether a table's key is an integer or text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeyType {
-    /// [`Key::Int`].
-    Int,
-    /// [`Key::Text`].
-    Text,
-}
-
-/// How a field is stored when the database must know it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ColumnType {
-    /// A whole number.
-    Int,
-    /// A string.
-    Text,
-    /// A [`super::time::Instant`], in the database microseconds since 1970.
-    Instant,
-    /// The id of another record.
-    Reference(Kind),
-}
-
-impl ColumnType {
-    /// True when the database keeps it as text, false when as a number.
-    pub fn is_text(self) -> bool {
-        match self {
-            Self::Text => true,
-            Self::Int | Self::Instant => false,
-            Self::Reference(kind) => kind.table().key == KeyType::Text,
-        }
-    }
-}
-
-/// How a record type is stored: which fields are typed columns (ids, owners, states, dates that are
-/// filtered, counters); the rest travels in one JSON `body`.
-#[derive(Debug)]
-pub struct Table {
-    /// The table's name, also the kind's name in URLs and history.
-    pub name: &'static str,
-    /// The type of its `id`.
-    pub key: KeyType,
-    /// Fields with a column of their own.
-    pub columns: &'static [(&'static str, ColumnType)],
-    /// Fields that history must never show.
-    pub secrets: &'static [&'static str],
 }
 
 /// Everything about a record but its fields. None of it can be edited by a command.
@@ -232,9 +187,9 @@ impl Document {
     /// As [`Document::fields`].
     pub fn named_in_columns(&self) -> Result<impl Iterator<Item = (Kind, Key)>, Error> {
         let fields = self.fields()?;
-        Ok(self.meta.kind.table().columns.iter().filter_map(|(name, column)| {
-            let ColumnType::Reference(kind) = *column else { return None };
-            let key = match fields.value(name) {
+        Ok(self.meta.kind.table().columns.iter().filter_map(|column| {
+            let ColumnType::Reference(kind, _) = column.column_type else { return None };
+            let key = match fields.value(column.name) {
                 Value::Number(id) => id.as_i64().map(Key::Int),
                 Value::String(id) => Some(Key::from(id.as_str())),
                 _ => None,
@@ -329,13 +284,16 @@ pub trait Record: Serialize + DeserializeOwned + Clone + PartialEq + Send + Sync
     const KIND: Kind;
     /// How it is stored.
     const TABLE: Table;
-    /// The kinds of the records in [`Record::named_in_body`].
-    const NAMES_IN_BODY: &'static [Kind] = &[];
-    /// A [`super::patch::Patch`] for every field that an edit may name.
-    type Edit: Send + Sync + 'static;
+    /// The kinds of the records in [`Record::named_in_body`], and what becomes of this one when such a
+    /// record is deleted.
+    const NAMES_IN_BODY: &'static [(Kind, Gone)] = &[];
+    /// A [`super::patch::Patch`] for every field that an edit may name; see [`super::patch::edit`].
+    type Edit: EditOf<Self>;
 
     /// Puts the edit's values into the record, without judging them.
-    fn apply(&mut self, edit: &Self::Edit);
+    fn apply(&mut self, edit: &Self::Edit) {
+        edit.apply_to(self);
+    }
 
     /// What an edit is sure to ask for beside its record; see [`super::command::Command::needs`].
     /// Records that it is going to name belong here: locked from the start, none of them can go
@@ -396,8 +354,8 @@ pub trait Record: Serialize + DeserializeOwned + Clone + PartialEq + Send + Sync
     /// True when a change of these fields can make it name other records than before.
     fn may_name_others(changed: &Changed) -> bool {
         !Self::NAMES_IN_BODY.is_empty()
-            || Self::TABLE.columns.iter().any(|(name, column)| {
-                matches!(column, ColumnType::Reference(_)) && changed.has(name)
+            || Self::TABLE.columns.iter().any(|column| {
+                matches!(column.column_type, ColumnType::Reference(..)) && changed.has(column.name)
             })
     }
 

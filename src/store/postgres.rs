@@ -19,6 +19,7 @@ use crate::domain::kind::Kind;
 use crate::domain::record::{Document, Key};
 use crate::sabotage::Protection;
 
+mod aside;
 mod reader;
 mod taken;
 mod writer;
@@ -101,6 +102,10 @@ enum Fault {
     Constraint(String),
     /// Another node was in the way: the same batch may succeed now.
     Retry,
+    /// A lock was not had in time.
+    Locked,
+    /// A statement took longer than statements may.
+    Late,
     /// The server is away or refuses; the connection is given up.
     Unavailable(String),
     /// A fault of ours.
@@ -111,7 +116,7 @@ impl Fault {
     fn into_error(self) -> Error {
         match self {
             Self::Constraint(what) => Error::Conflict(vec![what]),
-            Self::Retry => Error::Unavailable { retry_after_s: 1 },
+            Self::Retry | Self::Locked | Self::Late => Error::Unavailable { retry_after_s: 1 },
             Self::Unavailable(cause) => {
                 tracing::error!(error.cause = %cause, "database unavailable");
                 Error::Unavailable { retry_after_s: 2 }
@@ -127,6 +132,8 @@ impl Fault {
         match self {
             Self::Constraint(text) | Self::Unavailable(text) => text,
             Self::Retry => "another node was in the way".to_owned(),
+            Self::Locked => "what it needs is locked".to_owned(),
+            Self::Late => "a statement took too long".to_owned(),
             Self::Internal(error) => super::cause(error),
         }
     }
@@ -148,7 +155,9 @@ impl From<tokio_postgres::Error> for Fault {
             [b'2', b'3', ..] => {
                 Self::Constraint(refusal.constraint().unwrap_or("constraint").to_owned())
             }
-            b"40001" | b"40P01" | b"55P03" => Self::Retry,
+            b"40001" | b"40P01" => Self::Retry,
+            b"55P03" => Self::Locked,
+            b"57014" => Self::Late,
             [b'0', b'8', ..] | [b'5', b'3' | b'7' | b'8', ..] => Self::Unavailable(text()),
             _ => Self::Internal(Error::Internal(text())),
         }
@@ -237,7 +246,9 @@ impl Connection {
         Ok(self.client.execute(&statement, &borrowed).await?)
     }
 
+    /// What is neither a record nor a selection. What is there and cannot be read is a fact, too.
     async fn load_one(&self, need: &Need) -> Result<Fact, Fault> {
+        let readable = |fact: Result<Fact, Error>| fact.unwrap_or_else(Fact::Unreadable);
         Ok(match need {
             Need::Record(..) | Need::Select(_) | Need::Taken(_) => {
                 return Err(Error::internal("these are loaded kind by kind").into());
@@ -246,24 +257,27 @@ impl Connection {
             Need::Change(id) => {
                 let parameters: Parameters = vec![Box::new(*id)];
                 let rows = self.query(sql::CHANGE_FIND, &parameters, sql::CHANGE_WIDTH).await?;
-                let change = rows.into_iter().next().map(sql::decode_change).transpose()?;
-                Fact::Change(change.map(Arc::new))
+                let change = rows.into_iter().next().map(sql::decode_change).transpose();
+                readable(change.map(|change| Fact::Change(change.map(Arc::new))))
             }
-            Need::Changes(id) => {
-                let parameters: Parameters = vec![Box::new(*id), Box::new(sql::HISTORY_STRIDE)];
+            Need::Changes(id, count) => {
+                let parameters: Parameters = vec![Box::new(*id), Box::new(*count)];
                 let rows = self.query(sql::HISTORY, &parameters, sql::CHANGE_WIDTH).await?;
-                Fact::Changes(rows.into_iter().map(sql::decode_change).collect::<Result<_, _>>()?)
+                let changes = rows.into_iter().map(sql::decode_change).collect::<Result<_, _>>();
+                readable(changes.map(Fact::Changes))
             }
             Need::Idempotency(credential_id, key) => {
                 let parameters: Parameters = vec![Box::new(*credential_id), Box::new(key.clone())];
                 let rows =
                     self.query(sql::IDEMPOTENCY_FIND, &parameters, sql::ANSWER_WIDTH).await?;
-                Fact::Idempotency(rows.into_iter().next().map(sql::decode_answer).transpose()?)
+                let answer = rows.into_iter().next().map(sql::decode_answer).transpose();
+                readable(answer.map(Fact::Idempotency))
             }
             Need::Token(hash) => {
                 let parameters: Parameters = vec![Box::new(hash.clone())];
                 let rows = self.query(sql::TOKEN_FIND, &parameters, 3).await?;
-                Fact::Token(rows.into_iter().next().map(sql::decode_token).transpose()?)
+                let token = rows.into_iter().next().map(sql::decode_token).transpose();
+                readable(token.map(Fact::Token))
             }
             Need::Signature(signature) => {
                 let parameters = sql::encode_signature(signature).iter().map(parameter).collect();
@@ -285,16 +299,18 @@ impl Connection {
         kind: Kind,
         keys: &[&Key],
         for_update: bool,
-    ) -> Result<Vec<Option<Document>>, Fault> {
+    ) -> Result<Vec<Fact>, Fault> {
         let text = find_any(kind, for_update);
         let width = sql::column_count(kind.table());
         let rows = self.query(&text, &vec![array(keys)], width).await?;
         let mut found = HashMap::with_capacity(rows.len());
         for row in rows {
-            let document = sql::decode(kind, &row)?;
-            found.insert(document.meta.key.clone(), document);
+            let Some(key) = row.first().cloned() else { continue };
+            let document = sql::decode(kind, &row).map(|document| Some(Arc::new(document)));
+            found.insert(key, document.map_or_else(Fact::Unreadable, Fact::Record));
         }
-        Ok(keys.iter().map(|key| found.remove(key)).collect())
+        let fact = |key: &&Key| found.remove(&sql::key(key)).unwrap_or(Fact::Record(None));
+        Ok(keys.iter().map(fact).collect())
     }
 
     /// The live records of a kind with each of these values in a column, oldest id first.
@@ -303,19 +319,27 @@ impl Connection {
         kind: Kind,
         column: &str,
         values: &[&Key],
-    ) -> Result<Vec<Vec<Arc<Document>>>, Fault> {
+    ) -> Result<Vec<Fact>, Fault> {
         let table = kind.table();
         let index = sql::column_index(table, column)
             .ok_or_else(|| Error::internal("a selection by no column"))?;
         let text = sql::select_any(kind, column);
         let rows = self.query(&text, &vec![array(values)], sql::column_count(table)).await?;
-        let mut found: HashMap<Sql, Vec<Arc<Document>>> = HashMap::new();
+        let mut found: HashMap<Sql, Result<Vec<Arc<Document>>, Error>> = HashMap::new();
         for row in rows {
             let Some(value) = row.get(index).cloned() else { continue };
-            let document = sql::decode(kind, &row)?;
-            found.entry(value).or_default().push(Arc::new(document));
+            let documents = found.entry(value).or_insert_with(|| Ok(Vec::new()));
+            match (sql::decode(kind, &row), &mut *documents) {
+                (Ok(document), Ok(documents)) => documents.push(Arc::new(document)),
+                (Err(error), Ok(_)) => *documents = Err(error),
+                (_, Err(_)) => {}
+            }
         }
-        Ok(values.iter().map(|value| found.remove(&sql::key(value)).unwrap_or_default()).collect())
+        let fact = |value: &&Key| {
+            let documents = found.remove(&sql::key(value)).unwrap_or_else(|| Ok(Vec::new()));
+            documents.map_or_else(Fact::Unreadable, Fact::Select)
+        };
+        Ok(values.iter().map(fact).collect())
     }
 }
 

@@ -14,7 +14,8 @@ use crate::domain::error::Error;
 use crate::domain::facts::{Signature, StoredAnswer, Token};
 use crate::domain::fields::Fields;
 use crate::domain::kind::Kind;
-use crate::domain::record::{ColumnType, Document, Key, KeyType, Meta, Table};
+use crate::domain::record::{Document, Key, Meta};
+use crate::domain::table::{Column, ColumnType, KeyType, Table};
 use crate::domain::time::Instant;
 
 /// A value on its way to or from the database.
@@ -76,8 +77,8 @@ pub(super) struct Statements {
 /// All columns of a kind, in the order of [`encode`].
 pub(super) fn columns(table: &Table) -> String {
     let mut text = SYSTEM.to_owned();
-    for (name, _) in table.columns {
-        let _ = write!(text, ", {name}");
+    for column in table.columns {
+        let _ = write!(text, ", {}", column.name);
     }
     text.push_str(", body");
     text
@@ -195,8 +196,6 @@ pub(super) const HISTORY: &str = concat!(
     change_columns!(),
     " FROM walk JOIN change ON id = here ORDER BY n"
 );
-/// Changes loaded at once for a decision that walks back.
-pub(super) const HISTORY_STRIDE: i64 = 100;
 
 /// The answer to an idempotency key.
 pub(super) const IDEMPOTENCY_FIND: &str = "SELECT request_hash, status, headers, body, at, act_id \
@@ -282,7 +281,7 @@ pub(super) fn key(key: &Key) -> Sql {
 /// them by default.
 fn body(document: &Document) -> Result<String, Error> {
     let kind = document.meta.kind;
-    let has_column = |name: &str| kind.table().columns.iter().any(|(column, _)| *column == name);
+    let has_column = |name: &str| kind.table().columns.iter().any(|column| column.name == name);
     Ok(document.fields()?.object_but(kind.defaults(), |name| !has_column(name)))
 }
 
@@ -302,13 +301,13 @@ pub(super) fn encode(document: &Document) -> Result<Vec<Sql>, Error> {
         Sql::Int(micros(*updated_at)),
         deleted_at.map_or(Sql::Null, |at| Sql::Int(micros(at))),
     ]);
-    for (name, column) in table.columns {
-        values.push(match (column, fields.value(name)) {
+    for Column { name, column_type } in table.columns {
+        values.push(match (column_type, fields.value(name)) {
             (_, Value::Null) => Sql::Null,
-            (ColumnType::Int | ColumnType::Reference(_), Value::Number(number)) => {
+            (ColumnType::Int | ColumnType::Reference(..), Value::Number(number)) => {
                 Sql::Int(number.as_i64().ok_or_else(|| wrong(table, name))?)
             }
-            (ColumnType::Text | ColumnType::Reference(_), Value::String(text)) => Sql::Text(text),
+            (ColumnType::Text | ColumnType::Reference(..), Value::String(text)) => Sql::Text(text),
             (ColumnType::Instant, Value::String(text)) => {
                 let at: Instant = text.parse().map_err(|_| wrong(table, name))?;
                 Sql::Int(at.as_microsecond())
@@ -387,14 +386,14 @@ pub(super) fn try_decode<'a>(
         _ => None,
     };
     let mut columns = Vec::with_capacity(table.columns.len());
-    for (name, column) in table.columns {
-        let value = match (column, next()) {
+    for Column { name, column_type } in table.columns {
+        let value = match (column_type, next()) {
             (_, Cell::Null) => Value::Null,
             (
-                ColumnType::Int | ColumnType::Instant | ColumnType::Reference(_),
+                ColumnType::Int | ColumnType::Instant | ColumnType::Reference(..),
                 Cell::Int(value),
             ) => value.into(),
-            (ColumnType::Text | ColumnType::Reference(_), Cell::Text(text)) => text.into(),
+            (ColumnType::Text | ColumnType::Reference(..), Cell::Text(text)) => text.into(),
             _ => return Err(wrong(table, name).into()),
         };
         columns.push((*name, value));
@@ -683,7 +682,7 @@ pub(super) fn all() -> Vec<String> {
     all.extend(SWEEPS.map(|(text, _)| text.to_owned()));
     for kind in Kind::ALL.iter().copied() {
         all.push(Statements::new(kind).find);
-        all.extend(kind.table().columns.iter().map(|(column, _)| select(kind, column)));
+        all.extend(kind.table().columns.iter().map(|column| select(kind, column.name)));
         all.push(documents_after(kind, None, 1).0);
         all.push(documents_after(kind, Some(&Key::Int(1)), 1).0);
     }

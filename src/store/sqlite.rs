@@ -250,3 +250,36 @@ pub(super) fn statements() -> Vec<String> {
     }
     all
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_deleted_is_written_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("haksa.db");
+        Sqlite::open(&path).unwrap().migrate().unwrap();
+        let connection = connect(&path, true).unwrap();
+        let has = |text: &str| {
+            connection.pragma_update(None, "wal_checkpoint", "TRUNCATE").unwrap();
+            let file = std::fs::read(&path).unwrap();
+            file.windows(text.len()).any(|bytes| bytes == text.as_bytes())
+        };
+        let text = "a text that nothing else has";
+        let put = "INSERT INTO content (hash, bytes) VALUES ($1, $1)";
+        execute(&connection, put, &[Sql::Text(text.to_owned())]).unwrap();
+        assert!(has(text));
+        execute(&connection, "DELETE FROM content", &[]).unwrap();
+        assert!(!has(text));
+
+        // Of a name, the first three characters are whole in the index of words.
+        connection.pragma_update(None, "foreign_keys", "OFF").unwrap();
+        let put = "INSERT INTO person (id, account_id, version, change_id, created_at, updated_at, \
+                   name_key, body) VALUES (1, 1, 1, 1, 1, 1, '뷁뷁뷁', '{}')";
+        execute(&connection, put, &[]).unwrap();
+        assert!(has("뷁뷁뷁"));
+        execute(&connection, "UPDATE person SET name_key = 'a'", &[]).unwrap();
+        assert!(!has("뷁뷁뷁"));
+    }
+}

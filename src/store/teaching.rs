@@ -6,6 +6,8 @@ use super::search::like;
 use super::sql::Sql;
 use super::{Store, is_findable};
 use crate::domain::error::Error;
+use crate::domain::teaching::membership::MembershipStatus;
+use crate::domain::teaching::student::StudentStatus;
 
 /// Rows to pass over, and rows at the most.
 #[derive(Clone, Copy, Debug, Default)]
@@ -53,7 +55,7 @@ pub struct StudentQuery {
     /// Whose.
     pub partner_id: i64,
     /// The status that they must have.
-    pub status: Option<&'static str>,
+    pub status: Option<StudentStatus>,
     /// Folded text to find in name, e-mail or contact.
     pub search: Option<String>,
 }
@@ -75,7 +77,7 @@ pub struct MembershipQuery {
     /// Whose.
     pub of: Members,
     /// The one or two statuses that they may have; any, if empty.
-    pub statuses: &'static [&'static str],
+    pub statuses: Vec<MembershipStatus>,
 }
 
 /// A list: its table and joins, what must hold, in which order.
@@ -156,7 +158,7 @@ fn students(query: &StudentQuery) -> List {
     let pattern = query.search.as_deref().map(like);
     List::new("student", "id", "created_at DESC, id DESC")
         .and("partner_id = ? AND deleted_at IS NULL", Sql::Int(query.partner_id))
-        .and_text("status = ?", query.status)
+        .and_text("status = ?", query.status.map(StudentStatus::name))
         .and_text("search_key LIKE ? ESCAPE '\\'", pattern.as_deref())
 }
 
@@ -174,12 +176,12 @@ fn memberships(query: &MembershipQuery) -> List {
             )
         }
     };
-    match query.statuses {
+    match query.statuses[..] {
         [] => list,
-        [one] => list.and_text("m.status = ?", Some(one)),
+        [one] => list.and_text("m.status = ?", Some(one.name())),
         [one, other, ..] => {
-            let mut list = list.and_text("m.status IN (?, ", Some(one));
-            list.parameters.push(Sql::Text((*other).to_owned()));
+            let mut list = list.and_text("m.status IN (?, ", Some(one.name()));
+            list.parameters.push(Sql::Text(other.name().to_owned()));
             let _ = write!(list.filter, "${})", list.parameters.len());
             list
         }
@@ -188,16 +190,21 @@ fn memberships(query: &MembershipQuery) -> List {
 
 /// Every list in every shape, for a check to prepare.
 pub(super) fn statements() -> Vec<String> {
+    use MembershipStatus::{Active, Completed};
     let text = || Some(String::new());
     let membership = |of, statuses| memberships(&MembershipQuery { of, statuses });
     [
         classes(&ClassQuery { partner_id: 1, course_id: Some(1), status: text() }),
         courses(&CourseQuery { account_id: 1, status: text(), search: text() }),
         invite_codes(&InviteCodeQuery { class_id: 1, active_at: Some(0) }),
-        students(&StudentQuery { partner_id: 1, status: Some("active"), search: text() }),
-        membership(Members::Class(1), &["active", "completed"]),
-        membership(Members::Student(1), &["active"]),
-        membership(Members::Person(1), &[]),
+        students(&StudentQuery {
+            partner_id: 1,
+            status: Some(StudentStatus::Active),
+            search: text(),
+        }),
+        membership(Members::Class(1), vec![Active, Completed]),
+        membership(Members::Student(1), vec![Active]),
+        membership(Members::Person(1), Vec::new()),
     ]
     .into_iter()
     .flat_map(|list| {

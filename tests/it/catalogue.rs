@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use haksa::domain::kind::Kind;
-use haksa::domain::record::{ColumnType, KeyType};
+use haksa::domain::table::{Among, ColumnType, KeyType};
 
 use crate::support::{Backend, Server};
 
@@ -43,11 +43,17 @@ struct Index {
     condition: Option<String>,
 }
 
+impl Index {
+    fn is_live(&self) -> bool {
+        self.condition.as_deref() == Some("deleted_at IS NULL")
+    }
+}
+
 type Catalogue = BTreeMap<String, Table>;
 
 async fn of_sqlite() -> Catalogue {
     let server = Server::start(Backend::Sqlite).await;
-    let path = server.database.strip_prefix("sqlite:").expect("a file");
+    let path = server.url.strip_prefix("sqlite:").expect("a file");
     let connection = rusqlite::Connection::open(path).expect("the file opens");
     let rows = |text: &str| -> Vec<Vec<String>> {
         let mut statement = connection.prepare(text).expect("a statement");
@@ -111,7 +117,7 @@ async fn of_sqlite() -> Catalogue {
 
 async fn of_postgres() -> Catalogue {
     let server = Server::start(Backend::Postgres).await;
-    let connecting = tokio_postgres::connect(&server.database, tokio_postgres::NoTls).await;
+    let connecting = tokio_postgres::connect(&server.url, tokio_postgres::NoTls).await;
     let (client, connection) = connecting.expect("the database");
     tokio::spawn(connection);
     let rows = async |text: &str| -> Vec<Vec<String>> {
@@ -175,8 +181,8 @@ async fn of_postgres() -> Catalogue {
 
 /// The tables that a kind's records name in columns.
 fn named(kind: Kind) -> impl Iterator<Item = Kind> {
-    kind.table().columns.iter().filter_map(|(_, column)| match column {
-        ColumnType::Reference(named) => Some(*named),
+    kind.table().columns.iter().filter_map(|column| match column.column_type {
+        ColumnType::Reference(named, _) => Some(named),
         _ => None,
     })
 }
@@ -197,10 +203,9 @@ fn leads_back(from: Kind, kind: Kind) -> bool {
 }
 
 /// A unique index over what is there is called by its fields, those that name others without `_id`.
-fn live_name(table: &str, columns: &[String]) -> String {
-    let fields = columns.iter().filter(|name| *name != "account_id");
-    let fields: Vec<&str> = fields.map(|name| name.strip_suffix("_id").unwrap_or(name)).collect();
-    format!("{table}_{}_live", fields.join("_"))
+fn live_name(table: &str, fields: &[String]) -> String {
+    let fields = fields.iter().map(|name| name.strip_suffix("_id").unwrap_or(name));
+    format!("{table}_{}_live", fields.collect::<Vec<_>>().join("_"))
 }
 
 fn assert_declared(catalogue: &Catalogue, backend: Backend) {
@@ -220,10 +225,11 @@ fn assert_declared(catalogue: &Catalogue, backend: Backend) {
         if kind != Kind::Account {
             references.insert("account_id", (Kind::Account.name(), false));
         }
-        for (name, column) in declared.columns {
-            columns.insert(name, (text_or_number(column.is_text()), None));
-            if let ColumnType::Reference(named) = column {
-                references.insert(name, (named.name(), leads_back(*named, kind)));
+        for column in declared.columns {
+            let is_text = column.column_type.is_text();
+            columns.insert(column.name, (text_or_number(is_text), None));
+            if let ColumnType::Reference(named, _) = column.column_type {
+                references.insert(column.name, (named.name(), leads_back(named, kind)));
             }
         }
         if kind == Kind::Image {
@@ -248,7 +254,24 @@ fn assert_declared(catalogue: &Catalogue, backend: Backend) {
             (name.to_owned(), Reference { table: table.to_owned(), is_deferred })
         });
         assert_eq!(table.references, expected.collect(), "{}", declared.name);
+        let unique = table.indexes.iter().filter(|index| index.is_unique);
+        let found: BTreeSet<_> = unique.map(|index| (fields_of(index), index.is_live())).collect();
+        let expected = declared.unique.iter().map(|unique| {
+            let fields = unique.fields.iter().map(ToString::to_string).collect::<Vec<_>>();
+            (fields, unique.among == Among::Live)
+        });
+        assert_eq!(found, expected.collect(), "{}", declared.name);
+        // What is unique in an account is known by the account, or by a record that only it can name.
+        for index in table.indexes.iter().filter(|index| index.is_unique && index.is_live()) {
+            let has_owner =
+                |name: &String| name == "account_id" || table.references.contains_key(name);
+            assert!(index.columns.iter().any(has_owner), "{index:?}");
+        }
     }
+}
+
+fn fields_of(index: &Index) -> Vec<String> {
+    index.columns.iter().filter(|name| *name != "account_id").cloned().collect()
 }
 
 #[tokio::test]
@@ -273,9 +296,8 @@ async fn tables_are_as_declared_and_the_same_in_both_databases() {
         for index in &table.indexes {
             let index_name = index.name.as_ref().expect("a name");
             assert!(index_name.len() <= NAME_MAX, "{index_name}");
-            let is_live = index.condition.as_deref() == Some("deleted_at IS NULL");
-            if index.is_unique && is_live {
-                assert_eq!(*index_name, live_name(name, &index.columns));
+            if index.is_unique && index.is_live() {
+                assert_eq!(*index_name, live_name(name, &fields_of(index)));
             } else if index.is_unique {
                 assert_eq!(*index_name, format!("{name}_{}_key", index.columns.join("_")));
             }

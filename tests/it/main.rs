@@ -21,6 +21,7 @@ mod matrix;
 mod migrations;
 mod native;
 mod ncloud;
+mod neighbours;
 mod partner;
 mod pipeline;
 mod solapi;

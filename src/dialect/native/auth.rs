@@ -30,12 +30,8 @@ pub fn grant(name: &str) -> Option<Grant> {
     }
     let (right, kind) = name.split_once(':')?;
     let rights = match right {
-        "read" => vec![Right::Read],
-        "create" => vec![Right::Create],
-        "edit" => vec![Right::Edit],
-        "delete" => vec![Right::Delete],
         "*" => Right::ALL.to_vec(),
-        _ => return None,
+        right => vec![Right::parse(right)?],
     };
     let kinds = match kind {
         "*" => None,

@@ -10,6 +10,7 @@ use crate::domain::access::{Place, Right};
 use crate::domain::command::{self, Create, Edit};
 use crate::domain::error::{Error, FieldError};
 use crate::domain::kind::Kind;
+use crate::domain::names::either;
 use crate::domain::patch::Patch;
 use crate::domain::record::{Key, Record as _, Stored, parse_id};
 use crate::domain::teaching::model::{DeleteModel, Modality, Model, ModelEdit};
@@ -107,18 +108,12 @@ fn decode(call: &Call) -> Result<ModelEdit, Refusal> {
     }
     let mut reader = Reader { fields: &fields, errors: &mut errors };
     let text = |value: &Value| value.as_str().map(str::to_owned);
-    let modality = |value: &Value| {
-        let found = Modality::ALL.iter().find(|(name, _)| value.as_str() == Some(name));
-        found.map(|(_, modality)| *modality)
-    };
+    let modalities = format!("must be {}", either::<Modality>(""));
+    let modality = |value: &Value| value.as_str().and_then(Modality::parse);
     let edit = ModelEdit {
         provider: reader.field("provider", "must be a string", text),
         model_name: reader.field("model_name", "must be a string", text),
-        modality: reader.field(
-            "modality",
-            "must be chat, embedding, stt, image, tts or rerank",
-            modality,
-        ),
+        modality: reader.field("modality", &modalities, modality),
         supports_parallel: reader.field("supports_parallel", "must be a boolean", Value::as_bool),
         default_pricing: reader.field("default_pricing", "must be an object", |value| {
             value.is_object().then(|| value.clone())

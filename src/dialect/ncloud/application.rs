@@ -12,9 +12,10 @@ use crate::domain::command::{self, Edit};
 use crate::domain::error::Error;
 use crate::domain::kind::Kind;
 use crate::domain::patch::Patch;
-use crate::domain::record::{Key, KeyType, Stored};
+use crate::domain::record::{Key, Stored};
 use crate::domain::sign_in::application::{Application, ApplicationEdit, Scope};
 use crate::domain::sign_in::consent::{Language, Localised};
+use crate::domain::table::KeyType;
 
 /// Which edition of the vendor's page a path follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

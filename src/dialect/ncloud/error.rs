@@ -117,12 +117,11 @@ fn language<'a>(lines: impl Iterator<Item = &'a str>) -> Language {
         let (tag, parameter) = range.split_once(';').unwrap_or((range, "q=1"));
         let Some(weight) = weight(parameter.trim()) else { continue };
         let primary = tag.trim().split('-').next().unwrap_or_default().to_ascii_lowercase();
-        let language = match primary.as_str() {
-            "ko" | "*" => Language::Ko,
-            "en" => Language::En,
-            "ja" => Language::Ja,
-            _ => continue,
+        let known = match primary.as_str() {
+            "*" => Some(Language::Ko),
+            primary => Language::parse(primary),
         };
+        let Some(language) = known else { continue };
         if weight > best.1 {
             best = (language, weight);
         }

@@ -16,17 +16,9 @@ use crate::domain::facts::{Facts, Known, Selector};
 use crate::domain::kind::Kind;
 use crate::domain::patch::Patch;
 use crate::domain::record::{Key, Meta, Record as _, Stored};
-use crate::domain::teaching::class::{
-    Class, ClassEdit, ClassStatus, CreateClass, DeleteClass, Rules,
-};
+use crate::domain::teaching::class::{Class, ClassEdit, CreateClass, DeleteClass, Rules};
 use crate::domain::teaching::invite_code::{InviteCode, NewCode};
 use crate::store::teaching::ClassQuery;
-
-const STATUSES: &[(&str, ClassStatus)] = &[
-    ("planned", ClassStatus::Planned),
-    ("active", ClassStatus::Active),
-    ("ended", ClassStatus::Ended),
-];
 
 /// `GET /partner/{partner_id}/classes`.
 pub async fn list(call: &Call) -> Result<Answer, Refusal> {
@@ -134,7 +126,7 @@ fn decode(mut fields: Fields<'_>) -> ClassEdit {
 /// What stands between the first field of the schema and the last.
 fn decode_rest(fields: &mut Fields<'_>) -> ClassEdit {
     ClassEdit {
-        status: fields.field("status", |value| choice(value, STATUSES)),
+        status: fields.field("status", choice),
         description: fields.field("description", text),
         start_at: fields.field("start_at", instant),
         end_at: fields.field("end_at", instant),

@@ -8,17 +8,9 @@ use super::request::{body, filter, named, null_clears, page, remove, slice, subm
 use super::validate::{Faults, Fields, choice, text};
 use crate::dialect::{Answer, Call, Refusal};
 use crate::domain::command::{self, Create, Edit};
-use crate::domain::learning::course::{
-    Course, CourseEdit, CourseStatus, DeleteCourse, search_form,
-};
+use crate::domain::learning::course::{Course, CourseEdit, DeleteCourse, search_form};
 use crate::domain::record::{Key, Record as _, Stored};
 use crate::store::teaching::{CourseQuery, Slice};
-
-const STATUSES: &[(&str, CourseStatus)] = &[
-    ("draft", CourseStatus::Draft),
-    ("active", CourseStatus::Active),
-    ("archived", CourseStatus::Archived),
-];
 
 /// `GET /partner/{partner_id}/course`.
 pub async fn list(call: &Call) -> Result<Answer, Refusal> {
@@ -80,7 +72,7 @@ fn decode(mut fields: Fields<'_>) -> CourseEdit {
     CourseEdit {
         title: fields.field("title", text),
         course_key: fields.field("course_key", text),
-        status: fields.field("status", |value| choice(value, STATUSES)),
+        status: fields.field("status", choice),
         start_date: fields.field("start_date", date),
         end_date: fields.field("end_date", date),
         description: fields.field("description", text),
@@ -91,7 +83,7 @@ fn decode_new(mut fields: Fields<'_>) -> Option<Course> {
     let title = fields.required("title", text);
     let course_key = fields.required("course_key", text);
     let edit = CourseEdit {
-        status: fields.field("status", |value| choice(value, STATUSES)),
+        status: fields.field("status", choice),
         start_date: fields.field("start_date", date),
         end_date: fields.field("end_date", date),
         description: fields.field("description", text),

@@ -14,16 +14,10 @@ use crate::domain::command::{self, Edit};
 use crate::domain::record::{Key, Stored};
 use crate::domain::teaching::class::Class;
 use crate::domain::teaching::invite_code::{
-    CreateInviteCode, DeleteInviteCode, EditInviteCode, InviteCode, InviteCodeEdit, InviteStatus,
-    NewCode, normalise_new,
+    CreateInviteCode, DeleteInviteCode, EditInviteCode, InviteCode, InviteCodeEdit, NewCode,
+    normalise_new,
 };
 use crate::store::teaching::InviteCodeQuery;
-
-const STATUSES: &[(&str, InviteStatus)] = &[
-    ("active", InviteStatus::Active),
-    ("expired", InviteStatus::Expired),
-    ("disabled", InviteStatus::Disabled),
-];
 
 /// `GET /partner/{partner_id}/classes/{class_id}/invite-codes`.
 pub async fn list(call: &Call) -> Result<Answer, Refusal> {
@@ -88,7 +82,7 @@ pub async fn patch(call: &Call) -> Result<Answer, Refusal> {
     let edit = Fields::of(&body, null_clears(call), &mut faults).map(|mut fields| InviteCodeEdit {
         expires_at: fields.field("expires_at", instant),
         max_uses: fields.field("max_uses", |value| whole_from(value, 1)),
-        status: fields.field("status", |value| choice(value, STATUSES)),
+        status: fields.field("status", choice),
     });
     let (actor, ((class_id, id), edit)) =
         faults.refuse_or(actor.zip(class_id.zip(id).zip(edit)))?;

@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::instant::{self, instant};
 use super::request::{body, named, null_clears, page, paged, remove, slice, submit};
+use super::student;
 use super::validate::{Faults, Fields, choice, whole};
-use super::{json::Json, student};
 use crate::dialect::{Answer, Call, Refusal};
 use crate::domain::command::{self, Delete, Edit};
 use crate::domain::kind::Kind;
@@ -17,26 +17,13 @@ use crate::domain::teaching::membership::{Membership, MembershipEdit, Membership
 use crate::domain::teaching::student::Student;
 use crate::store::teaching::{Members, MembershipQuery, Slice};
 
-const STATUSES: &[(&str, MembershipStatus)] = &[
-    ("active", MembershipStatus::Active),
-    ("inactive", MembershipStatus::Inactive),
-    ("completed", MembershipStatus::Completed),
-    ("dropped", MembershipStatus::Dropped),
-];
-
-/// A status to filter by, as lists of one name.
-pub fn status(faults: &mut Faults, call: &Call) -> Option<&'static [&'static str]> {
-    const NAMES: &[(&str, &[&str])] = &[
-        ("active", &["active"]),
-        ("inactive", &["inactive"]),
-        ("completed", &["completed"]),
-        ("dropped", &["dropped"]),
-    ];
-    faults.query_value(call, "status", |value: &Json| choice(value, NAMES))
+/// The status to filter by, alone in a list.
+pub fn status(faults: &mut Faults, call: &Call) -> Option<Vec<MembershipStatus>> {
+    faults.query_value(call, "status", choice).map(|status| vec![status])
 }
 
 /// Which page of the memberships in which states.
-fn page_of(call: &Call, faults: &mut Faults) -> Option<(&'static [&'static str], Slice)> {
+fn page_of(call: &Call, faults: &mut Faults) -> Option<(Vec<MembershipStatus>, Slice)> {
     let statuses = status(faults, call).unwrap_or_default();
     Some((statuses, slice(call, faults, 50, 100)?))
 }
@@ -89,7 +76,7 @@ pub async fn create(call: &Call) -> Result<Answer, Refusal> {
         // The path's is the one that counts.
         let student_id = fields.required("student_id", whole);
         let code = fields.field("invite_code_id", whole);
-        let status = fields.field("status", |value| choice(value, STATUSES));
+        let status = fields.field("status", choice);
         student_id?;
         Some((class_id?, code, status))
     })
@@ -111,7 +98,7 @@ pub async fn patch(call: &Call) -> Result<Answer, Refusal> {
     let body = body(call)?;
     edit(call, |faults| {
         Fields::of(&body, null_clears(call), faults).map(|mut fields| MembershipEdit {
-            status: fields.field("status", |value| choice(value, STATUSES)),
+            status: fields.field("status", choice),
             completed_at: fields.field("completed_at", instant),
             ..MembershipEdit::default()
         })

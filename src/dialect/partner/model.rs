@@ -47,7 +47,7 @@ impl Wanted {
     fn of(call: &Call, faults: &mut Faults) -> Option<Self> {
         let page = number(call, faults, "page", 1, 1, None);
         let size = number(call, faults, "size", SIZE, 1, Some(SIZE_MAX));
-        let modality = faults.query_value(call, "modality", |value| choice(value, Modality::ALL));
+        let modality = faults.query_value(call, "modality", choice);
         let (page, size) = page.zip(size)?;
         let slice = Slice { offset: (page - 1).saturating_mul(size), limit: size };
         Some(Self { slice, modality: modality.unwrap_or_default() })

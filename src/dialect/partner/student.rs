@@ -14,20 +14,11 @@ use crate::domain::record::{Key, Stored};
 use crate::domain::teaching::student::{DeleteStudent, Student, StudentEdit, StudentStatus};
 use crate::store::teaching::StudentQuery;
 
-const STATUSES: &[(&str, StudentStatus)] = &[
-    ("active", StudentStatus::Active),
-    ("inactive", StudentStatus::Inactive),
-    ("archived", StudentStatus::Archived),
-];
-
 /// `GET /partner/{partner_id}/student`: a plain array.
 pub async fn list(call: &Call) -> Result<Answer, Refusal> {
     let mut faults = Faults::default();
     let actor = admit(call, &mut faults).await?;
-    let status = faults.query_value(call, "status", |value| {
-        let named = STATUSES.iter().map(|(name, _)| (*name, *name)).collect::<Vec<_>>();
-        choice(value, &named)
-    });
+    let status = faults.query_value(call, "status", choice);
     let slice = slice(call, &mut faults, 200, 500);
     let (actor, slice) = faults.refuse_or(actor.zip(slice))?;
     let search = filter(call, "q")?.map(|text| fold(&text));
@@ -50,7 +41,7 @@ pub async fn patch(call: &Call) -> Result<Answer, Refusal> {
         Fields::of(&body, true, faults).map(|mut fields| StudentEdit {
             full_name: fields.field("full_name", text),
             email: fields.field("email", text),
-            status: fields.field("status", |value| choice(value, STATUSES)),
+            status: fields.field("status", choice),
             primary_contact: fields.field("primary_contact", text),
             notes: fields.field("notes", text),
             person_id: fields.field("user_id", whole),

@@ -18,6 +18,7 @@ use crate::domain::record::{Key, Stored};
 use crate::domain::teaching::class::Class;
 use crate::domain::teaching::invite_code::normalise;
 use crate::domain::teaching::join::{Opens, Redeem};
+use crate::domain::teaching::membership::MembershipStatus::{Active, Completed};
 use crate::domain::teaching::membership::{Leave, Membership};
 use crate::domain::teaching::partner::Partner;
 use crate::store::teaching::{Members, MembershipQuery};
@@ -59,7 +60,8 @@ pub async fn redeem(call: &Call) -> Result<Answer, Refusal> {
 pub async fn classes(call: &Call) -> Result<Answer, Refusal> {
     let User { person, .. } = signed_in(call).await?;
     let mut faults = Faults::default();
-    let statuses = member::status(&mut faults, call).unwrap_or(&["active", "completed"]);
+    let statuses = member::status(&mut faults, call);
+    let statuses = statuses.unwrap_or_else(|| vec![Active, Completed]);
     let slice = slice(call, &mut faults, 50, 100);
     let slice = faults.refuse_or(slice)?;
     let query = MembershipQuery { of: Members::Person(person.id()), statuses };

@@ -8,6 +8,7 @@ use super::error;
 use super::json::{Json, quoted};
 use super::request::query;
 use crate::dialect::{Answer, Call};
+use crate::domain::names::{Named, either};
 use crate::domain::patch::Patch;
 
 /// A longer text, its minus sign included, is no whole number.
@@ -240,19 +241,14 @@ pub fn text(value: &Json) -> Result<String, Fault> {
     }
 }
 
-/// Reads one of the named values.
-pub fn choice<T: Copy>(value: &Json, choices: &[(&str, T)]) -> Result<T, Fault> {
-    let chosen = choices.iter().find(|(name, _)| matches!(value, Json::Text(text) if text == name));
-    chosen.map(|(_, chosen)| *chosen).ok_or_else(|| {
-        let mut expected = String::new();
-        for (index, (name, _)) in choices.iter().enumerate() {
-            let joint = match index {
-                0 => "",
-                _ if index + 1 == choices.len() => " or ",
-                _ => ", ",
-            };
-            let _ = write!(expected, "{joint}'{name}'");
-        }
+/// Reads a value by its name.
+pub fn choice<T: Named>(value: &Json) -> Result<T, Fault> {
+    let chosen = match value {
+        Json::Text(text) => T::parse(text),
+        _ => None,
+    };
+    chosen.ok_or_else(|| {
+        let expected = either::<T>("'");
         Fault {
             kind: "enum",
             message: format!("Input should be {expected}").into(),

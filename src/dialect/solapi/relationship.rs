@@ -11,8 +11,9 @@ use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
 use crate::domain::patch::Patch;
 use crate::domain::people::account::Account;
-use crate::domain::record::{Key, KeyType, Stored};
+use crate::domain::record::{Key, Stored};
 use crate::domain::relation::relationship::{Metadata, Relationship, RelationshipEdit};
+use crate::domain::table::KeyType;
 use crate::pipeline::Envelope;
 
 /// `PATCH /crm-core/v1/relationships/{relationshipId}`, "관계 수정".

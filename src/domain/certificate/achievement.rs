@@ -8,44 +8,49 @@ use crate::domain::delivery::message::Message;
 use crate::domain::error::FieldError;
 use crate::domain::facts::{Facts, Known, Need};
 use crate::domain::kind::Kind;
-use crate::domain::patch::Patch;
-use crate::domain::record::{Changed, ColumnType, Key, KeyType, Meta, Record, Table};
+use crate::domain::names::names;
+use crate::domain::patch::edit;
+use crate::domain::record::{Changed, Key, Meta, Record};
+use crate::domain::table::{Column, Gone, KeyType, Table, Unique, data};
 use crate::domain::time::Instant;
 
 /// Levels are below this, 2^64: beyond it whole numbers would be rounded.
 const LEVEL_LIMIT: f64 = 18_446_744_073_709_551_616.0;
 
-/// How a certificate reaches its holder.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum IssuanceMethod {
-    /// By e-mail.
-    #[default]
-    Email,
-    /// By text message.
-    Phone,
+names! {
+    /// How a certificate reaches its holder.
+    #[derive(Default)]
+    pub enum IssuanceMethod {
+        /// By e-mail.
+        #[default]
+        Email = "EMAIL",
+        /// By text message.
+        Phone = "PHONE",
+    }
 }
 
-/// Who set an issue off.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum IssuanceRoute {
-    /// A person, by hand.
-    Manual,
-    /// A program.
-    #[default]
-    Automatic,
+names! {
+    /// Who set an issue off.
+    #[derive(Default)]
+    pub enum IssuanceRoute {
+        /// A person, by hand.
+        Manual = "manual",
+        /// A program.
+        #[default]
+        Automatic = "automatic",
+    }
 }
 
-/// Whether a certificate is out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum AchievementStatus {
-    /// Shown to the club alone.
-    Preview,
-    /// Given to its holder.
-    #[default]
-    Issued,
+names! {
+    /// Whether a certificate is out.
+    #[derive(Default)]
+    pub enum AchievementStatus {
+        /// Shown to the club alone.
+        Preview = "PREVIEW",
+        /// Given to its holder.
+        #[default]
+        Issued = "ISSUED",
+    }
 }
 
 /// What proves a certificate: a link, or a file by its name.
@@ -114,31 +119,21 @@ pub struct Achievement {
     pub custom_attributes: Vec<CustomAttribute>,
 }
 
-/// An edit of a certificate. Number, form and holder are fixed.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct AchievementEdit {
-    /// See [`Achievement::course_begin_at`].
-    pub course_begin_at: Patch<Instant>,
-    /// See [`Achievement::course_end_at`].
-    pub course_end_at: Patch<Instant>,
-    /// See [`Achievement::expiration_date`].
-    pub expiration_date: Patch<Instant>,
-    /// See [`Achievement::issued_at`].
-    pub issued_at: Patch<Instant>,
-    /// See [`Achievement::admin_comment`].
-    pub admin_comment: Patch<String>,
-    /// See [`Achievement::level`].
-    pub level: Patch<Number>,
-    /// See [`Achievement::nft_token`].
-    pub nft_token: Patch<String>,
-    /// See [`Achievement::status`].
-    pub status: Patch<AchievementStatus>,
-    /// See [`Achievement::is_received`].
-    pub is_received: Patch<bool>,
-    /// See [`Achievement::evidences`].
-    pub evidences: Patch<Vec<Evidence>>,
-    /// See [`Achievement::custom_attributes`].
-    pub custom_attributes: Patch<Vec<CustomAttribute>>,
+edit! {
+    /// An edit of a certificate. Number, form and holder are fixed.
+    AchievementEdit for Achievement {
+        course_begin_at: Instant => clears,
+        course_end_at: Instant => clears,
+        expiration_date: Instant => clears,
+        issued_at: Instant => keeps,
+        admin_comment: String => clears,
+        level: Number => clears,
+        nft_token: String => clears,
+        status: AchievementStatus => keeps,
+        is_received: bool => keeps,
+        evidences: Vec<Evidence> => or(Vec::new()),
+        custom_attributes: Vec<CustomAttribute> => or(Vec::new()),
+    }
 }
 
 /// True for a number that a certificate can have as its level.
@@ -152,41 +147,22 @@ impl Record for Achievement {
         name: "achievement",
         key: KeyType::Int,
         columns: &[
-            ("form_id", ColumnType::Reference(Kind::Form)),
-            ("person_id", ColumnType::Reference(Kind::Person)),
-            ("certificate_number", ColumnType::Text),
-            ("issued_at", ColumnType::Instant),
+            Column::names("form_id", Kind::Form, Gone::Refuses),
+            Column::names("person_id", Kind::Person, Gone::Refuses),
+            Column::text("certificate_number"),
+            Column::instant("issued_at"),
         ],
-        secrets: &[],
+        unique: &[Unique::ever(&["certificate_number"], "certificate_number")],
+        data: data! {
+            Personal: holder_name;
+            Free: admin_comment, evidences, custom_attributes;
+            Plain: form_id, person_id, certificate_number, issued_at,
+                course_begin_at, course_end_at, expiration_date, level, nft_token,
+                issuance_route, issuance_method, status, is_received;
+        },
+        ..Table::EMPTY
     };
     type Edit = AchievementEdit;
-
-    fn apply(&mut self, edit: &AchievementEdit) {
-        let AchievementEdit {
-            course_begin_at,
-            course_end_at,
-            expiration_date,
-            issued_at,
-            admin_comment,
-            level,
-            nft_token,
-            status,
-            is_received,
-            evidences,
-            custom_attributes,
-        } = edit;
-        course_begin_at.apply(&mut self.course_begin_at);
-        course_end_at.apply(&mut self.course_end_at);
-        expiration_date.apply(&mut self.expiration_date);
-        issued_at.apply_required(&mut self.issued_at);
-        admin_comment.apply(&mut self.admin_comment);
-        level.apply(&mut self.level);
-        nft_token.apply(&mut self.nft_token);
-        status.apply_required(&mut self.status);
-        is_received.apply_required(&mut self.is_received);
-        evidences.apply_or(&mut self.evidences, Vec::new());
-        custom_attributes.apply_or(&mut self.custom_attributes, Vec::new());
-    }
 
     fn validate(
         &self,
@@ -239,7 +215,7 @@ impl Command for DeleteAchievement {
 
     fn decide(&self, context: &mut Context<'_>, facts: &mut Facts) -> Known<Decision> {
         let delete = Delete::<Achievement>::new(Key::Int(self.id), self.expected.clone());
-        let mut decision = delete.decide_but(&[Kind::Message], context, facts)?;
+        let mut decision = delete.decide_own_part(context, facts)?;
         if let Some(meta) = decision.writes.first().map(|write| write.after.meta.clone()) {
             decision.writes.extend(Message::withdraw(&meta, context, facts)?);
         }

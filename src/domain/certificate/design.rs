@@ -9,30 +9,23 @@ use crate::domain::command::{Command, Context, Decision, make_with, permit};
 use crate::domain::error::FieldError;
 use crate::domain::facts::{Facts, Known, Need};
 use crate::domain::kind::Kind;
-use crate::domain::patch::Patch;
-use crate::domain::record::{Changed, ColumnType, KeyType, Meta, Record, Table};
+use crate::domain::names::names;
+use crate::domain::patch::edit;
+use crate::domain::record::{Changed, Meta, Record};
+use crate::domain::table::{Column, Gone, KeyType, Table, data};
 
 /// The template of a design that is one picture.
 const PICTURE_TEMPLATE: &str = "NewBadgeTypeEmpty";
 
-/// What a design is for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum DesignType {
-    /// The certificate itself.
-    #[default]
-    Certificate,
-    /// The badge that goes with it.
-    Badge,
-}
-
-impl DesignType {
-    /// The name in SQL and JSON.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Certificate => "certificate",
-            Self::Badge => "badge",
-        }
+names! {
+    /// What a design is for.
+    #[derive(Default)]
+    pub enum DesignType {
+        /// The certificate itself.
+        #[default]
+        Certificate = "certificate",
+        /// The badge that goes with it.
+        Badge = "badge",
     }
 }
 
@@ -60,23 +53,17 @@ pub struct Design {
     pub image_id: Option<String>,
 }
 
-/// An edit of a design. What it is for is fixed: forms rely on it.
-#[derive(Clone, Debug, Default)]
-pub struct DesignEdit {
-    /// See [`Design::name`].
-    pub name: Patch<String>,
-    /// See [`Design::main_color`].
-    pub main_color: Patch<String>,
-    /// See [`Design::sub_color`].
-    pub sub_color: Patch<String>,
-    /// See [`Design::extra_color_1`].
-    pub extra_color_1: Patch<String>,
-    /// See [`Design::extra_color_2`].
-    pub extra_color_2: Patch<String>,
-    /// See [`Design::layout_json`].
-    pub layout_json: Patch<Value>,
-    /// See [`Design::template_type`].
-    pub template_type: Patch<String>,
+edit! {
+    /// An edit of a design. What it is for is fixed: forms rely on it.
+    DesignEdit for Design {
+        name: String => keeps,
+        main_color: String => clears,
+        sub_color: String => clears,
+        extra_color_1: String => clears,
+        extra_color_2: String => clears,
+        layout_json: Value => keeps,
+        template_type: String => keeps,
+    }
 }
 
 impl Record for Design {
@@ -85,31 +72,17 @@ impl Record for Design {
         name: "design",
         key: KeyType::Int,
         columns: &[
-            ("design_type", ColumnType::Text),
-            ("image_id", ColumnType::Reference(Kind::Image)),
+            Column::text("design_type"),
+            Column::names("image_id", Kind::Image, Gone::Refuses),
         ],
-        secrets: &[],
+        data: data! {
+            Free: name, layout_json;
+            Plain: design_type, main_color, sub_color, extra_color_1, extra_color_2,
+                template_type, image_id;
+        },
+        ..Table::EMPTY
     };
     type Edit = DesignEdit;
-
-    fn apply(&mut self, edit: &DesignEdit) {
-        let DesignEdit {
-            name,
-            main_color,
-            sub_color,
-            extra_color_1,
-            extra_color_2,
-            layout_json,
-            template_type,
-        } = edit;
-        name.apply_required(&mut self.name);
-        main_color.apply(&mut self.main_color);
-        sub_color.apply(&mut self.sub_color);
-        extra_color_1.apply(&mut self.extra_color_1);
-        extra_color_2.apply(&mut self.extra_color_2);
-        layout_json.apply_required(&mut self.layout_json);
-        template_type.apply_required(&mut self.template_type);
-    }
 
     fn validate(
         &self,

@@ -8,9 +8,11 @@ use crate::domain::command::Context;
 use crate::domain::error::FieldError;
 use crate::domain::facts::{Facts, Known, Need};
 use crate::domain::kind::Kind;
-use crate::domain::patch::Patch;
+use crate::domain::names::names;
+use crate::domain::patch::edit;
 use crate::domain::people::person::fold;
-use crate::domain::record::{Changed, ColumnType, Key, KeyType, Meta, Record, Table};
+use crate::domain::record::{Changed, Key, Meta, Record};
+use crate::domain::table::{Column, Gone, KeyType, Table, data};
 use crate::domain::time::Instant;
 
 /// Letters of a prefix at the most.
@@ -18,36 +20,29 @@ const PREFIX_MAX: usize = 5;
 /// The code of the rule that a design has to be there, of the kind that is asked for.
 pub const DESIGN_NOT_FOUND: &str = "design_not_found";
 
-/// What a form is for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum FormType {
-    /// A course was completed.
-    #[default]
-    Completion,
-    /// An activity was taken part in.
-    Activity,
-    /// A licence was earned.
-    License,
-    /// Work was done.
-    Career,
-    /// A prize was won.
-    Award,
-    /// Somebody is recommended.
-    Recommendation,
-    /// Somebody is a member.
-    Membership,
-    /// A degree was taken.
-    Degree,
-    /// Something is warranted.
-    Warranty,
-}
-
-impl FormType {
-    /// The type of that name.
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::deserialize(serde::de::value::StrDeserializer::<serde::de::value::Error>::new(name))
-            .ok()
+names! {
+    /// What a form is for.
+    #[derive(Default)]
+    pub enum FormType {
+        /// A course was completed.
+        #[default]
+        Completion = "completion",
+        /// An activity was taken part in.
+        Activity = "activity",
+        /// A licence was earned.
+        License = "license",
+        /// Work was done.
+        Career = "career",
+        /// A prize was won.
+        Award = "award",
+        /// Somebody is recommended.
+        Recommendation = "recommendation",
+        /// Somebody is a member.
+        Membership = "membership",
+        /// A degree was taken.
+        Degree = "degree",
+        /// Something is warranted.
+        Warranty = "warranty",
     }
 }
 
@@ -133,39 +128,25 @@ pub struct Form {
     pub representative_institution: Option<Institution>,
 }
 
-/// An edit of a form.
-#[derive(Clone, Debug, Default)]
-pub struct FormEdit {
-    /// See [`Form::name`].
-    pub name: Patch<String>,
-    /// See [`Form::description`].
-    pub description: Patch<String>,
-    /// See [`Form::form_type`].
-    pub form_type: Patch<FormType>,
-    /// See [`Form::tags`].
-    pub tags: Patch<Vec<String>>,
-    /// See [`Form::prefix`].
-    pub prefix: Patch<String>,
-    /// See [`Form::program_name`].
-    pub program_name: Patch<String>,
-    /// See [`Form::program_type`].
-    pub program_type: Patch<String>,
-    /// See [`Form::program_url`].
-    pub program_url: Patch<String>,
-    /// See [`Form::course_begin_at`].
-    pub course_begin_at: Patch<Instant>,
-    /// See [`Form::course_end_at`].
-    pub course_end_at: Patch<Instant>,
-    /// See [`Form::certificate_design_id`].
-    pub certificate_design_id: Patch<i64>,
-    /// See [`Form::badge_design_id`].
-    pub badge_design_id: Patch<i64>,
-    /// See [`Form::requirements`].
-    pub requirements: Patch<Vec<Requirement>>,
-    /// See [`Form::institutions`].
-    pub institutions: Patch<Vec<Institution>>,
-    /// See [`Form::representative_institution`].
-    pub representative_institution: Patch<Institution>,
+edit! {
+    /// An edit of a form.
+    FormEdit for Form {
+        name: String => keeps,
+        description: String => clears,
+        form_type: FormType => keeps,
+        tags: Vec<String> => or(Vec::new()),
+        prefix: String => clears,
+        program_name: String => clears,
+        program_type: String => clears,
+        program_url: String => clears,
+        course_begin_at: Instant => clears,
+        course_end_at: Instant => clears,
+        certificate_design_id: i64 => clears,
+        badge_design_id: i64 => clears,
+        requirements: Vec<Requirement> => or(Vec::new()),
+        institutions: Vec<Institution> => or(Vec::new()),
+        representative_institution: Institution => clears,
+    }
 }
 
 impl Record for Form {
@@ -174,48 +155,20 @@ impl Record for Form {
         name: "form",
         key: KeyType::Int,
         columns: &[
-            ("name_key", ColumnType::Text),
-            ("certificate_design_id", ColumnType::Reference(Kind::Design)),
-            ("badge_design_id", ColumnType::Reference(Kind::Design)),
+            Column::text("name_key"),
+            Column::names("certificate_design_id", Kind::Design, Gone::Refuses),
+            Column::names("badge_design_id", Kind::Design, Gone::Refuses),
         ],
-        secrets: &[],
+        data: data! {
+            Free: name, description, tags, program_name, requirements, institutions,
+                representative_institution;
+            Derived: name_key;
+            Plain: type, prefix, program_type, program_url, course_begin_at,
+                course_end_at, certificate_design_id, badge_design_id;
+        },
+        ..Table::EMPTY
     };
     type Edit = FormEdit;
-
-    fn apply(&mut self, edit: &FormEdit) {
-        let FormEdit {
-            name,
-            description,
-            form_type,
-            tags,
-            prefix,
-            program_name,
-            program_type,
-            program_url,
-            course_begin_at,
-            course_end_at,
-            certificate_design_id,
-            badge_design_id,
-            requirements,
-            institutions,
-            representative_institution,
-        } = edit;
-        name.apply_required(&mut self.name);
-        description.apply(&mut self.description);
-        form_type.apply_required(&mut self.form_type);
-        tags.apply_or(&mut self.tags, Vec::new());
-        prefix.apply(&mut self.prefix);
-        program_name.apply(&mut self.program_name);
-        program_type.apply(&mut self.program_type);
-        program_url.apply(&mut self.program_url);
-        course_begin_at.apply(&mut self.course_begin_at);
-        course_end_at.apply(&mut self.course_end_at);
-        certificate_design_id.apply(&mut self.certificate_design_id);
-        badge_design_id.apply(&mut self.badge_design_id);
-        requirements.apply_or(&mut self.requirements, Vec::new());
-        institutions.apply_or(&mut self.institutions, Vec::new());
-        representative_institution.apply(&mut self.representative_institution);
-    }
 
     fn edit_needs(edit: &FormEdit) -> Vec<Need> {
         let named = [edit.certificate_design_id.value(), edit.badge_design_id.value()];

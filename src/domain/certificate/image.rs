@@ -7,7 +7,8 @@ use crate::domain::access::{Place, Right};
 use crate::domain::command::{Content, Context, Write, make_with, permit};
 use crate::domain::facts::{Facts, Known, Need, Selector};
 use crate::domain::kind::Kind;
-use crate::domain::record::{ColumnType, Key, KeyType, Record, Stored, Table};
+use crate::domain::record::{Key, Record, Stored};
+use crate::domain::table::{Column, KeyType, Table, data};
 
 /// The address under which pictures are served.
 const PATH: &str = "/haksa/v1/images/";
@@ -41,12 +42,13 @@ impl Record for Image {
     const TABLE: Table = Table {
         name: "image",
         key: KeyType::Text,
-        columns: &[("content_hash", ColumnType::Text)],
-        secrets: &[],
+        columns: &[Column::text("content_hash")],
+        data: data! {
+            Plain: content_hash, media_type, width, height, size;
+        },
+        ..Table::EMPTY
     };
     type Edit = ();
-
-    fn apply(&mut self, (): &()) {}
 
     fn new_key(context: &mut Context<'_>, _facts: &mut Facts) -> Known<Key> {
         Ok(Key::Text(context.entropy.uuid()))

@@ -10,80 +10,41 @@ use crate::domain::command::{Context, Write};
 use crate::domain::error::{Error, FieldError};
 use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
-use crate::domain::record::{
-    Changed, ColumnType, Document, Key, KeyType, Meta, Record, Stored, Table,
-};
+use crate::domain::names::names;
+use crate::domain::record::{Changed, Document, Key, Meta, Record, Stored};
+use crate::domain::table::{Column, Gone, KeyType, Table, Unique, data};
 use crate::domain::time::Instant;
 
-/// The way to a person.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Channel {
-    /// E-mail, by SMTP.
-    #[default]
-    Email,
-    /// A text message, by an HTTP gateway.
-    Phone,
-}
-
-impl Channel {
-    /// Every channel.
-    pub const ALL: [Self; 2] = [Self::Email, Self::Phone];
-
-    /// The name in SQL, JSON and logs.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Email => "email",
-            Self::Phone => "phone",
-        }
-    }
-
-    /// The channel of that name.
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|channel| channel.name() == name)
+names! {
+    /// The way to a person.
+    #[derive(Default)]
+    pub enum Channel {
+        /// E-mail, by SMTP.
+        #[default]
+        Email = "email",
+        /// A text message, by an HTTP gateway.
+        Phone = "phone",
     }
 }
 
-/// How far a message has come.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum MessageStatus {
-    /// To be sent when it is due.
-    #[default]
-    Waiting,
-    /// To be sent as soon as somebody configures its channel.
-    Held,
-    /// In somebody's hands, until it is due: then whoever had it is gone.
-    Sending,
-    /// Taken over by the next server or the gateway.
-    Sent,
-    /// Refused for good, or too often.
-    Failed,
-    /// Perhaps sent: whoever sent it was cut off before it heard the answer. Not sent again unless
-    /// a person says so.
-    Uncertain,
-}
-
-impl MessageStatus {
-    /// Every status.
-    pub const ALL: [Self; 6] =
-        [Self::Waiting, Self::Held, Self::Sending, Self::Sent, Self::Failed, Self::Uncertain];
-
-    /// The name in SQL, JSON and logs.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Waiting => "waiting",
-            Self::Held => "held",
-            Self::Sending => "sending",
-            Self::Sent => "sent",
-            Self::Failed => "failed",
-            Self::Uncertain => "uncertain",
-        }
-    }
-
-    /// The status of that name.
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|status| status.name() == name)
+names! {
+    /// How far a message has come.
+    #[derive(Default)]
+    pub enum MessageStatus {
+        /// To be sent when it is due.
+        #[default]
+        Waiting = "waiting",
+        /// To be sent as soon as somebody configures its channel.
+        Held = "held",
+        /// In somebody's hands, until it is due: then whoever had it is gone.
+        Sending = "sending",
+        /// Taken over by the next server or the gateway.
+        Sent = "sent",
+        /// Refused for good, or too often.
+        Failed = "failed",
+        /// Perhaps sent: whoever sent it was cut off before it heard the answer. Not sent again unless
+        /// a person says so.
+        Uncertain = "uncertain",
     }
 }
 
@@ -150,8 +111,7 @@ impl Message {
     }
 
     /// Removes the messages of a certificate, for the decision that removes the certificate: what
-    /// was not sent yet never is. (They name it, so [`crate::domain::command::Delete::decide_but`]
-    /// has to spare [`Kind::Message`].)
+    /// was not sent yet never is.
     ///
     /// # Errors
     /// [`super::super::facts::Stop::Missing`] until they are loaded.
@@ -184,18 +144,23 @@ impl Record for Message {
         name: "message",
         key: KeyType::Int,
         columns: &[
-            ("achievement_id", ColumnType::Reference(Kind::Achievement)),
-            ("channel", ColumnType::Text),
-            ("status", ColumnType::Text),
-            ("due_at", ColumnType::Instant),
+            Column::names("achievement_id", Kind::Achievement, Gone::Ends),
+            Column::text("channel"),
+            Column::text("status"),
+            Column::instant("due_at"),
         ],
-        secrets: &[],
+        unique: &[Unique::ever(&["achievement_id", "channel"], "channel")],
+        data: data! {
+            Personal: recipient_name, recipient, subject, body;
+            Free: last_error;
+            Plain: achievement_id, channel, status, due_at, reference,
+                attempt_count, failure_count, sent_at, provider_message_id;
+        },
+        ..Table::EMPTY
     };
     /// Nothing of a message can be edited: what it says was said, and how far it came is not for
     /// anybody to decide. See [`super::attempt`] for what can happen to it.
     type Edit = ();
-
-    fn apply(&mut self, (): &()) {}
 
     fn settle(
         &mut self,

@@ -11,8 +11,10 @@ use crate::domain::command::{Command, Context, Decision, Delete, Expected, Write
 use crate::domain::error::{Error, FieldError};
 use crate::domain::facts::{Facts, Known, Need};
 use crate::domain::kind::Kind;
-use crate::domain::patch::Patch;
-use crate::domain::record::{Changed, ColumnType, Document, Key, KeyType, Meta, Record, Table};
+use crate::domain::names::names;
+use crate::domain::patch::{Patch, edit};
+use crate::domain::record::{Changed, Document, Key, Meta, Record};
+use crate::domain::table::{Column, KeyType, Table, Text, Unique, data};
 use crate::domain::teaching::class::{Class, ClassEdit};
 use crate::domain::time::Instant;
 
@@ -28,17 +30,18 @@ pub fn search_form(text: &str) -> String {
     text.chars().flat_map(char::to_lowercase).collect()
 }
 
-/// Where a course is in its life. Set by hand, in any direction.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CourseStatus {
-    /// Being made.
-    #[default]
-    Draft,
-    /// Running.
-    Active,
-    /// Over.
-    Archived,
+names! {
+    /// Where a course is in its life. Set by hand, in any direction.
+    #[derive(Default)]
+    pub enum CourseStatus {
+        /// Being made.
+        #[default]
+        Draft = "draft",
+        /// Running.
+        Active = "active",
+        /// Over.
+        Archived = "archived",
+    }
 }
 
 /// A course.
@@ -71,21 +74,16 @@ pub struct Course {
     pub default_lock_after_due: bool,
 }
 
-/// An edit of a course.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct CourseEdit {
-    /// See [`Course::title`].
-    pub title: Patch<String>,
-    /// See [`Course::course_key`].
-    pub course_key: Patch<String>,
-    /// See [`Course::status`].
-    pub status: Patch<CourseStatus>,
-    /// See [`Course::start_date`].
-    pub start_date: Patch<Date>,
-    /// See [`Course::end_date`].
-    pub end_date: Patch<Date>,
-    /// See [`Course::description`].
-    pub description: Patch<String>,
+edit! {
+    /// An edit of a course.
+    CourseEdit for Course {
+        title: String => or(String::new()),
+        course_key: String => clears,
+        status: CourseStatus => or(CourseStatus::Draft),
+        start_date: Date => clears,
+        end_date: Date => clears,
+        description: String => clears,
+    }
 }
 
 impl Record for Course {
@@ -94,24 +92,31 @@ impl Record for Course {
         name: "course",
         key: KeyType::Int,
         columns: &[
-            ("course_key", ColumnType::Text),
-            ("search_key", ColumnType::Text),
-            ("status", ColumnType::Text),
-            ("content_item_id", ColumnType::Text),
+            Column::text("course_key"),
+            Column::text("search_key"),
+            Column::text("status"),
+            Column::text("content_item_id"),
         ],
-        secrets: &[],
+        unique: &[
+            Unique::live(&["course_key"], "course_key"),
+            Unique::ever(&["content_item_id"], "content_item_id"),
+        ],
+        texts: &[
+            Text::of("description").without_nul(),
+            Text::of("title").filled("title_required"),
+            Text::of("course_key")
+                .filled("course_key_required")
+                .at_most(COURSE_KEY_MAX, "course_key_too_long"),
+        ],
+        data: data! {
+            Free: title, description;
+            Derived: search_key;
+            Plain: course_key, status, start_date, end_date, content_item_id,
+                default_due_type, default_due_date, default_due_period_h,
+                default_lock_after_due;
+        },
     };
     type Edit = CourseEdit;
-
-    fn apply(&mut self, edit: &CourseEdit) {
-        let CourseEdit { title, course_key, status, start_date, end_date, description } = edit;
-        title.apply_or(&mut self.title, String::new());
-        course_key.apply(&mut self.course_key);
-        status.apply_or(&mut self.status, CourseStatus::Draft);
-        start_date.apply(&mut self.start_date);
-        end_date.apply(&mut self.end_date);
-        description.apply(&mut self.description);
-    }
 
     fn settle(
         &mut self,
@@ -140,25 +145,7 @@ impl Record for Course {
         changed: &Changed,
         facts: &mut Facts,
     ) -> Known<Vec<FieldError>> {
-        let is_blank = |text: &str| text.trim().is_empty();
         let mut errors = Vec::new();
-        if changed.has("description")
-            && self.description.as_deref().is_some_and(|text| text.contains('\0'))
-        {
-            errors.push(FieldError::new("description", "nul", "must not contain NUL"));
-        }
-        if changed.has("title") && is_blank(&self.title) {
-            errors.push(FieldError::new("title", "title_required", "must not be blank"));
-        }
-        if changed.has("course_key") && self.course_key.as_deref().is_some_and(is_blank) {
-            errors.push(FieldError::new("course_key", "course_key_required", "must not be blank"));
-        }
-        if changed.has("course_key")
-            && self.course_key.as_deref().is_some_and(|key| key.chars().count() > COURSE_KEY_MAX)
-        {
-            let detail = format!("must be of at most {COURSE_KEY_MAX} characters");
-            errors.push(FieldError::new("course_key", "course_key_too_long", detail));
-        }
         if changed.any(&["start_date", "end_date"])
             && let (Some(start), Some(end)) = (self.start_date, self.end_date)
             && end < start
@@ -171,7 +158,7 @@ impl Record for Course {
         }
         if errors.is_empty()
             && changed.has("course_key")
-            && let Some(key) = self.course_key.as_deref().filter(|key| !key.contains('\0'))
+            && let Some(key) = self.course_key.as_deref()
             && facts
                 .select::<Self>(meta.account_id, "course_key", key)?
                 .iter()
@@ -200,7 +187,7 @@ impl Command for DeleteCourse {
     /// Refused with [`Error::Conflict`] while learners can owe the course.
     fn decide(&self, context: &mut Context<'_>, facts: &mut Facts) -> Known<Decision> {
         let delete = Delete::<Course>::new(Key::Int(self.id), self.expected.clone());
-        let mut decision = delete.decide_but(&[Kind::Class], context, facts)?;
+        let mut decision = delete.decide_own_part(context, facts)?;
         for write in &decision.writes {
             if write.after.typed::<Course>()?.record.content_item_id.is_some() {
                 return Err(Error::Conflict(vec!["content_item_id".to_owned()]).into());

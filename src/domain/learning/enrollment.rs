@@ -2,8 +2,6 @@
 //! enrollment".
 
 use jiff::SignedDuration;
-use serde::de::IntoDeserializer as _;
-use serde::de::value::StrDeserializer;
 use serde::{Deserialize, Serialize};
 
 use super::course::Course;
@@ -12,35 +10,30 @@ use crate::domain::command::Context;
 use crate::domain::error::FieldError;
 use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
-use crate::domain::patch::Patch;
+use crate::domain::names::names;
+use crate::domain::patch::edit;
 use crate::domain::people::department;
 use crate::domain::people::person::Person;
-use crate::domain::record::{Changed, ColumnType, Key, KeyType, Meta, Record, Table};
+use crate::domain::record::{Changed, Key, Meta, Record};
+use crate::domain::table::{Column, Gone, KeyType, Table, data};
 use crate::domain::time::Instant;
 
 /// The longest due period: 100 years of hours.
 pub const DUE_PERIOD_MAX_H: i64 = 876_000;
 
-/// How the due date is found.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DueDateType {
-    /// There is none.
-    #[default]
-    Unlimited,
-    /// By the course's own rule, as it stands when asked.
-    Default,
-    /// It is named.
-    DueDate,
-    /// So many hours after access begins.
-    DuePeriod,
-}
-
-impl DueDateType {
-    /// The type of that name.
-    pub fn parse(name: &str) -> Option<Self> {
-        let name: StrDeserializer<'_, serde::de::value::Error> = name.into_deserializer();
-        Self::deserialize(name).ok()
+names! {
+    /// How the due date is found.
+    #[derive(Default)]
+    pub enum DueDateType {
+        /// There is none.
+        #[default]
+        Unlimited = "unlimited",
+        /// By the course's own rule, as it stands when asked.
+        Default = "default",
+        /// It is named.
+        DueDate = "due_date",
+        /// So many hours after access begins.
+        DuePeriod = "due_period",
     }
 }
 
@@ -80,19 +73,15 @@ pub struct Enrollment {
     pub certificate: Option<IssuedCertificate>,
 }
 
-/// An edit of an enrollment: its schedule. Course, learner and certificate are fixed.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct EnrollmentEdit {
-    /// See [`Enrollment::access_date`].
-    pub access_date: Patch<Instant>,
-    /// See [`Enrollment::due_date_type`].
-    pub due_date_type: Patch<DueDateType>,
-    /// See [`Enrollment::due_date`].
-    pub due_date: Patch<Instant>,
-    /// See [`Enrollment::due_period_h`].
-    pub due_period_h: Patch<i64>,
-    /// See [`Enrollment::lock_after_due_date`].
-    pub lock_after_due_date: Patch<bool>,
+edit! {
+    /// An edit of an enrollment: its schedule. Course, learner and certificate are fixed.
+    EnrollmentEdit for Enrollment {
+        access_date: Instant => keeps,
+        due_date_type: DueDateType => or(DueDateType::Unlimited),
+        due_date: Instant => clears,
+        due_period_h: i64 => clears,
+        lock_after_due_date: bool => or(false),
+    }
 }
 
 /// A due date in force.
@@ -142,27 +131,16 @@ impl Record for Enrollment {
         name: "enrollment",
         key: KeyType::Text,
         columns: &[
-            ("course_id", ColumnType::Reference(Kind::Course)),
-            ("person_id", ColumnType::Reference(Kind::Person)),
+            Column::names("course_id", Kind::Course, Gone::Refuses),
+            Column::names("person_id", Kind::Person, Gone::Refuses),
         ],
-        secrets: &[],
+        data: data! {
+            Plain: course_id, person_id, access_date, due_date_type, due_date,
+                due_period_h, lock_after_due_date, is_from_catalog, certificate;
+        },
+        ..Table::EMPTY
     };
     type Edit = EnrollmentEdit;
-
-    fn apply(&mut self, edit: &EnrollmentEdit) {
-        let EnrollmentEdit {
-            access_date,
-            due_date_type,
-            due_date,
-            due_period_h,
-            lock_after_due_date,
-        } = edit;
-        access_date.apply_required(&mut self.access_date);
-        due_date_type.apply_or(&mut self.due_date_type, DueDateType::Unlimited);
-        due_date.apply(&mut self.due_date);
-        due_period_h.apply(&mut self.due_period_h);
-        lock_after_due_date.apply_or(&mut self.lock_after_due_date, false);
-    }
 
     /// Drops what the type of due date does not use, so that it cannot come back to life.
     fn settle(

@@ -8,8 +8,9 @@ use crate::domain::command::Context;
 use crate::domain::error::FieldError;
 use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
-use crate::domain::patch::Patch;
-use crate::domain::record::{Changed, ColumnType, KeyType, Meta, Record, Table};
+use crate::domain::patch::edit;
+use crate::domain::record::{Changed, Meta, Record};
+use crate::domain::table::{Column, KeyType, Table, Text, Unique, data};
 
 /// Digits of SOLAPI's account id.
 const SOLAPI_ACCOUNT_DIGITS: usize = 14;
@@ -46,17 +47,14 @@ pub struct CustomData {
     pub attribute_tag: String,
 }
 
-/// An edit of an account.
-#[derive(Clone, Debug, Default)]
-pub struct AccountEdit {
-    /// See [`Account::name`].
-    pub name: Patch<String>,
-    /// See [`Account::club_domain`].
-    pub club_domain: Patch<String>,
-    /// See [`Account::club_type`].
-    pub club_type: Patch<String>,
-    /// See [`Account::club_custom_data`].
-    pub club_custom_data: Patch<Vec<CustomData>>,
+edit! {
+    /// An edit of an account.
+    AccountEdit for Account {
+        name: String => keeps,
+        club_domain: String => clears,
+        club_type: String => clears,
+        club_custom_data: Vec<CustomData> => or(Vec::new()),
+    }
 }
 
 impl Account {
@@ -106,22 +104,25 @@ impl Record for Account {
         name: "account",
         key: KeyType::Int,
         columns: &[
-            ("club_domain", ColumnType::Text),
-            ("ncloud_account_no", ColumnType::Text),
-            ("solapi_account_id", ColumnType::Text),
-            ("portal_url", ColumnType::Text),
+            Column::text("club_domain"),
+            Column::text("ncloud_account_no"),
+            Column::text("solapi_account_id"),
+            Column::text("portal_url"),
         ],
-        secrets: &[],
+        unique: &[
+            Unique::ever(&["club_domain"], "club_domain"),
+            Unique::ever(&["ncloud_account_no"], "ncloud_account_no"),
+            Unique::ever(&["solapi_account_id"], "solapi_account_id"),
+            Unique::ever(&["portal_url"], "portal_url"),
+        ],
+        texts: &[Text::of("name").filled("name_required")],
+        data: data! {
+            Free: name, club_custom_data;
+            Plain: club_domain, club_type, ncloud_account_no, solapi_account_id,
+                portal_url, time_zone;
+        },
     };
     type Edit = AccountEdit;
-
-    fn apply(&mut self, edit: &AccountEdit) {
-        let AccountEdit { name, club_domain, club_type, club_custom_data } = edit;
-        name.apply_required(&mut self.name);
-        club_domain.apply(&mut self.club_domain);
-        club_type.apply(&mut self.club_type);
-        club_custom_data.apply_or(&mut self.club_custom_data, Vec::new());
-    }
 
     fn settle(
         &mut self,
@@ -150,9 +151,6 @@ impl Record for Account {
             changed.has(field) && value.as_deref().is_some_and(|text| !is_good(text))
         };
         let mut errors = Vec::new();
-        if changed.has("name") && self.name.trim().is_empty() {
-            errors.push(FieldError::new("name", "name_required", "must not be blank"));
-        }
         let word = "must be one word";
         if is_broken("club_domain", &self.club_domain, is_word) {
             errors.push(FieldError::new("club_domain", "not_a_word", word));

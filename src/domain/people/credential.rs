@@ -10,8 +10,9 @@ use crate::domain::actor::Dialect;
 use crate::domain::error::FieldError;
 use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
-use crate::domain::patch::Patch;
-use crate::domain::record::{Changed, ColumnType, KeyType, Meta, Record, Table};
+use crate::domain::patch::{EditOf as _, edit};
+use crate::domain::record::{Changed, Meta, Record};
+use crate::domain::table::{Column, Gone, KeyType, Table, Unique, data};
 
 /// A credential.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -47,13 +48,12 @@ pub struct Credential {
     pub revoked_at: Option<Timestamp>,
 }
 
-/// An edit of a credential.
-#[derive(Clone, Debug, Default)]
-pub struct CredentialEdit {
-    /// See [`Credential::label`].
-    pub label: Patch<String>,
-    /// See [`Credential::revoked_at`].
-    pub revoked_at: Patch<Timestamp>,
+edit! {
+    /// An edit of a credential.
+    CredentialEdit for Credential {
+        label: String => keeps,
+        revoked_at: Timestamp => clears,
+    }
 }
 
 impl Credential {
@@ -97,20 +97,27 @@ impl Record for Credential {
         name: "credential",
         key: KeyType::Int,
         columns: &[
-            ("public_id", ColumnType::Text),
-            ("secret_hash", ColumnType::Text),
-            ("person_id", ColumnType::Reference(Kind::Person)),
+            Column::text("public_id"),
+            Column::text("secret_hash"),
+            Column::names("person_id", Kind::Person, Gone::Refuses),
         ],
-        secrets: &["secret_hash", "secret_sealed"],
+        unique: &[Unique::ever(&["public_id"], "public_id")],
+        data: data! {
+            Free: label;
+            Secret: secret_hash, secret_sealed;
+            Plain: dialect, public_id, person_id, policies, allowed_ips, expires_at,
+                revoked_at;
+        },
+        ..Table::EMPTY
     };
     type Edit = CredentialEdit;
 
     fn apply(&mut self, edit: &CredentialEdit) {
-        let CredentialEdit { label, revoked_at } = edit;
-        label.apply_required(&mut self.label);
+        let since = self.revoked_at;
+        edit.apply_to(self);
         // Revoking again does not move the time since which it opens nothing.
-        if self.revoked_at.is_none() || revoked_at.value().is_none() {
-            revoked_at.apply(&mut self.revoked_at);
+        if since.is_some() && edit.revoked_at.value().is_some() {
+            self.revoked_at = since;
         }
     }
 

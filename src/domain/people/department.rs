@@ -6,8 +6,9 @@ use crate::domain::command::Context;
 use crate::domain::error::FieldError;
 use crate::domain::facts::{Facts, Known, Stop};
 use crate::domain::kind::Kind;
-use crate::domain::patch::Patch;
-use crate::domain::record::{Changed, ColumnType, Key, KeyType, Meta, Record, Table};
+use crate::domain::patch::edit;
+use crate::domain::record::{Changed, Key, Meta, Record};
+use crate::domain::table::{Column, Gone, KeyType, Table, data};
 
 /// How deep an organisation may be, its root included; a tree that is deeper is broken. Each level is
 /// a round of loading, and these are bounded.
@@ -25,15 +26,13 @@ pub struct Department {
     pub parent_id: Option<String>,
 }
 
-/// An edit of a department.
-#[derive(Clone, Debug, Default)]
-pub struct DepartmentEdit {
-    /// See [`Department::name`].
-    pub name: Patch<String>,
-    /// See [`Department::code`].
-    pub code: Patch<String>,
-    /// See [`Department::parent_id`].
-    pub parent_id: Patch<String>,
+edit! {
+    /// An edit of a department.
+    DepartmentEdit for Department {
+        name: String => keeps,
+        code: String => clears,
+        parent_id: String => clears,
+    }
 }
 
 /// The department and all above it, nearest first, as the tree stands now.
@@ -85,17 +84,14 @@ impl Record for Department {
     const TABLE: Table = Table {
         name: "department",
         key: KeyType::Text,
-        columns: &[("parent_id", ColumnType::Reference(Kind::Department))],
-        secrets: &[],
+        columns: &[Column::names("parent_id", Kind::Department, Gone::Refuses)],
+        data: data! {
+            Free: name;
+            Plain: code, parent_id;
+        },
+        ..Table::EMPTY
     };
     type Edit = DepartmentEdit;
-
-    fn apply(&mut self, edit: &DepartmentEdit) {
-        let DepartmentEdit { name, code, parent_id } = edit;
-        name.apply_required(&mut self.name);
-        code.apply(&mut self.code);
-        parent_id.apply(&mut self.parent_id);
-    }
 
     fn validate(
         &self,
@@ -103,7 +99,7 @@ impl Record for Department {
         changed: &Changed,
         facts: &mut Facts,
     ) -> Known<Vec<FieldError>> {
-        let parent_id = self.parent_id.as_deref().filter(|id| !id.contains('\0'));
+        let parent_id = self.parent_id.as_deref();
         let Some(parent_id) = parent_id.filter(|_| changed.has("parent_id")) else {
             return Ok(Vec::new());
         };

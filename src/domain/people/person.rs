@@ -7,26 +7,29 @@ use unicode_normalization::UnicodeNormalization as _;
 use crate::domain::command::Context;
 use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
-use crate::domain::patch::Patch;
-use crate::domain::record::{ColumnType, Key, KeyType, Record, Table};
+use crate::domain::names::names;
+use crate::domain::patch::edit;
+use crate::domain::record::{Key, Record};
+use crate::domain::table::{Column, Gone, KeyType, Table, Unique, data};
 
 /// Stands between the names in [`Person::name_key`]. No text in lower case has it, so nothing is found
 /// across the joint.
 const NAME_JOINT: char = 'Ω';
 
-/// Whether a person may sign in and act.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PersonStatus {
-    /// May sign in.
-    #[default]
-    Active,
-    /// May not, for now.
-    Inactive,
-    /// May not, by decision.
-    Suspended,
-    /// Has left.
-    Terminated,
+names! {
+    /// Whether a person may sign in and act.
+    #[derive(Default)]
+    pub enum PersonStatus {
+        /// May sign in.
+        #[default]
+        Active = "active",
+        /// May not, for now.
+        Inactive = "inactive",
+        /// May not, by decision.
+        Suspended = "suspended",
+        /// Has left.
+        Terminated = "terminated",
+    }
 }
 
 /// A role and the departments in which it holds.
@@ -77,21 +80,16 @@ pub struct Person {
     pub roles: Vec<RoleGrant>,
 }
 
-/// An edit of a person.
-#[derive(Clone, Debug, Default)]
-pub struct PersonEdit {
-    /// See [`Person::name`].
-    pub name: Patch<String>,
-    /// See [`Person::email`].
-    pub email: Patch<String>,
-    /// See [`Person::password_hash`].
-    pub password_hash: Patch<String>,
-    /// See [`Person::status`].
-    pub status: Patch<PersonStatus>,
-    /// See [`Person::department_id`].
-    pub department_id: Patch<String>,
-    /// See [`Person::roles`].
-    pub roles: Patch<Vec<RoleGrant>>,
+edit! {
+    /// An edit of a person.
+    PersonEdit for Person {
+        name: String => keeps,
+        email: String => clears,
+        password_hash: String => clears,
+        status: PersonStatus => keeps,
+        department_id: String => clears,
+        roles: Vec<RoleGrant> => or(Vec::new()),
+    }
 }
 
 /// The form in which texts are compared without regard to case, and to whether letters come whole or
@@ -144,27 +142,25 @@ impl Record for Person {
         name: "person",
         key: KeyType::Int,
         columns: &[
-            ("name_key", ColumnType::Text),
-            ("email_key", ColumnType::Text),
-            ("phone_key", ColumnType::Text),
-            ("login_key", ColumnType::Text),
-            ("learner_id", ColumnType::Text),
-            ("department_id", ColumnType::Reference(Kind::Department)),
+            Column::text("name_key"),
+            Column::text("email_key"),
+            Column::text("phone_key"),
+            Column::text("login_key"),
+            Column::text("learner_id"),
+            Column::names("department_id", Kind::Department, Gone::Refuses),
         ],
-        secrets: &["password_hash"],
+        unique: &[Unique::ever(&["learner_id"], "learner_id")],
+        data: data! {
+            Personal: name, other_names, email, phone, login, avatar, image;
+            Secret: password_hash;
+            Derived: name_key, email_key, phone_key, login_key;
+            Plain: status, learner_id, department_id, roles;
+        },
+        ..Table::EMPTY
     };
-    const NAMES_IN_BODY: &'static [Kind] = &[Kind::Role, Kind::Department];
+    const NAMES_IN_BODY: &'static [(Kind, Gone)] =
+        &[(Kind::Role, Gone::Refuses), (Kind::Department, Gone::Refuses)];
     type Edit = PersonEdit;
-
-    fn apply(&mut self, edit: &PersonEdit) {
-        let PersonEdit { name, email, password_hash, status, department_id, roles } = edit;
-        name.apply_required(&mut self.name);
-        email.apply(&mut self.email);
-        password_hash.apply(&mut self.password_hash);
-        status.apply_required(&mut self.status);
-        department_id.apply(&mut self.department_id);
-        roles.apply_or(&mut self.roles, Vec::new());
-    }
 
     fn settle(
         &mut self,

@@ -7,28 +7,31 @@ use crate::domain::access::{Grant, Right, Scope};
 use crate::domain::command::Context;
 use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
-use crate::domain::patch::Patch;
-use crate::domain::record::{Key, KeyType, Record, Table};
+use crate::domain::names::names;
+use crate::domain::patch::edit;
+use crate::domain::record::{Key, Record};
+use crate::domain::table::{KeyType, Table, data};
 
-/// What a role is for, which says what it allows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RoleType {
-    /// Owns the account.
-    Owner,
-    /// Runs all of it.
-    Administrator,
-    /// Runs some departments.
-    DepartmentAdministrator,
-    /// Writes courses, and assigns them in some departments.
-    Publisher,
-    /// What its permissions name, in some departments.
-    Custom,
-    /// Learns.
-    #[default]
-    Learner,
-    /// Looks on.
-    Supervisor,
+names! {
+    /// What a role is for, which says what it allows.
+    #[derive(Default)]
+    pub enum RoleType {
+        /// Owns the account.
+        Owner = "owner",
+        /// Runs all of it.
+        Administrator = "administrator",
+        /// Runs some departments.
+        DepartmentAdministrator = "department_administrator",
+        /// Writes courses, and assigns them in some departments.
+        Publisher = "publisher",
+        /// What its permissions name, in some departments.
+        Custom = "custom",
+        /// Learns.
+        #[default]
+        Learner = "learner",
+        /// Looks on.
+        Supervisor = "supervisor",
+    }
 }
 
 /// A role.
@@ -46,13 +49,12 @@ pub struct Role {
     pub permissions: Vec<String>,
 }
 
-/// An edit of a role.
-#[derive(Clone, Debug, Default)]
-pub struct RoleEdit {
-    /// See [`Role::title`].
-    pub title: Patch<String>,
-    /// See [`Role::permissions`].
-    pub permissions: Patch<Vec<String>>,
+edit! {
+    /// An edit of a role.
+    RoleEdit for Role {
+        title: String => keeps,
+        permissions: Vec<String> => or(Vec::new()),
+    }
 }
 
 impl Role {
@@ -87,14 +89,16 @@ fn right(permission: &str) -> Option<Right> {
 
 impl Record for Role {
     const KIND: Kind = Kind::Role;
-    const TABLE: Table = Table { name: "role", key: KeyType::Text, columns: &[], secrets: &[] };
+    const TABLE: Table = Table {
+        name: "role",
+        key: KeyType::Text,
+        data: data! {
+            Free: title, description;
+            Plain: type, permissions;
+        },
+        ..Table::EMPTY
+    };
     type Edit = RoleEdit;
-
-    fn apply(&mut self, edit: &RoleEdit) {
-        let RoleEdit { title, permissions } = edit;
-        title.apply_required(&mut self.title);
-        permissions.apply_or(&mut self.permissions, Vec::new());
-    }
 
     fn new_key(context: &mut Context<'_>, _facts: &mut Facts) -> Known<Key> {
         Ok(Key::Text(context.entropy.uuid()))

@@ -11,8 +11,9 @@ use crate::domain::command::{self, Command, Context, Decision, Write};
 use crate::domain::error::Error;
 use crate::domain::facts::{Facts, Known, Need};
 use crate::domain::kind::Kind;
-use crate::domain::patch::Patch;
-use crate::domain::record::{Document, Key, KeyType, Record, Table};
+use crate::domain::patch::edit;
+use crate::domain::record::{Document, Key, Record};
+use crate::domain::table::{KeyType, Table, data};
 use crate::domain::time::Instant;
 
 /// How long wrong guesses are held against somebody, from the first one on.
@@ -32,22 +33,24 @@ pub struct Throttle {
     pub count: i64,
 }
 
-/// An operator's edit of a count: it can be set back.
-#[derive(Clone, Debug, Default)]
-pub struct ThrottleEdit {
-    /// See [`Throttle::count`].
-    pub count: Patch<i64>,
+edit! {
+    /// An operator's edit of a count: it can be set back.
+    ThrottleEdit for Throttle {
+        count: i64 => or(0),
+    }
 }
 
 impl Record for Throttle {
     const KIND: Kind = Kind::Throttle;
-    const TABLE: Table = Table { name: "throttle", key: KeyType::Text, columns: &[], secrets: &[] };
+    const TABLE: Table = Table {
+        name: "throttle",
+        key: KeyType::Text,
+        data: data! {
+            Plain: since, count;
+        },
+        ..Table::EMPTY
+    };
     type Edit = ThrottleEdit;
-
-    fn apply(&mut self, edit: &ThrottleEdit) {
-        let ThrottleEdit { count } = edit;
-        count.apply_or(&mut self.count, 0);
-    }
 }
 
 /// Somebody whose wrong guesses are counted, and how many are borne.

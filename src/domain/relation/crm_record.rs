@@ -9,8 +9,9 @@ use crate::domain::command::Context;
 use crate::domain::error::FieldError;
 use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
-use crate::domain::patch::Patch;
-use crate::domain::record::{Changed, ColumnType, Key, KeyType, Meta, Record, Table};
+use crate::domain::patch::edit;
+use crate::domain::record::{Changed, Key, Meta, Record};
+use crate::domain::table::{Column, Gone, KeyType, Table, data};
 
 /// A row of an entity.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -32,15 +33,13 @@ pub struct CrmRecord {
     pub updated_by: Option<String>,
 }
 
-/// An edit of a record.
-#[derive(Clone, Debug, Default)]
-pub struct CrmRecordEdit {
-    /// See [`CrmRecord::name`].
-    pub name: Patch<String>,
-    /// See [`CrmRecord::tags`].
-    pub tags: Patch<Vec<String>>,
-    /// See [`CrmRecord::owner_id`].
-    pub owner_id: Patch<String>,
+edit! {
+    /// An edit of a record.
+    CrmRecordEdit for CrmRecord {
+        name: String => clears,
+        tags: Vec<String> => or(Vec::new()),
+        owner_id: String => clears,
+    }
 }
 
 impl Record for CrmRecord {
@@ -48,17 +47,15 @@ impl Record for CrmRecord {
     const TABLE: Table = Table {
         name: "crm_record",
         key: KeyType::Text,
-        columns: &[("entity_id", ColumnType::Reference(Kind::Entity))],
-        secrets: &[],
+        columns: &[Column::names("entity_id", Kind::Entity, Gone::Refuses)],
+        data: data! {
+            Personal: name, data;
+            Free: tags;
+            Plain: entity_id, owner_id, created_by, updated_by;
+        },
+        ..Table::EMPTY
     };
     type Edit = CrmRecordEdit;
-
-    fn apply(&mut self, edit: &CrmRecordEdit) {
-        let CrmRecordEdit { name, tags, owner_id } = edit;
-        name.apply(&mut self.name);
-        tags.apply_or(&mut self.tags, Vec::new());
-        owner_id.apply(&mut self.owner_id);
-    }
 
     fn validate(
         &self,

@@ -7,8 +7,9 @@ use super::id::{self, Class};
 use crate::domain::command::Context;
 use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
-use crate::domain::patch::Patch;
-use crate::domain::record::{ColumnType, Key, KeyType, Record, Table};
+use crate::domain::patch::edit;
+use crate::domain::record::{Key, Record};
+use crate::domain::table::{Column, KeyType, Table, Unique, data};
 
 /// A customer-defined table.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -38,13 +39,12 @@ pub struct Entity {
     pub updated_by: Option<String>,
 }
 
-/// An edit of an entity.
-#[derive(Clone, Debug, Default)]
-pub struct EntityEdit {
-    /// See [`Entity::name`].
-    pub name: Patch<String>,
-    /// See [`Entity::description`].
-    pub description: Patch<String>,
+edit! {
+    /// An edit of an entity.
+    EntityEdit for Entity {
+        name: String => keeps,
+        description: String => clears,
+    }
 }
 
 impl Record for Entity {
@@ -52,16 +52,16 @@ impl Record for Entity {
     const TABLE: Table = Table {
         name: "entity",
         key: KeyType::Text,
-        columns: &[("slug", ColumnType::Text)],
-        secrets: &[],
+        columns: &[Column::text("slug")],
+        unique: &[Unique::live(&["slug"], "slug")],
+        data: data! {
+            Free: name, description;
+            Plain: slug, property_ids, view_settings, insight_widgets,
+                record_access, owner_id, priority, created_by, updated_by;
+        },
+        ..Table::EMPTY
     };
     type Edit = EntityEdit;
-
-    fn apply(&mut self, edit: &EntityEdit) {
-        let EntityEdit { name, description } = edit;
-        name.apply_required(&mut self.name);
-        description.apply(&mut self.description);
-    }
 
     fn new_key(context: &mut Context<'_>, _facts: &mut Facts) -> Known<Key> {
         Ok(id::new_key(Class::Entity, context))

@@ -11,8 +11,9 @@ use crate::domain::command::Context;
 use crate::domain::error::FieldError;
 use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
-use crate::domain::patch::Patch;
-use crate::domain::record::{Changed, ColumnType, Key, KeyType, Meta, Record, Table};
+use crate::domain::patch::edit;
+use crate::domain::record::{Changed, Key, Meta, Record};
+use crate::domain::table::{Column, Gone, KeyType, Table, Unique, data};
 
 /// The size of metadata at the most: bytes of its JSON without blanks.
 pub const METADATA_BYTES_MAX: usize = 64 * 1024;
@@ -62,11 +63,12 @@ impl TryFrom<Map<String, Value>> for Metadata {
     }
 }
 
-/// An edit of a relationship. Type and ends are fixed.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct RelationshipEdit {
-    /// Replaces [`Relationship::metadata`] as a whole.
-    pub metadata: Patch<Metadata>,
+edit! {
+    /// An edit of a relationship. Type and ends are fixed.
+    RelationshipEdit for Relationship {
+        /// Replaced as a whole.
+        metadata: Metadata => or(Metadata::default()),
+    }
 }
 
 fn levels(value: &Value) -> usize {
@@ -119,20 +121,24 @@ impl Record for Relationship {
         name: "relationship",
         key: KeyType::Text,
         columns: &[
-            ("relationship_type_id", ColumnType::Reference(Kind::RelationshipType)),
-            ("source_entity_id", ColumnType::Reference(Kind::Entity)),
-            ("source_record_id", ColumnType::Reference(Kind::CrmRecord)),
-            ("target_entity_id", ColumnType::Reference(Kind::Entity)),
-            ("target_record_id", ColumnType::Reference(Kind::CrmRecord)),
+            Column::names("relationship_type_id", Kind::RelationshipType, Gone::Refuses),
+            Column::names("source_entity_id", Kind::Entity, Gone::Refuses),
+            Column::names("source_record_id", Kind::CrmRecord, Gone::Refuses),
+            Column::names("target_entity_id", Kind::Entity, Gone::Refuses),
+            Column::names("target_record_id", Kind::CrmRecord, Gone::Refuses),
         ],
-        secrets: &[],
+        unique: &[Unique::live(
+            &["relationship_type_id", "source_record_id", "target_record_id"],
+            "target_record_id",
+        )],
+        data: data! {
+            Free: metadata;
+            Plain: relationship_type_id, source_entity_id, source_record_id,
+                target_entity_id, target_record_id;
+        },
+        ..Table::EMPTY
     };
     type Edit = RelationshipEdit;
-
-    fn apply(&mut self, edit: &RelationshipEdit) {
-        let RelationshipEdit { metadata } = edit;
-        metadata.apply_or(&mut self.metadata, Metadata::default());
-    }
 
     /// A new edge that is given against its type's direction is turned around.
     fn settle(
@@ -182,6 +188,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::domain::patch::Patch;
 
     fn check(metadata: &Value) -> Option<&'static str> {
         Metadata::try_from(metadata.as_object().unwrap().clone()).err().map(|error| error.code)

@@ -8,8 +8,9 @@ use crate::domain::command::Context;
 use crate::domain::error::FieldError;
 use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
-use crate::domain::patch::Patch;
-use crate::domain::record::{Changed, ColumnType, Key, KeyType, Meta, Record, Table};
+use crate::domain::patch::edit;
+use crate::domain::record::{Changed, Key, Meta, Record};
+use crate::domain::table::{Column, Gone, KeyType, Table, Unique, data};
 
 /// A kind of edge. It has no cardinality: any record may have any number of its edges.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -29,17 +30,14 @@ pub struct RelationshipType {
     pub description: Option<String>,
 }
 
-/// An edit of a relationship type. Its entities are fixed, or its edges would lead nowhere.
-#[derive(Clone, Debug, Default)]
-pub struct RelationshipTypeEdit {
-    /// See [`RelationshipType::name`].
-    pub name: Patch<String>,
-    /// See [`RelationshipType::source_label`].
-    pub source_label: Patch<String>,
-    /// See [`RelationshipType::target_label`].
-    pub target_label: Patch<String>,
-    /// See [`RelationshipType::description`].
-    pub description: Patch<String>,
+edit! {
+    /// An edit of a relationship type. Its entities are fixed, or its edges would lead nowhere.
+    RelationshipTypeEdit for RelationshipType {
+        name: String => keeps,
+        source_label: String => clears,
+        target_label: String => clears,
+        description: String => clears,
+    }
 }
 
 impl Record for RelationshipType {
@@ -48,21 +46,18 @@ impl Record for RelationshipType {
         name: "relationship_type",
         key: KeyType::Text,
         columns: &[
-            ("name", ColumnType::Text),
-            ("source_entity_id", ColumnType::Reference(Kind::Entity)),
-            ("target_entity_id", ColumnType::Reference(Kind::Entity)),
+            Column::text("name"),
+            Column::names("source_entity_id", Kind::Entity, Gone::Refuses),
+            Column::names("target_entity_id", Kind::Entity, Gone::Refuses),
         ],
-        secrets: &[],
+        unique: &[Unique::live(&["name", "source_entity_id", "target_entity_id"], "name")],
+        data: data! {
+            Free: name, source_label, target_label, description;
+            Plain: source_entity_id, target_entity_id;
+        },
+        ..Table::EMPTY
     };
     type Edit = RelationshipTypeEdit;
-
-    fn apply(&mut self, edit: &RelationshipTypeEdit) {
-        let RelationshipTypeEdit { name, source_label, target_label, description } = edit;
-        name.apply_required(&mut self.name);
-        source_label.apply(&mut self.source_label);
-        target_label.apply(&mut self.target_label);
-        description.apply(&mut self.description);
-    }
 
     fn validate(
         &self,

@@ -9,8 +9,10 @@ use crate::domain::command::Context;
 use crate::domain::error::FieldError;
 use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
-use crate::domain::patch::Patch;
-use crate::domain::record::{Changed, ColumnType, Key, KeyType, Meta, Record, Table};
+use crate::domain::names::names;
+use crate::domain::patch::edit;
+use crate::domain::record::{Changed, Key, Meta, Record};
+use crate::domain::table::{Column, Gone, KeyType, Table, Text, Unique, data};
 
 /// How long an access token lives unless the application says otherwise, seconds.
 pub const ACCESS_TOKEN_VALIDITY_S: i64 = 43_200;
@@ -24,76 +26,80 @@ const NAME_MAX: usize = 100;
 const DESCRIPTION_MAX: usize = 500;
 const URIS_MAX: usize = 50;
 
-/// What kind of program it is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ApplicationType {
-    /// A site.
-    #[default]
-    Web,
-    /// A program on a device.
-    App,
+names! {
+    /// What kind of program it is.
+    #[derive(Default)]
+    pub enum ApplicationType {
+        /// A site.
+        #[default]
+        Web = "web",
+        /// A program on a device.
+        App = "app",
+    }
 }
 
-/// Whether the main account may sign in, where the tenant leaves that to the application.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum MainAccountLogin {
-    /// It may.
-    Allow,
-    /// It may not.
-    #[default]
-    Deny,
+names! {
+    /// Whether the main account may sign in, where the tenant leaves that to the application.
+    #[derive(Default)]
+    pub enum MainAccountLogin {
+        /// It may.
+        Allow = "ALLOW",
+        /// It may not.
+        #[default]
+        Deny = "DENY",
+    }
 }
 
-/// Whether it can keep a secret (RFC 6749 section 2.1).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum AccessType {
-    /// It can.
-    #[default]
-    Confidential,
-    /// It cannot.
-    Public,
+names! {
+    /// Whether it can keep a secret (RFC 6749 section 2.1).
+    #[derive(Default)]
+    pub enum AccessType {
+        /// It can.
+        #[default]
+        Confidential = "confidential",
+        /// It cannot.
+        Public = "public",
+    }
 }
 
-/// How it proves itself at the token endpoint (OIDC Core section 9).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ClientAuthMethod {
-    /// Id and secret by HTTP Basic.
-    #[default]
-    ClientSecretBasic,
-    /// Id and secret in the form.
-    ClientSecretPost,
-    /// Id alone.
-    None,
+names! {
+    /// How it proves itself at the token endpoint (OIDC Core section 9).
+    #[derive(Default)]
+    pub enum ClientAuthMethod {
+        /// Id and secret by HTTP Basic.
+        #[default]
+        ClientSecretBasic = "client_secret_basic",
+        /// Id and secret in the form.
+        ClientSecretPost = "client_secret_post",
+        /// Id alone.
+        None = "none",
+    }
 }
 
-/// A way to a token (RFC 6749 section 1.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum GrantType {
-    /// Section 4.1.
-    AuthorizationCode,
-    /// Section 6.
-    RefreshToken,
-    /// Section 4.2.
-    Implicit,
+names! {
+    /// A way to a token (RFC 6749 section 1.3).
+    pub enum GrantType {
+        /// Section 4.1.
+        AuthorizationCode = "authorization_code",
+        /// Section 6.
+        RefreshToken = "refresh_token",
+        /// Section 4.2.
+        Implicit = "implicit",
+    }
 }
 
-/// What it may learn of a person.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Scope {
-    /// Who the person is.
-    Profile,
-    /// The same, in an ID token.
-    Openid,
-    /// The person's groups.
-    Groups,
-    /// The person's e-mail.
-    Email,
+names! {
+    /// What it may learn of a person.
+    pub enum Scope {
+        /// Who the person is.
+        Profile = "profile",
+        /// The same, in an ID token.
+        Openid = "openid",
+        /// The person's groups.
+        Groups = "groups",
+        /// The person's e-mail.
+        Email = "email",
+    }
 }
 
 /// An application.
@@ -184,32 +190,32 @@ impl Default for Application {
     }
 }
 
-/// An edit of an application; every field as in [`Application`]. Tenant and client id are fixed.
-#[derive(Clone, Debug, Default, PartialEq)]
-#[expect(missing_docs, reason = "the fields are those of `Application`")]
-pub struct ApplicationEdit {
-    pub name: Patch<String>,
-    pub application_type: Patch<ApplicationType>,
-    pub application_url: Patch<String>,
-    pub description: Patch<String>,
-    pub mbr_login_allow: Patch<MainAccountLogin>,
-    pub redirect_uris: Patch<Vec<String>>,
-    pub post_logout_redirect_uris: Patch<Vec<String>>,
-    pub client_auth_method: Patch<ClientAuthMethod>,
-    pub access_type: Patch<AccessType>,
-    pub grant_types: Patch<Vec<GrantType>>,
-    pub scopes: Patch<Vec<Scope>>,
-    pub access_token_validity: Patch<i64>,
-    pub refresh_token_validity: Patch<i64>,
-    pub consent_application_name: Patch<Localised>,
-    pub consent_use_languages: Patch<Vec<Language>>,
-    pub consent_default_language: Patch<Language>,
-    pub consent_use_purpose_desc: Patch<Localised>,
-    pub consent_use_period_desc: Patch<Localised>,
-    pub consent_data_transfer_abroad: Patch<bool>,
-    pub consent_data_transfer_country: Patch<Localised>,
-    pub consent_data_recipients: Patch<Localised>,
-    pub consent_data_recipients_contact: Patch<Localised>,
+edit! {
+    /// An edit of an application; every field as in [`Application`]. Tenant and client id are fixed.
+    ApplicationEdit for Application {
+        name: String => keeps,
+        application_type: ApplicationType => keeps,
+        application_url: String => clears,
+        description: String => clears,
+        mbr_login_allow: MainAccountLogin => keeps,
+        redirect_uris: Vec<String> => keeps,
+        post_logout_redirect_uris: Vec<String> => or(Vec::new()),
+        client_auth_method: ClientAuthMethod => keeps,
+        access_type: AccessType => keeps,
+        grant_types: Vec<GrantType> => keeps,
+        scopes: Vec<Scope> => keeps,
+        access_token_validity: i64 => or(ACCESS_TOKEN_VALIDITY_S),
+        refresh_token_validity: i64 => or(REFRESH_TOKEN_VALIDITY_S),
+        consent_application_name: Localised => clears,
+        consent_use_languages: Vec<Language> => keeps,
+        consent_default_language: Language => clears,
+        consent_use_purpose_desc: Localised => clears,
+        consent_use_period_desc: Localised => clears,
+        consent_data_transfer_abroad: bool => or(false),
+        consent_data_transfer_country: Localised => clears,
+        consent_data_recipients: Localised => clears,
+        consent_data_recipients_contact: Localised => clears,
+    }
 }
 
 impl Application {
@@ -234,14 +240,6 @@ impl Application {
         let mut refuse = |field, code, detail: &str| {
             errors.push(FieldError::new(field, code, detail));
         };
-        if changed.has("name") && !(1..=NAME_MAX).contains(&self.name.chars().count()) {
-            refuse("name", "length", "has 1 to 100 characters");
-        }
-        if changed.has("description")
-            && self.description.as_ref().is_some_and(|text| text.chars().count() > DESCRIPTION_MAX)
-        {
-            refuse("description", "length", "has at most 500 characters");
-        }
         if changed.has("application_url") && !self.application_url.as_deref().is_none_or(is_site) {
             refuse("application_url", "invalid", "is a web address of at most 1000 characters");
         }
@@ -326,40 +324,37 @@ impl Record for Application {
         name: "application",
         key: KeyType::Text,
         columns: &[
-            ("tenant_id", ColumnType::Reference(Kind::Tenant)),
-            ("name", ColumnType::Text),
-            ("client_id", ColumnType::Text),
+            Column::names("tenant_id", Kind::Tenant, Gone::Refuses),
+            Column::text("name"),
+            Column::text("client_id"),
         ],
-        secrets: &["client_secret_hash"],
+        unique: &[
+            Unique::live(&["tenant_id", "name"], "name"),
+            Unique::ever(&["client_id"], "client_id"),
+        ],
+        texts: &[
+            Text::of("name").of_length((1, NAME_MAX), "length", "has 1 to 100 characters"),
+            Text::of("description").of_length(
+                (0, DESCRIPTION_MAX),
+                "length",
+                "has at most 500 characters",
+            ),
+        ],
+        data: data! {
+            Free: name, description, consent_application_name,
+                consent_use_purpose_desc, consent_use_period_desc,
+                consent_data_transfer_country, consent_data_recipients,
+                consent_data_recipients_contact;
+            Secret: client_secret_hash;
+            Plain: tenant_id, client_id, application_type, application_url,
+                mbr_login_allow, redirect_uris, post_logout_redirect_uris,
+                client_auth_method, access_type, grant_types, scopes,
+                access_token_validity, refresh_token_validity,
+                consent_use_languages, consent_default_language,
+                consent_data_transfer_abroad;
+        },
     };
     type Edit = ApplicationEdit;
-
-    fn apply(&mut self, edit: &ApplicationEdit) {
-        edit.name.apply_required(&mut self.name);
-        edit.application_type.apply_required(&mut self.application_type);
-        edit.application_url.apply(&mut self.application_url);
-        edit.description.apply(&mut self.description);
-        edit.mbr_login_allow.apply_required(&mut self.mbr_login_allow);
-        edit.redirect_uris.apply_required(&mut self.redirect_uris);
-        edit.post_logout_redirect_uris.apply_or(&mut self.post_logout_redirect_uris, Vec::new());
-        edit.client_auth_method.apply_required(&mut self.client_auth_method);
-        edit.access_type.apply_required(&mut self.access_type);
-        edit.grant_types.apply_required(&mut self.grant_types);
-        edit.scopes.apply_required(&mut self.scopes);
-        edit.access_token_validity
-            .apply_or(&mut self.access_token_validity, ACCESS_TOKEN_VALIDITY_S);
-        edit.refresh_token_validity
-            .apply_or(&mut self.refresh_token_validity, REFRESH_TOKEN_VALIDITY_S);
-        edit.consent_application_name.apply(&mut self.consent_application_name);
-        edit.consent_use_languages.apply_required(&mut self.consent_use_languages);
-        edit.consent_default_language.apply(&mut self.consent_default_language);
-        edit.consent_use_purpose_desc.apply(&mut self.consent_use_purpose_desc);
-        edit.consent_use_period_desc.apply(&mut self.consent_use_period_desc);
-        edit.consent_data_transfer_abroad.apply_or(&mut self.consent_data_transfer_abroad, false);
-        edit.consent_data_transfer_country.apply(&mut self.consent_data_transfer_country);
-        edit.consent_data_recipients.apply(&mut self.consent_data_recipients);
-        edit.consent_data_recipients_contact.apply(&mut self.consent_data_recipients_contact);
-    }
 
     fn settle(
         &mut self,
@@ -427,6 +422,7 @@ pub(super) fn has_duplicates<T: PartialEq>(items: &[T]) -> bool {
 mod tests {
     use super::*;
     use crate::domain::fields::Fields;
+    use crate::domain::patch::Patch;
 
     #[test]
     fn a_rule_is_asked_when_an_edit_touches_one_of_its_fields() {

@@ -6,21 +6,22 @@ use serde::{Deserialize, Serialize};
 
 use super::application::Application;
 use crate::domain::error::FieldError;
+use crate::domain::names::names;
 use crate::domain::record::Changed;
 
 /// A consent text's length at the most, characters.
 const TEXT_MAX: usize = 1000;
 
-/// A language that a consent page can be shown in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Language {
-    /// Korean.
-    Ko,
-    /// English.
-    En,
-    /// Japanese.
-    Ja,
+names! {
+    /// A language that a consent page can be shown in.
+    pub enum Language {
+        /// Korean.
+        Ko = "ko",
+        /// English.
+        En = "en",
+        /// Japanese.
+        Ja = "ja",
+    }
 }
 
 /// A text in some of the languages.

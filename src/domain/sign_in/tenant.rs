@@ -7,24 +7,27 @@ use crate::domain::command::{Command, Context, Create, Decision, Write};
 use crate::domain::error::{Error, FieldError};
 use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
-use crate::domain::patch::Patch;
+use crate::domain::names::names;
+use crate::domain::patch::edit;
 use crate::domain::people::account::Account;
-use crate::domain::record::{Changed, ColumnType, Document, Key, KeyType, Meta, Record, Table};
+use crate::domain::record::{Changed, Document, Key, Meta, Record};
+use crate::domain::table::{Column, Gone, KeyType, Table, Unique, data};
 
 /// An alias's length, characters.
 const ALIAS_LENGTH: std::ops::RangeInclusive<usize> = 2..=100;
 
-/// Whether the main account may sign in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum MainAccountRule {
-    /// Each application says so for itself.
-    #[default]
-    Unused,
-    /// It may, whatever an application says.
-    Allow,
-    /// It may not, whatever an application says.
-    Deny,
+names! {
+    /// Whether the main account may sign in.
+    #[derive(Default)]
+    pub enum MainAccountRule {
+        /// Each application says so for itself.
+        #[default]
+        Unused = "UNUSED",
+        /// It may, whatever an application says.
+        Allow = "ALLOW",
+        /// It may not, whatever an application says.
+        Deny = "DENY",
+    }
 }
 
 /// A tenant.
@@ -39,13 +42,12 @@ pub struct Tenant {
     pub mbr_login_allow: MainAccountRule,
 }
 
-/// An edit of a tenant.
-#[derive(Clone, Debug, Default)]
-pub struct TenantEdit {
-    /// See [`Tenant::alias`].
-    pub alias: Patch<String>,
-    /// See [`Tenant::mbr_login_allow`].
-    pub mbr_login_allow: Patch<MainAccountRule>,
+edit! {
+    /// An edit of a tenant.
+    TenantEdit for Tenant {
+        alias: String => keeps,
+        mbr_login_allow: MainAccountRule => or(MainAccountRule::default()),
+    }
 }
 
 /// True for 2 to 100 ASCII letters, digits, `_` and `-` that begin with a letter or a digit. A
@@ -61,16 +63,14 @@ impl Record for Tenant {
     const TABLE: Table = Table {
         name: "tenant",
         key: KeyType::Text,
-        columns: &[("owner_id", ColumnType::Reference(Kind::Account)), ("alias", ColumnType::Text)],
-        secrets: &[],
+        columns: &[Column::names("owner_id", Kind::Account, Gone::Refuses), Column::text("alias")],
+        unique: &[Unique::ever(&["owner_id"], "owner_id"), Unique::ever(&["alias"], "alias")],
+        data: data! {
+            Plain: owner_id, alias, mbr_login_allow;
+        },
+        ..Table::EMPTY
     };
     type Edit = TenantEdit;
-
-    fn apply(&mut self, edit: &TenantEdit) {
-        let TenantEdit { alias, mbr_login_allow } = edit;
-        alias.apply_required(&mut self.alias);
-        mbr_login_allow.apply_or(&mut self.mbr_login_allow, MainAccountRule::default());
-    }
 
     fn validate(
         &self,

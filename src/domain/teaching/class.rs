@@ -14,8 +14,10 @@ use crate::domain::error::FieldError;
 use crate::domain::facts::{Facts, Known, Need, Selector};
 use crate::domain::kind::Kind;
 use crate::domain::learning::course::Course;
-use crate::domain::patch::Patch;
-use crate::domain::record::{Changed, ColumnType, Key, KeyType, Meta, Record, Table};
+use crate::domain::names::names;
+use crate::domain::patch::{EditOf as _, Patch, edit};
+use crate::domain::record::{Changed, Key, Meta, Record};
+use crate::domain::table::{Column, Gone, KeyType, Table, Text, data};
 use crate::domain::time::Instant;
 
 /// More people are in no class: the largest 32-bit number.
@@ -28,17 +30,18 @@ pub const UNKNOWN_MODELS: &str = "not in the catalogue: ";
 /// The zones that come with the program: the same on every machine.
 static ZONES: LazyLock<TimeZoneDatabase> = LazyLock::new(TimeZoneDatabase::bundled);
 
-/// Where a class is in its life. Set by hand, in any direction.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ClassStatus {
-    /// Not begun.
-    #[default]
-    Planned,
-    /// Running.
-    Active,
-    /// Over.
-    Ended,
+names! {
+    /// Where a class is in its life. Set by hand, in any direction.
+    #[derive(Default)]
+    pub enum ClassStatus {
+        /// Not begun.
+        #[default]
+        Planned = "planned",
+        /// Running.
+        Active = "active",
+        /// Over.
+        Ended = "ended",
+    }
 }
 
 /// Which rules an edit of a class keeps to.
@@ -88,37 +91,26 @@ pub struct Class {
     pub rules: Rules,
 }
 
-/// An edit of a class. The partner is fixed.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct ClassEdit {
-    /// See [`Class::name`].
-    pub name: Patch<String>,
-    /// See [`Class::status`].
-    pub status: Patch<ClassStatus>,
-    /// See [`Class::description`].
-    pub description: Patch<String>,
-    /// See [`Class::start_at`].
-    pub start_at: Patch<Instant>,
-    /// See [`Class::end_at`].
-    pub end_at: Patch<Instant>,
-    /// See [`Class::capacity`].
-    pub capacity: Patch<i64>,
-    /// See [`Class::timezone`].
-    pub timezone: Patch<String>,
-    /// See [`Class::location`].
-    pub location: Patch<String>,
-    /// See [`Class::online_url`].
-    pub online_url: Patch<String>,
-    /// See [`Class::invite_only`].
-    pub invite_only: Patch<bool>,
-    /// See [`Class::course_id`].
-    pub course_id: Patch<i64>,
-    /// See [`Class::primary_model_id`].
-    pub primary_model_id: Patch<i64>,
-    /// See [`Class::allowed_model_ids`].
-    pub allowed_model_ids: Patch<Vec<i64>>,
-    /// What the result is judged by.
-    pub rules: Rules,
+edit! {
+    /// An edit of a class. The partner is fixed.
+    ClassEdit for Class {
+        name: String => or(String::new()),
+        status: ClassStatus => or(ClassStatus::Planned),
+        description: String => clears,
+        start_at: Instant => clears,
+        end_at: Instant => clears,
+        capacity: i64 => clears,
+        timezone: String => or("UTC".to_owned()),
+        location: String => clears,
+        online_url: String => clears,
+        invite_only: bool => or(false),
+        course_id: i64 => clears,
+        primary_model_id: i64 => clears,
+        allowed_model_ids: Vec<i64> => or(Vec::new()),
+    } beside {
+        /// What the result is judged by.
+        rules: Rules,
+    }
 }
 
 impl Record for Class {
@@ -127,49 +119,33 @@ impl Record for Class {
         name: "class",
         key: KeyType::Int,
         columns: &[
-            ("partner_id", ColumnType::Reference(Kind::Partner)),
-            ("course_id", ColumnType::Reference(Kind::Course)),
-            ("primary_model_id", ColumnType::Reference(Kind::Model)),
-            ("status", ColumnType::Text),
+            Column::names("partner_id", Kind::Partner, Gone::Refuses),
+            Column::names("course_id", Kind::Course, Gone::Clears),
+            Column::names("primary_model_id", Kind::Model, Gone::Clears),
+            Column::text("status"),
         ],
-        secrets: &[],
+        texts: &[
+            Text::of("name").without_nul(),
+            Text::of("description").without_nul(),
+            Text::of("location").without_nul(),
+            Text::of("timezone").without_nul(),
+            Text::of("online_url").without_nul(),
+        ],
+        data: data! {
+            Free: name, description, location, online_url;
+            Plain: partner_id, course_id, status, start_at, end_at, capacity,
+                timezone, invite_only, primary_model_id, allowed_model_ids;
+        },
+        ..Table::EMPTY
     };
-    const NAMES_IN_BODY: &'static [Kind] = &[Kind::Model];
+    const NAMES_IN_BODY: &'static [(Kind, Gone)] = &[(Kind::Model, Gone::Clears)];
     type Edit = ClassEdit;
 
     fn apply(&mut self, edit: &ClassEdit) {
-        let ClassEdit {
-            name,
-            status,
-            description,
-            start_at,
-            end_at,
-            capacity,
-            timezone,
-            location,
-            online_url,
-            invite_only,
-            course_id,
-            primary_model_id,
-            allowed_model_ids,
-            rules,
-        } = edit;
-        self.rules = *rules;
-        name.apply_or(&mut self.name, String::new());
-        status.apply_or(&mut self.status, ClassStatus::Planned);
-        description.apply(&mut self.description);
-        start_at.apply(&mut self.start_at);
-        end_at.apply(&mut self.end_at);
-        capacity.apply(&mut self.capacity);
-        timezone.apply_or(&mut self.timezone, "UTC".to_owned());
-        location.apply(&mut self.location);
-        online_url.apply(&mut self.online_url);
-        invite_only.apply_or(&mut self.invite_only, false);
-        course_id.apply(&mut self.course_id);
-        primary_model_id.apply(&mut self.primary_model_id);
-        allowed_model_ids.apply_or(&mut self.allowed_model_ids, Vec::new());
+        edit.apply_to(self);
+        self.rules = edit.rules;
         // Clearing the list means no model at all; a primary one would come back into it.
-        if *allowed_model_ids == Patch::Null && primary_model_id.value().is_none() {
+        if edit.allowed_model_ids == Patch::Null && edit.primary_model_id.value().is_none() {
             self.primary_model_id = None;
         }
     }
@@ -211,17 +187,6 @@ impl Record for Class {
         let mut refuse = |field, code, detail: &str| {
             errors.push(FieldError::new(field, code, detail));
         };
-        for (field, text) in [
-            ("name", Some(&self.name)),
-            ("description", self.description.as_ref()),
-            ("location", self.location.as_ref()),
-            ("timezone", Some(&self.timezone)),
-            ("online_url", self.online_url.as_ref()),
-        ] {
-            if changed.has(field) && text.is_some_and(|text| text.contains('\0')) {
-                refuse(field, "nul", "must not contain NUL");
-            }
-        }
         if self.rules == Rules::All {
             self.refuse_senseless(changed, &mut refuse);
         }
@@ -353,8 +318,7 @@ impl Command for DeleteClass {
 
     fn decide(&self, context: &mut Context<'_>, facts: &mut Facts) -> Known<Decision> {
         let delete = Delete::<Class>::new(self.id.into(), self.expected.clone());
-        let spared = [Kind::InviteCode, Kind::Membership];
-        let mut decision = delete.decide_but(&spared, context, facts)?;
+        let mut decision = delete.decide_own_part(context, facts)?;
         decision.writes.extend(command::ended(
             context,
             Kind::InviteCode,

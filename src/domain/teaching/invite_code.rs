@@ -12,8 +12,10 @@ use crate::domain::command::{
 use crate::domain::error::{Error, FieldError};
 use crate::domain::facts::{Facts, Known, Need, Selector};
 use crate::domain::kind::Kind;
-use crate::domain::patch::Patch;
-use crate::domain::record::{Changed, ColumnType, Key, KeyType, Meta, Record, Table};
+use crate::domain::names::names;
+use crate::domain::patch::{Patch, edit};
+use crate::domain::record::{Changed, Key, Meta, Record};
+use crate::domain::table::{Column, Gone, KeyType, Table, Unique, data};
 use crate::domain::time::Instant;
 
 /// What codes are made of: letters and digits that nobody takes for one another.
@@ -25,17 +27,18 @@ const MAX_USES_MAX: i64 = 2_147_483_647;
 /// How many codes are tried until one is free.
 const TRIES: usize = 5;
 
-/// What the partner made of a code.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum InviteStatus {
-    /// Works, until its end.
-    #[default]
-    Active,
-    /// Does not work: over.
-    Expired,
-    /// Does not work: used up, or turned off.
-    Disabled,
+names! {
+    /// What the partner made of a code.
+    #[derive(Default)]
+    pub enum InviteStatus {
+        /// Works, until its end.
+        #[default]
+        Active = "active",
+        /// Does not work: over.
+        Expired = "expired",
+        /// Does not work: used up, or turned off.
+        Disabled = "disabled",
+    }
 }
 
 /// An invite code.
@@ -62,15 +65,13 @@ pub struct InviteCode {
     pub created_by: Option<i64>,
 }
 
-/// An edit of an invite code.
-#[derive(Clone, Debug, Default)]
-pub struct InviteCodeEdit {
-    /// See [`InviteCode::expires_at`].
-    pub expires_at: Patch<Instant>,
-    /// See [`InviteCode::max_uses`].
-    pub max_uses: Patch<i64>,
-    /// See [`InviteCode::status`].
-    pub status: Patch<InviteStatus>,
+edit! {
+    /// An edit of an invite code.
+    InviteCodeEdit for InviteCode {
+        expires_at: Instant => clears,
+        max_uses: i64 => clears,
+        status: InviteStatus => or(InviteStatus::Active),
+    }
 }
 
 impl InviteCode {
@@ -174,22 +175,20 @@ impl Record for InviteCode {
         name: "invite_code",
         key: KeyType::Int,
         columns: &[
-            ("partner_id", ColumnType::Reference(Kind::Partner)),
-            ("class_id", ColumnType::Reference(Kind::Class)),
-            ("code", ColumnType::Text),
-            ("status", ColumnType::Text),
-            ("expires_at", ColumnType::Instant),
+            Column::names("partner_id", Kind::Partner, Gone::Refuses),
+            Column::names("class_id", Kind::Class, Gone::Ends),
+            Column::text("code"),
+            Column::text("status"),
+            Column::instant("expires_at"),
         ],
-        secrets: &[],
+        unique: &[Unique::live(&["code"], "code")],
+        data: data! {
+            Plain: partner_id, class_id, code, target_role, expires_at, max_uses,
+                used_count, status, created_by;
+        },
+        ..Table::EMPTY
     };
     type Edit = InviteCodeEdit;
-
-    fn apply(&mut self, edit: &InviteCodeEdit) {
-        let InviteCodeEdit { expires_at, max_uses, status } = edit;
-        expires_at.apply(&mut self.expires_at);
-        max_uses.apply(&mut self.max_uses);
-        status.apply_or(&mut self.status, InviteStatus::Active);
-    }
 
     fn place(&self, _meta: &Meta, _facts: &mut Facts) -> Known<Place> {
         Ok(Place::Partner(self.partner_id))
@@ -272,7 +271,7 @@ impl Command for DeleteInviteCode {
     fn decide(&self, context: &mut Context<'_>, facts: &mut Facts) -> Known<Decision> {
         of_class(context, self.id, self.class_id, facts)?;
         let delete = Delete::<InviteCode>::new(self.id.into(), self.expected.clone());
-        let mut decision = delete.decide_but(&[Kind::Membership], context, facts)?;
+        let mut decision = delete.decide_own_part(context, facts)?;
         let key = Key::Int(self.id);
         for before in facts.select_documents(Kind::Membership, "invite_code_id", key)? {
             let mut without = Membership::clone(&before.typed::<Membership>()?.record);

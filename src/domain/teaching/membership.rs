@@ -10,23 +10,26 @@ use crate::domain::command::{Command, Context, Decision};
 use crate::domain::error::{Error, FieldError};
 use crate::domain::facts::{Facts, Known, Need, Selector};
 use crate::domain::kind::Kind;
-use crate::domain::patch::Patch;
-use crate::domain::record::{Changed, ColumnType, Key, KeyType, Meta, Record, Table};
+use crate::domain::names::names;
+use crate::domain::patch::edit;
+use crate::domain::record::{Changed, Key, Meta, Record};
+use crate::domain::table::{Column, Gone, KeyType, Table, Unique, data};
 use crate::domain::time::Instant;
 
-/// Where a membership is in its life.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum MembershipStatus {
-    /// Takes part, and takes a place.
-    #[default]
-    Active,
-    /// Pauses.
-    Inactive,
-    /// Has finished.
-    Completed,
-    /// Has dropped out.
-    Dropped,
+names! {
+    /// Where a membership is in its life.
+    #[derive(Default)]
+    pub enum MembershipStatus {
+        /// Takes part, and takes a place.
+        #[default]
+        Active = "active",
+        /// Pauses.
+        Inactive = "inactive",
+        /// Has finished.
+        Completed = "completed",
+        /// Has dropped out.
+        Dropped = "dropped",
+    }
 }
 
 /// A membership.
@@ -49,17 +52,16 @@ pub struct Membership {
     pub completed_at: Option<Instant>,
 }
 
-/// An edit of a membership. Class and student are fixed.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct MembershipEdit {
-    /// See [`Membership::invite_code_id`].
-    pub invite_code_id: Patch<i64>,
-    /// See [`Membership::status`].
-    pub status: Patch<MembershipStatus>,
-    /// See [`Membership::completed_at`].
-    pub completed_at: Patch<Instant>,
-    /// The class, for the edit to have its members to itself.
-    pub class_id: Option<i64>,
+edit! {
+    /// An edit of a membership. Class and student are fixed.
+    MembershipEdit for Membership {
+        invite_code_id: i64 => clears,
+        status: MembershipStatus => or(MembershipStatus::Active),
+        completed_at: Instant => clears,
+    } beside {
+        /// The class, for the edit to have its members to itself.
+        class_id: Option<i64>,
+    }
 }
 
 /// What has to be known to judge whether a class has room, locked until the commit.
@@ -89,23 +91,21 @@ impl Record for Membership {
         name: "membership",
         key: KeyType::Int,
         columns: &[
-            ("partner_id", ColumnType::Reference(Kind::Partner)),
-            ("class_id", ColumnType::Reference(Kind::Class)),
-            ("student_id", ColumnType::Reference(Kind::Student)),
-            ("invite_code_id", ColumnType::Reference(Kind::InviteCode)),
-            ("status", ColumnType::Text),
-            ("enrolled_at", ColumnType::Instant),
+            Column::names("partner_id", Kind::Partner, Gone::Refuses),
+            Column::names("class_id", Kind::Class, Gone::Ends),
+            Column::names("student_id", Kind::Student, Gone::Ends),
+            Column::names("invite_code_id", Kind::InviteCode, Gone::Clears),
+            Column::text("status"),
+            Column::instant("enrolled_at"),
         ],
-        secrets: &[],
+        unique: &[Unique::live(&["class_id", "student_id"], "student_id")],
+        data: data! {
+            Plain: partner_id, class_id, student_id, invite_code_id, status,
+                enrolled_at, completed_at;
+        },
+        ..Table::EMPTY
     };
     type Edit = MembershipEdit;
-
-    fn apply(&mut self, edit: &MembershipEdit) {
-        let MembershipEdit { invite_code_id, status, completed_at, class_id: _ } = edit;
-        invite_code_id.apply(&mut self.invite_code_id);
-        status.apply_or(&mut self.status, MembershipStatus::Active);
-        completed_at.apply(&mut self.completed_at);
-    }
 
     fn edit_needs(edit: &MembershipEdit) -> Vec<Need> {
         edit.class_id.map(roster_needs).into_iter().flatten().collect()

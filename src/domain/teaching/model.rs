@@ -8,42 +8,33 @@ use crate::domain::command::{self, Command, Context, Decision, Delete, Expected}
 use crate::domain::error::{Error, FieldError};
 use crate::domain::facts::{Facts, Known, Need};
 use crate::domain::kind::Kind;
-use crate::domain::patch::Patch;
-use crate::domain::record::{Changed, ColumnType, Key, KeyType, Meta, Record, Table};
+use crate::domain::names::names;
+use crate::domain::patch::{Patch, edit};
+use crate::domain::record::{Changed, Key, Meta, Record};
+use crate::domain::table::{Column, KeyType, Table, Text, Unique, data};
 
 /// A longer provider or name is refused, characters. Databases keep both in an index, whose entries
 /// have a limit.
 const NAME_MAX: usize = 255;
 
-/// What a model turns into what.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Modality {
-    /// Talks.
-    #[default]
-    Chat,
-    /// Text into vectors.
-    Embedding,
-    /// Speech into text.
-    Stt,
-    /// Makes pictures.
-    Image,
-    /// Text into speech.
-    Tts,
-    /// Puts texts in order.
-    Rerank,
-}
-
-impl Modality {
-    /// Every modality, with its name.
-    pub const ALL: &[(&str, Self)] = &[
-        ("chat", Self::Chat),
-        ("embedding", Self::Embedding),
-        ("stt", Self::Stt),
-        ("image", Self::Image),
-        ("tts", Self::Tts),
-        ("rerank", Self::Rerank),
-    ];
+names! {
+    /// What a model turns into what.
+    #[derive(Default)]
+    pub enum Modality {
+        /// Talks.
+        #[default]
+        Chat = "chat",
+        /// Text into vectors.
+        Embedding = "embedding",
+        /// Speech into text.
+        Stt = "stt",
+        /// Makes pictures.
+        Image = "image",
+        /// Text into speech.
+        Tts = "tts",
+        /// Puts texts in order.
+        Rerank = "rerank",
+    }
 }
 
 /// A model.
@@ -64,21 +55,16 @@ pub struct Model {
     pub is_active: bool,
 }
 
-/// An edit of a model.
-#[derive(Clone, Debug, Default)]
-pub struct ModelEdit {
-    /// See [`Model::provider`].
-    pub provider: Patch<String>,
-    /// See [`Model::model_name`].
-    pub model_name: Patch<String>,
-    /// See [`Model::modality`].
-    pub modality: Patch<Modality>,
-    /// See [`Model::supports_parallel`].
-    pub supports_parallel: Patch<bool>,
-    /// See [`Model::default_pricing`].
-    pub default_pricing: Patch<Value>,
-    /// See [`Model::is_active`].
-    pub is_active: Patch<bool>,
+edit! {
+    /// An edit of a model.
+    ModelEdit for Model {
+        provider: String => or(String::new()),
+        model_name: String => or(String::new()),
+        modality: Modality => or(Modality::Chat),
+        supports_parallel: bool => or(false),
+        default_pricing: Value => clears,
+        is_active: bool => or(true),
+    }
 }
 
 impl Record for Model {
@@ -86,27 +72,18 @@ impl Record for Model {
     const TABLE: Table = Table {
         name: "model",
         key: KeyType::Int,
-        columns: &[("provider", ColumnType::Text), ("model_name", ColumnType::Text)],
-        secrets: &[],
+        columns: &[Column::text("provider"), Column::text("model_name")],
+        unique: &[Unique::live(&["provider", "model_name"], "model_name")],
+        texts: &[
+            Text::of("provider").filled("required").at_most(NAME_MAX, "too_long"),
+            Text::of("model_name").filled("required").at_most(NAME_MAX, "too_long"),
+        ],
+        data: data! {
+            Plain: provider, model_name, modality, supports_parallel,
+                default_pricing, is_active;
+        },
     };
     type Edit = ModelEdit;
-
-    fn apply(&mut self, edit: &ModelEdit) {
-        let ModelEdit {
-            provider,
-            model_name,
-            modality,
-            supports_parallel,
-            default_pricing,
-            is_active,
-        } = edit;
-        provider.apply_or(&mut self.provider, String::new());
-        model_name.apply_or(&mut self.model_name, String::new());
-        modality.apply_or(&mut self.modality, Modality::Chat);
-        supports_parallel.apply_or(&mut self.supports_parallel, false);
-        default_pricing.apply(&mut self.default_pricing);
-        is_active.apply_or(&mut self.is_active, true);
-    }
 
     fn validate(
         &self,
@@ -115,18 +92,6 @@ impl Record for Model {
         facts: &mut Facts,
     ) -> Known<Vec<FieldError>> {
         let mut errors = Vec::new();
-        for (field, text) in [("provider", &self.provider), ("model_name", &self.model_name)] {
-            if !changed.has(field) {
-                continue;
-            }
-            if text.trim().is_empty() {
-                errors.push(FieldError::new(field, "required", "must not be blank"));
-            }
-            if text.chars().count() > NAME_MAX {
-                let detail = format!("must be of at most {NAME_MAX} characters");
-                errors.push(FieldError::new(field, "too_long", detail));
-            }
-        }
         if changed.has("default_pricing")
             && self.default_pricing.as_ref().is_some_and(|pricing| !pricing.is_object())
         {
@@ -135,7 +100,6 @@ impl Record for Model {
         }
         if errors.is_empty()
             && changed.any(&["provider", "model_name"])
-            && !self.model_name.contains('\0')
             && facts
                 .select::<Self>(meta.account_id, "model_name", self.model_name.as_str())?
                 .iter()
@@ -164,7 +128,7 @@ impl Command for DeleteModel {
     fn decide(&self, context: &mut Context<'_>, facts: &mut Facts) -> Known<Decision> {
         let account_id = context.actor.account_id;
         let delete = Delete::<Model>::new(self.id.into(), self.expected.clone());
-        let mut decision = delete.decide_but(&[Kind::Class], context, facts)?;
+        let mut decision = delete.decide_own_part(context, facts)?;
         let classes = facts.select_documents(Kind::Class, "account_id", Key::Int(account_id))?;
         for before in classes {
             let class = before.typed::<Class>()?.record;

@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::domain::kind::Kind;
-use crate::domain::patch::Patch;
-use crate::domain::record::{ColumnType, KeyType, Record, Table};
+use crate::domain::patch::edit;
+use crate::domain::record::Record;
+use crate::domain::table::{Column, Gone, KeyType, Table, Unique, data};
 
 /// A partner.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -20,13 +21,12 @@ pub struct Partner {
     pub is_active: bool,
 }
 
-/// An edit of a partner.
-#[derive(Clone, Debug, Default)]
-pub struct PartnerEdit {
-    /// See [`Partner::full_name`].
-    pub full_name: Patch<String>,
-    /// See [`Partner::is_active`].
-    pub is_active: Patch<bool>,
+edit! {
+    /// An edit of a partner.
+    PartnerEdit for Partner {
+        full_name: String => keeps,
+        is_active: bool => keeps,
+    }
 }
 
 impl Record for Partner {
@@ -34,14 +34,13 @@ impl Record for Partner {
     const TABLE: Table = Table {
         name: "partner",
         key: KeyType::Int,
-        columns: &[("person_id", ColumnType::Reference(Kind::Person))],
-        secrets: &[],
+        columns: &[Column::names("person_id", Kind::Person, Gone::Refuses)],
+        unique: &[Unique::ever(&["person_id"], "person_id")],
+        data: data! {
+            Personal: full_name;
+            Plain: person_id, role, is_active;
+        },
+        ..Table::EMPTY
     };
     type Edit = PartnerEdit;
-
-    fn apply(&mut self, edit: &PartnerEdit) {
-        let PartnerEdit { full_name, is_active } = edit;
-        full_name.apply_required(&mut self.full_name);
-        is_active.apply_required(&mut self.is_active);
-    }
 }

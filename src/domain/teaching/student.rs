@@ -7,9 +7,11 @@ use crate::domain::command::{self, Command, Context, Decision, Delete, Expected}
 use crate::domain::error::{Error, FieldError};
 use crate::domain::facts::{Facts, Known, Need, Selector};
 use crate::domain::kind::Kind;
-use crate::domain::patch::Patch;
+use crate::domain::names::names;
+use crate::domain::patch::edit;
 use crate::domain::people::person::{Person, fold};
-use crate::domain::record::{Changed, ColumnType, Key, KeyType, Meta, Record, Table};
+use crate::domain::record::{Changed, Key, Meta, Record};
+use crate::domain::table::{Column, Gone, KeyType, Table, Text, Unique, data};
 
 /// Stands between the texts in [`Student::search_key`], so that nothing is found across the joint.
 const JOINT: char = '\u{1f}';
@@ -17,17 +19,18 @@ const JOINT: char = '\u{1f}';
 /// a limit.
 const EMAIL_MAX: usize = 320;
 
-/// How a student stands with the partner.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum StudentStatus {
-    /// Being taught.
-    #[default]
-    Active,
-    /// Not for now.
-    Inactive,
-    /// Kept for the records.
-    Archived,
+names! {
+    /// How a student stands with the partner.
+    #[derive(Default)]
+    pub enum StudentStatus {
+        /// Being taught.
+        #[default]
+        Active = "active",
+        /// Not for now.
+        Inactive = "inactive",
+        /// Kept for the records.
+        Archived = "archived",
+    }
 }
 
 /// A student.
@@ -54,21 +57,16 @@ pub struct Student {
     pub notes: Option<String>,
 }
 
-/// An edit of a student.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct StudentEdit {
-    /// See [`Student::person_id`].
-    pub person_id: Patch<i64>,
-    /// See [`Student::full_name`].
-    pub full_name: Patch<String>,
-    /// See [`Student::email`].
-    pub email: Patch<String>,
-    /// See [`Student::status`].
-    pub status: Patch<StudentStatus>,
-    /// See [`Student::primary_contact`].
-    pub primary_contact: Patch<String>,
-    /// See [`Student::notes`].
-    pub notes: Patch<String>,
+edit! {
+    /// An edit of a student.
+    StudentEdit for Student {
+        person_id: i64 => clears,
+        full_name: String => or(String::new()),
+        email: String => clears,
+        status: StudentStatus => or(StudentStatus::Active),
+        primary_contact: String => clears,
+        notes: String => clears,
+    }
 }
 
 impl Student {
@@ -92,25 +90,30 @@ impl Record for Student {
         name: "student",
         key: KeyType::Int,
         columns: &[
-            ("partner_id", ColumnType::Reference(Kind::Partner)),
-            ("person_id", ColumnType::Reference(Kind::Person)),
-            ("email_key", ColumnType::Text),
-            ("search_key", ColumnType::Text),
-            ("status", ColumnType::Text),
+            Column::names("partner_id", Kind::Partner, Gone::Refuses),
+            Column::names("person_id", Kind::Person, Gone::Refuses),
+            Column::text("email_key"),
+            Column::text("search_key"),
+            Column::text("status"),
         ],
-        secrets: &[],
+        unique: &[
+            Unique::live(&["partner_id", "person_id"], "student"),
+            Unique::live(&["partner_id", "email_key"], "student"),
+        ],
+        texts: &[
+            Text::of("full_name").without_nul().filled("full_name_required"),
+            Text::of("email").without_nul().at_most(EMAIL_MAX, "email_too_long"),
+            Text::of("primary_contact").without_nul(),
+            Text::of("notes").without_nul(),
+        ],
+        data: data! {
+            Personal: full_name, email, primary_contact;
+            Free: notes;
+            Derived: email_key, search_key;
+            Plain: partner_id, person_id, status;
+        },
     };
     type Edit = StudentEdit;
-
-    fn apply(&mut self, edit: &StudentEdit) {
-        let StudentEdit { person_id, full_name, email, status, primary_contact, notes } = edit;
-        person_id.apply(&mut self.person_id);
-        full_name.apply_or(&mut self.full_name, String::new());
-        email.apply(&mut self.email);
-        status.apply_or(&mut self.status, StudentStatus::Active);
-        primary_contact.apply(&mut self.primary_contact);
-        notes.apply(&mut self.notes);
-    }
 
     fn edit_needs(edit: &StudentEdit) -> Vec<Need> {
         let person = edit.person_id.value();
@@ -142,25 +145,6 @@ impl Record for Student {
         facts: &mut Facts,
     ) -> Known<Vec<FieldError>> {
         let mut errors = Vec::new();
-        for (field, text) in [
-            ("full_name", Some(&self.full_name)),
-            ("email", self.email.as_ref()),
-            ("primary_contact", self.primary_contact.as_ref()),
-            ("notes", self.notes.as_ref()),
-        ] {
-            if changed.has(field) && text.is_some_and(|text| text.contains('\0')) {
-                errors.push(FieldError::new(field, "nul", "must not contain NUL"));
-            }
-        }
-        if changed.has("full_name") && self.full_name.trim().is_empty() {
-            errors.push(FieldError::new("full_name", "full_name_required", "must not be blank"));
-        }
-        if changed.has("email")
-            && self.email.as_deref().is_some_and(|email| email.chars().count() > EMAIL_MAX)
-        {
-            let detail = format!("must be of at most {EMAIL_MAX} characters");
-            errors.push(FieldError::new("email", "email_too_long", detail));
-        }
         if changed.has("person_id")
             && let Some(id) = self.person_id
             && facts.find::<Person>(meta.account_id, id)?.is_none()
@@ -203,7 +187,7 @@ impl Command for DeleteStudent {
 
     fn decide(&self, context: &mut Context<'_>, facts: &mut Facts) -> Known<Decision> {
         let delete = Delete::<Student>::new(self.id.into(), self.expected.clone());
-        let mut decision = delete.decide_but(&[Kind::Membership], context, facts)?;
+        let mut decision = delete.decide_own_part(context, facts)?;
         decision.writes.extend(command::ended(
             context,
             Kind::Membership,

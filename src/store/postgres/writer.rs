@@ -4,27 +4,27 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use foldhash::{HashSet, HashSetExt as _};
 use futures_util::future::join_all;
 use futures_util::stream::{FuturesOrdered, StreamExt as _};
-use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 use tokio_postgres::types::ToSql;
 
+use super::aside::{self, Aside, Next};
 use super::{Connection, Fault, Parameters, array, parameter, taken};
 use crate::domain::change::Change;
 use crate::domain::command::Entropy;
-use crate::domain::error::Error;
 use crate::domain::facts::{Fact, Facts, Need, Selector, Sequence};
 use crate::domain::kind::Kind;
-use crate::domain::record::{Key, KeyType};
-use crate::pipeline::{BATCH_MAX, Batch, Job, Pending, Writes};
+use crate::domain::record::Key;
+use crate::domain::table::KeyType;
+use crate::pipeline::{BATCH_MAX, Batch, Blame, Job, Pending, Writes};
 use crate::sabotage::Protection;
+use crate::store::RETRY_PAUSE;
 use crate::store::search::{self, Flavor};
 use crate::store::sql::{self, Sql};
-use crate::store::{RETRY_PAUSE, ROUNDS_MAX};
 
 /// How often a batch is tried again after a deadlock or a serialisation failure.
 const RETRIES_MAX: u32 = 3;
@@ -35,6 +35,11 @@ const ROWS_MAX: usize = 1000;
 const STEPS_AT_ONCE: usize = 3;
 /// How often the writer forgets outlived keys, tokens and signatures.
 const SWEEP_EVERY: Duration = Duration::from_mins(5);
+
+/// How long a batch waits for a lock before it looks who holds what.
+const WAIT_LONG: &str = "SET lock_timeout = '50ms'";
+/// The same while something is known to be held.
+const WAIT_BRIEFLY: &str = "SET lock_timeout = '5ms'";
 
 /// Large commands append many people's grams to the index's list of new ones: putting that in order is
 /// left for when the command is answered. Until then a search reads the list too.
@@ -66,12 +71,15 @@ pub struct WriterTask {
     lane: Lane,
     config: Arc<tokio_postgres::Config>,
     connection: Option<Arc<Connection>>,
+    aside: Aside,
+    /// Whether the connection waits for locks only briefly.
+    is_brief: bool,
 }
 
 impl WriterTask {
     /// One that connects when there is something to write.
     pub const fn new(config: Arc<tokio_postgres::Config>, lane: Lane) -> Self {
-        Self { lane, config, connection: None }
+        Self { lane, config, connection: None, aside: Aside::new(), is_brief: false }
     }
 
     /// Writes until every sender of the queue is gone.
@@ -82,42 +90,103 @@ impl WriterTask {
         mut entropy: Box<dyn Entropy + Send>,
     ) {
         let batch_max = if self.lane == Lane::Large { 1 } else { BATCH_MAX };
-        let mut last_sweep = std::time::Instant::now();
-        while let Some(first) = jobs.recv().await {
-            let mut waiting = vec![first];
+        let mut last_sweep = Instant::now();
+        let mut is_open = true;
+        while is_open || !self.aside.is_empty() {
+            let mut waiting = Vec::new();
+            match aside::next(&mut jobs, !self.aside.is_empty()).await {
+                Next::Job(job) => waiting.push(job),
+                Next::Nobody => {}
+                Next::Closed => is_open = false,
+            }
             while waiting.len() < batch_max
                 && let Ok(job) = jobs.try_recv()
             {
                 waiting.push(job);
             }
+            self.aside.keep_out(&mut waiting);
+            waiting.extend(self.look_aside().await);
             let mut queue = VecDeque::from([(waiting, 0)]);
             while let Some((waiting, attempt)) = queue.pop_front() {
+                if waiting.is_empty() {
+                    continue;
+                }
                 let mut batch = Batch::new(waiting, now(), Facts::default());
                 match self.commit(&mut batch, &mut *entropy).await {
                     Ok(()) => {
                         batch.answer();
                         self.tidy().await;
                     }
-                    Err(Fault::Constraint(what)) => {
-                        batch.split(attempt, &mut queue, &Error::Conflict(vec![what]));
-                    }
-                    Err(Fault::Retry) if attempt < RETRIES_MAX => {
-                        queue.push_front((batch.into_jobs(), attempt + 1));
-                    }
-                    Err(fault) => {
-                        if let Fault::Unavailable(_) = fault {
-                            self.connection = None;
-                            tokio::time::sleep(RETRY_PAUSE).await;
-                        }
-                        batch.refuse(&fault.into_error());
-                    }
+                    Err(refused) => self.take_back(batch, attempt, refused, &mut queue).await,
                 }
             }
             if last_sweep.elapsed() > SWEEP_EVERY {
-                last_sweep = std::time::Instant::now();
+                last_sweep = Instant::now();
                 self.sweep(now()).await;
             }
         }
+    }
+
+    /// Sees to the jobs of a batch that was not committed.
+    async fn take_back(
+        &mut self,
+        batch: Batch,
+        attempt: u32,
+        Refused { fault, blame }: Refused,
+        queue: &mut VecDeque<(Vec<Job>, u32)>,
+    ) {
+        match fault {
+            Fault::Locked if self.lane == Lane::Batches => {
+                let holds = batch.holds().unwrap_or_default();
+                let all = holds.iter().flatten().cloned().collect();
+                let held = match self.connection().await {
+                    Ok(connection) => aside::held(&connection, all).await,
+                    Err(fault) => Err(fault),
+                };
+                match held {
+                    Ok(held) if held.is_empty() && attempt < RETRIES_MAX => {
+                        queue.push_front((batch.into_jobs(), attempt + 1));
+                    }
+                    Ok(held) if held.is_empty() => {
+                        batch.split(attempt, queue, &blame, &Fault::Locked.into_error());
+                    }
+                    Ok(held) => {
+                        let rest = self.aside.put(batch.into_jobs(), holds, &held);
+                        queue.push_front((rest, attempt));
+                    }
+                    Err(fault) => self.give_up(batch, fault).await,
+                }
+            }
+            Fault::Retry if attempt < RETRIES_MAX => {
+                queue.push_front((batch.into_jobs(), attempt + 1));
+            }
+            Fault::Constraint(_) | Fault::Internal(_) | Fault::Retry => {
+                batch.split(attempt, queue, &blame, &fault.into_error());
+            }
+            Fault::Locked | Fault::Late | Fault::Unavailable(_) => self.give_up(batch, fault).await,
+        }
+    }
+
+    /// Refuses all of a batch: what stands in the way is nobody's among them.
+    async fn give_up(&mut self, batch: Batch, fault: Fault) {
+        if let Fault::Unavailable(_) = fault {
+            self.connection = None;
+            tokio::time::sleep(RETRY_PAUSE).await;
+        }
+        batch.refuse(&fault.into_error());
+    }
+
+    /// The jobs put aside that may try again.
+    async fn look_aside(&mut self) -> Vec<Job> {
+        let Some(asked) = self.aside.due() else {
+            return Vec::new();
+        };
+        let held = match self.connection().await {
+            Ok(connection) => aside::held(&connection, asked).await,
+            Err(fault) => Err(fault),
+        };
+        // Without an answer they try: what is wrong with the database is then told to all alike.
+        self.aside.take(&held.unwrap_or_default())
     }
 
     async fn connection(&mut self) -> Result<Arc<Connection>, Fault> {
@@ -125,9 +194,12 @@ impl WriterTask {
             Some(connection) if !connection.client.is_closed() => Ok(Arc::clone(connection)),
             _ => {
                 let connection = Arc::new(Connection::open(&self.config).await?);
-                if self.lane == Lane::Large {
-                    connection.client.batch_execute(GRAMS_LATER).await?;
-                }
+                let settings = match self.lane {
+                    Lane::Batches => WAIT_LONG,
+                    Lane::Large => GRAMS_LATER,
+                };
+                connection.client.batch_execute(settings).await?;
+                self.is_brief = false;
                 self.connection = Some(Arc::clone(&connection));
                 Ok(connection)
             }
@@ -135,7 +207,7 @@ impl WriterTask {
     }
 
     /// Does what a large command has left for afterwards.
-    async fn tidy(&self) {
+    async fn tidy(&mut self) {
         if let (Lane::Large, Some(connection)) = (self.lane, &self.connection)
             && let Err(cause) = connection.client.batch_execute(GRAMS_NOW).await
         {
@@ -147,8 +219,15 @@ impl WriterTask {
         &mut self,
         batch: &mut Batch,
         entropy: &mut (dyn Entropy + Send),
-    ) -> Result<(), Fault> {
+    ) -> Result<(), Refused> {
         let connection = self.connection().await?;
+        // While something is held by somebody else, each batch may run into it.
+        let is_brief = !self.aside.is_empty();
+        if is_brief != self.is_brief {
+            let wait = if is_brief { WAIT_BRIEFLY } else { WAIT_LONG };
+            connection.client.batch_execute(wait).await?;
+            self.is_brief = is_brief;
+        }
         let result = decide_and_apply(&connection, batch, entropy, self.lane).await;
         if result.is_err() && !connection.client.is_closed() {
             // Without a transaction this is only a warning of the server's.
@@ -175,11 +254,12 @@ async fn decide_and_apply(
     batch: &mut Batch,
     entropy: &mut (dyn Entropy + Send),
     lane: Lane,
-) -> Result<(), Fault> {
+) -> Result<(), Refused> {
     let mut locked = HashSet::new();
     let mut is_first = true;
     let mut needs = batch.needs();
-    for _ in 0..ROUNDS_MAX + BATCH_MAX {
+    // The batch sees to it that there is an end.
+    loop {
         if is_first || !needs.is_empty() {
             let round = match lane {
                 _ if !is_first => Round::Later,
@@ -205,7 +285,6 @@ async fn decide_and_apply(
             return apply(connection, batch.writes(), &locked, &relied, lane).await;
         }
     }
-    Err(Error::internal("a batch asked for facts without end").into())
 }
 
 /// Which round of loading it is.
@@ -217,14 +296,6 @@ pub enum Round {
     First,
     /// What a decision asked for, or a read.
     Later,
-}
-
-/// Under which number an idempotency key is locked.
-fn lock_number(credential_id: i64, key: &str) -> i64 {
-    let mut hash = Sha256::new();
-    hash.update(credential_id.to_be_bytes());
-    hash.update(key);
-    hash.finalize().first_chunk().map_or(0, |number| i64::from_be_bytes(*number))
 }
 
 /// Loads in one go: all statements are sent before the first answer is awaited. The first round
@@ -245,7 +316,7 @@ pub async fn load_round(
     let mut locks = Vec::new();
     for need in needs {
         if let (true, Need::Idempotency(credential_id, key)) = (is_first, &need) {
-            locks.push(lock_number(*credential_id, key));
+            locks.push(aside::lock_number(*credential_id, key));
         }
         match need {
             Need::Record(kind, key) => records.entry(kind).or_default().push(key),
@@ -311,13 +382,13 @@ pub async fn load_round(
     let mut found = Vec::new();
     for ((kind, keys), documents) in records.into_iter().zip(loaded) {
         for (key, document) in keys.into_iter().zip(documents?) {
-            found.push((Need::Record(kind, key), Fact::Record(document.map(Arc::new))));
+            found.push((Need::Record(kind, key), document));
         }
     }
     for (((kind, column), values), documents) in selections.into_iter().zip(chosen) {
         for (value, documents) in values.into_iter().zip(documents?) {
             let selector = Selector { kind, column, value };
-            found.push((Need::Select(selector), Fact::Select(documents)));
+            found.push((Need::Select(selector), documents));
         }
     }
     for ((sequence, _), rows) in sequences.into_iter().zip(numbers) {
@@ -336,8 +407,22 @@ pub async fn load_round(
 /// Parameters of a statement, and the number of rows that it must write.
 type Values = (Parameters, Option<u64>);
 
+/// Why a batch was not committed, and where.
+struct Refused {
+    fault: Fault,
+    blame: Blame,
+}
+
+impl<F: Into<Fault>> From<F> for Refused {
+    fn from(fault: F) -> Self {
+        Self { fault: fault.into(), blame: Blame::Unknown }
+    }
+}
+
 /// A statement whose parameters are put into words when its turn comes.
 struct Step<'a> {
+    /// The kind whose rows it writes.
+    kind: Option<Kind>,
     text: String,
     values: Box<dyn Fn() -> Result<Values, Fault> + Send + Sync + 'a>,
 }
@@ -348,7 +433,7 @@ async fn apply(
     locked: &HashSet<(Kind, Key)>,
     relied: &HashSet<(Kind, Key)>,
     lane: Lane,
-) -> Result<(), Fault> {
+) -> Result<(), Refused> {
     if writes.is_empty() {
         connection.client.batch_execute("ROLLBACK").await?;
         return Ok(());
@@ -380,7 +465,7 @@ async fn apply(
         // The first poll of each future sends its statement, in this order.
         let (written, committed) = tokio::join!(join_all(all), commit);
         // The commit of a transaction that has failed answers success, so every step counts.
-        check(written)?;
+        check(&steps, written)?;
         committed?;
         return Ok(());
     }
@@ -394,7 +479,7 @@ async fn apply(
         under_way.push_back(run(connection, &step.text, values));
     }
     written.extend(under_way.collect::<Vec<_>>().await);
-    check(written)?;
+    check(&steps, written)?;
     connection.client.batch_execute("COMMIT").await?;
     Ok(())
 }
@@ -416,6 +501,7 @@ fn still_there<'a>(relied: &'a HashSet<(Kind, Key)>) -> Vec<Step<'a>> {
         by_kind.entry(*kind).or_default().push(key);
     }
     let of = |(kind, keys): (Kind, Vec<&'a Key>)| Step {
+        kind: None,
         text: format!(
             "SELECT id FROM {} WHERE id = ANY($1) AND deleted_at IS NULL \
              ORDER BY id FOR NO KEY UPDATE",
@@ -426,12 +512,18 @@ fn still_there<'a>(relied: &'a HashSet<(Kind, Key)>) -> Vec<Step<'a>> {
     by_kind.into_iter().map(of).collect()
 }
 
-fn check(written: Vec<Result<bool, Fault>>) -> Result<(), Fault> {
-    let mut moved = false;
-    for is_whole in written {
-        moved |= !is_whole?;
+fn check(steps: &[Step<'_>], written: Vec<Result<bool, Fault>>) -> Result<(), Refused> {
+    let mut moved = None;
+    for (step, is_whole) in steps.iter().zip(written) {
+        let blame = || step.kind.map_or(Blame::Unknown, Blame::Kind);
+        match is_whole {
+            // What follows a fault fails with it.
+            Err(fault) => return Err(Refused { fault, blame: blame() }),
+            Ok(false) if moved.is_none() => moved = Some(blame()),
+            Ok(_) => {}
+        }
     }
-    if moved { Err(Fault::Retry) } else { Ok(()) }
+    moved.map_or(Ok(()), |blame| Err(Refused { fault: Fault::Retry, blame }))
 }
 
 fn steps(writes: &Writes) -> Vec<Step<'_>> {
@@ -453,7 +545,8 @@ fn steps(writes: &Writes) -> Vec<Step<'_>> {
                 "SELECT setval('{name}_id_seq', \
                  greatest((SELECT max(id) FROM {name}), (SELECT last_value FROM {name}_id_seq)))"
             );
-            steps.push(Step { text, values: Box::new(|| Ok((Vec::new(), None))) });
+            let values = Box::new(|| Ok((Vec::new(), None)));
+            steps.push(Step { kind: Some(kind), text, values });
         }
         for rows in old.chunks(ROWS_MAX) {
             steps.push(update(kind, rows.to_vec()));
@@ -462,14 +555,16 @@ fn steps(writes: &Writes) -> Vec<Step<'_>> {
     steps.extend(writes.changes.chunks(ROWS_MAX).map(change_insert));
     for content in &writes.contents {
         let values = || Ok((sql::encode_content(content).iter().map(parameter).collect(), None));
-        steps.push(Step { text: sql::CONTENT_PUT.to_owned(), values: Box::new(values) });
+        let text = sql::CONTENT_PUT.to_owned();
+        steps.push(Step { kind: None, text, values: Box::new(values) });
     }
     for (credential_id, key, answer) in &writes.answers {
         let values = move || {
             let values = sql::encode_answer(*credential_id, key, answer)?;
             Ok((values.iter().map(parameter).collect(), Some(1)))
         };
-        steps.push(Step { text: sql::IDEMPOTENCY_PUT.to_owned(), values: Box::new(values) });
+        let text = sql::IDEMPOTENCY_PUT.to_owned();
+        steps.push(Step { kind: None, text, values: Box::new(values) });
     }
     if !writes.tokens.is_empty() {
         let head = "INSERT INTO token (hash, credential_id, expires_at) SELECT * FROM";
@@ -512,8 +607,8 @@ fn types(kind: Kind) -> String {
     let table = kind.table();
     let mut types = if table.key == KeyType::Int { "b" } else { "t" }.to_owned();
     types.push_str("bbbbbb");
-    for (_, column) in table.columns {
-        types.push(if column.is_text() { 't' } else { 'b' });
+    for column in table.columns {
+        types.push(if column.column_type.is_text() { 't' } else { 'b' });
     }
     types.push('t');
     if derived(kind).is_some() {
@@ -544,7 +639,8 @@ fn insert(kind: Kind, rows: Vec<&Pending>) -> Step<'_> {
     let (all, taken) = (all.join(", "), taken.join(", "));
     let head = format!("INSERT INTO {} ({all}) SELECT {taken} FROM", kind.table().name);
     let rows = move || rows.iter().map(|row| values(row)).collect();
-    set_based(&head, &format!(" AS u ({all})"), types(kind), rows)
+    let step = set_based(&head, &format!(" AS u ({all})"), types(kind), rows);
+    Step { kind: Some(kind), ..step }
 }
 
 fn update(kind: Kind, rows: Vec<&Pending>) -> Step<'_> {
@@ -567,7 +663,7 @@ fn update(kind: Kind, rows: Vec<&Pending>) -> Step<'_> {
          WHERE t.id = u.id AND t.account_id = u.account_id AND t.version = u.expected",
         all.join(", ")
     );
-    set_based(&head, &tail, types(kind) + "b", rows)
+    Step { kind: Some(kind), ..set_based(&head, &tail, types(kind) + "b", rows) }
 }
 
 /// The statements of this store alone, to be prepared by a check.
@@ -575,14 +671,15 @@ pub fn statements() -> Vec<String> {
     let texts = |kind: &Kind| [insert(*kind, Vec::new()), update(*kind, Vec::new())];
     let steps = Kind::ALL.iter().flat_map(texts);
     let columns = || {
-        let of = |kind: &'static Kind| kind.table().columns.iter().map(|(name, _)| (*kind, *name));
+        let of =
+            |kind: &'static Kind| kind.table().columns.iter().map(|column| (*kind, column.name));
         Kind::ALL.iter().flat_map(of)
     };
     let selections = columns().map(|(kind, column)| sql::select_any(kind, column));
     let taken = columns().map(|(kind, column)| sql::taken_any(kind, column));
     let steps = steps.chain([change_insert(&[])]).map(|step| step.text);
     let searches = search::statements(Flavor::Postgres);
-    steps.chain(selections).chain(taken).chain(searches).collect()
+    steps.chain(selections).chain(taken).chain(searches).chain(aside::statements()).collect()
 }
 
 fn change_insert(changes: &[Arc<Change>]) -> Step<'_> {
@@ -608,7 +705,7 @@ fn set_based<'a>(
         let count = rows.len() as u64;
         Ok((by_column(&types, rows), Some(count)))
     };
-    Step { text, values: Box::new(values) }
+    Step { kind: None, text, values: Box::new(values) }
 }
 
 fn by_column(types: &str, rows: Vec<Vec<Sql>>) -> Parameters {

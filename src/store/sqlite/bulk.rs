@@ -23,8 +23,8 @@ use crate::domain::facts::{Fact, Facts, Need, Sequence};
 use crate::domain::kind::Kind;
 use crate::domain::record::Key;
 use crate::pipeline::{Batch, Job, Pending, Writes};
+use crate::store::OpenError;
 use crate::store::sql::{self, Sql};
-use crate::store::{OpenError, ROUNDS_MAX};
 
 /// How long one part may take from others.
 const PART: Duration = Duration::from_millis(15);
@@ -176,7 +176,8 @@ impl Bulk {
     /// Decides by what readers see; ids are put aside for it.
     fn decide(&self, batch: &mut Batch, entropy: &mut dyn Entropy) -> Result<(), Fault> {
         let mut needs = batch.needs();
-        for _ in 0..ROUNDS_MAX {
+        // The batch sees to it that there is an end.
+        loop {
             let mut counts: HashMap<Sequence, i64> = HashMap::new();
             for need in needs {
                 if let Need::Id(sequence) = need {
@@ -194,7 +195,6 @@ impl Bulk {
                 return Ok(());
             }
         }
-        Err(Error::internal("a batch asked for facts without end").into())
     }
 
     fn put_aside(
@@ -232,7 +232,11 @@ impl Bulk {
     ) -> Result<T, Fault> {
         let turn = self.turn.lock();
         execute(&self.connection, "BEGIN IMMEDIATE", &[])?;
-        let done = f().and_then(|done| {
+        // Before any change of this command's is taken for known: it would hide what another process
+        // committed a moment ago.
+        let noticed = newest_id(&self.connection, "change");
+        let done = noticed.map(|newest| self.store.cache.notice(newest)).and_then(|()| f());
+        let done = done.and_then(|done| {
             execute(&self.connection, "COMMIT", &[])?;
             committed();
             Ok(done)

@@ -165,7 +165,19 @@ impl<'a> Repeated<'a> {
     }
 }
 
+/// What the database says to a need. What is there and cannot be read is a fact, too.
 pub(super) fn load<'a>(
+    finds: &mut Repeated<'a>,
+    statements: &'a HashMap<Kind, Statements>,
+    need: &Need,
+) -> Result<Fact, Fault> {
+    match load_readable(finds, statements, need) {
+        Err(Fault::Internal(error)) => Ok(Fact::Unreadable(error)),
+        loaded => loaded,
+    }
+}
+
+fn load_readable<'a>(
     finds: &mut Repeated<'a>,
     statements: &'a HashMap<Kind, Statements>,
     need: &Need,
@@ -202,8 +214,8 @@ pub(super) fn load<'a>(
             let change = rows.into_iter().next().map(sql::decode_change).transpose()?;
             Fact::Change(change.map(Arc::new))
         }
-        Need::Changes(id) => {
-            let parameters = [Sql::Int(*id), Sql::Int(sql::HISTORY_STRIDE)];
+        Need::Changes(id, count) => {
+            let parameters = [Sql::Int(*id), Sql::Int(*count)];
             let rows = query(connection, sql::HISTORY, &parameters, sql::CHANGE_WIDTH)?;
             Fact::Changes(rows.into_iter().map(sql::decode_change).collect::<Result<_, _>>()?)
         }

@@ -18,11 +18,11 @@ use crate::domain::error::Error;
 use crate::domain::facts::{Fact, Facts, Need, Sequence};
 use crate::domain::kind::Kind;
 use crate::domain::record::Key;
-use crate::pipeline::{BATCH_MAX, Batch, Job, Writes};
+use crate::pipeline::{BATCH_MAX, Batch, Blame, Job, Pending, Writes};
 use crate::sabotage::Protection;
 use crate::store::cache::Cache;
 use crate::store::sql::{self, Sql, Statements, change_columns};
-use crate::store::{OpenError, ROUNDS_MAX, Writer};
+use crate::store::{OpenError, Writer};
 
 /// A new change.
 pub(super) const CHANGE_INSERT: &str = concat!(
@@ -118,6 +118,18 @@ fn spawn(name: &str, f: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>
     thread.spawn(f).map_err(|cause| OpenError::Open(cause.to_string()))
 }
 
+/// Why a batch was not committed, and where.
+struct Refused {
+    fault: Fault,
+    blame: Blame,
+}
+
+impl<F: Into<Fault>> From<F> for Refused {
+    fn from(fault: F) -> Self {
+        Self { fault: fault.into(), blame: Blame::Unknown }
+    }
+}
+
 struct WriterThread {
     connection: Connection,
     turn: Arc<Turn>,
@@ -148,15 +160,18 @@ impl WriterThread {
                 let mut batch = Batch::new(waiting, now(), Facts::over(self.cache.clone()));
                 match self.commit(&mut batch, entropy) {
                     Ok(()) => batch.answer(),
-                    Err(Fault::Constraint(what)) => {
-                        batch.split(attempt, &mut queue, &Error::Conflict(vec![what]));
-                    }
-                    Err(Fault::Fatal(cause)) => {
+                    Err(Refused { fault: Fault::Fatal(cause), .. }) => {
                         batch.refuse(&Error::Unavailable { retry_after_s: 5 });
                         report(fatal, cause);
                         return;
                     }
-                    Err(fault) => {
+                    Err(Refused {
+                        fault: fault @ (Fault::Constraint(_) | Fault::Internal(_)),
+                        blame,
+                    }) => {
+                        batch.split(attempt, &mut queue, &blame, &fault.into_error());
+                    }
+                    Err(Refused { fault, .. }) => {
                         batch.refuse(&fault.into_error());
                         // On a full disk the file may have room for what the log holds, and the log
                         // then for the next batch.
@@ -184,7 +199,7 @@ impl WriterThread {
         matches!(copied, Ok(Some(_)))
     }
 
-    fn commit(&mut self, batch: &mut Batch, entropy: &mut dyn Entropy) -> Result<(), Fault> {
+    fn commit(&mut self, batch: &mut Batch, entropy: &mut dyn Entropy) -> Result<(), Refused> {
         let turn = Arc::clone(&self.turn);
         let _turn = turn.lock();
         execute(&self.connection, "BEGIN IMMEDIATE", &[])?;
@@ -197,7 +212,7 @@ impl WriterThread {
             Ok(true) => {
                 if let Err(fault) = execute(&self.connection, "COMMIT", &[]) {
                     self.roll_back();
-                    return Err(fault);
+                    return Err(fault.into());
                 }
                 self.cache.commit(batch.writes());
                 self.limit_log();
@@ -207,9 +222,9 @@ impl WriterThread {
                 self.roll_back();
                 Ok(())
             }
-            Err(fault) => {
+            Err(refused) => {
                 self.roll_back();
-                Err(fault)
+                Err(refused)
             }
         }
     }
@@ -226,12 +241,13 @@ impl WriterThread {
         &self,
         batch: &mut Batch,
         entropy: &mut dyn Entropy,
-    ) -> Result<bool, Fault> {
+    ) -> Result<bool, Refused> {
         let mut issued = HashMap::new();
         let mut finds = Repeated::over(&self.connection);
         let mut read = Vec::new();
         let mut needs = batch.needs();
-        for _ in 0..ROUNDS_MAX + BATCH_MAX {
+        // The batch sees to it that there is an end.
+        loop {
             for need in needs {
                 let fact = if let Need::Id(sequence) = &need {
                     Fact::Ids(vec![self.next_id(*sequence, &mut issued)?])
@@ -253,7 +269,6 @@ impl WriterThread {
                 return Ok(!batch.writes().is_empty());
             }
         }
-        Err(Error::internal("a batch asked for facts without end").into())
     }
 
     /// Keeps what was read and is not written: the next that asks for a record it may not touch, or for
@@ -285,30 +300,41 @@ impl WriterThread {
         Ok(last + 1)
     }
 
-    fn apply(&self, writes: &Writes) -> Result<(), Fault> {
+    fn apply(&self, writes: &Writes) -> Result<(), Refused> {
         let mut rows = Repeated::over(&self.connection);
-        for ((kind, _), pending) in &writes.documents {
-            let statements = self
-                .statements
-                .get(kind)
-                .ok_or_else(|| Error::internal("a kind without statements"))?;
-            let (text, mut values) = match pending.stored_version {
-                None => (&statements.insert, sql::encode(&pending.document)?),
-                Some(_) if pending.is_body_only => {
-                    (&statements.update_body, sql::encode_body(&pending.document)?)
-                }
-                Some(_) => (&statements.update, sql::encode(&pending.document)?),
-            };
-            values.extend(pending.stored_version.map(Sql::Int));
-            let written = rows.execute(text, &values)?;
-            if written != 1 {
-                return Err(Error::internal(format!("{} row was not written", kind.name())).into());
-            }
+        for ((kind, key), pending) in &writes.documents {
+            self.write_row(&mut rows, *kind, pending).map_err(|fault| {
+                let blame = Blame::Record(*kind, key.clone());
+                Refused { fault, blame }
+            })?;
         }
         for change in &writes.changes {
             rows.execute(CHANGE_INSERT, &sql::encode_change(change))?;
         }
-        write_beside(&self.connection, writes)
+        Ok(write_beside(&self.connection, writes)?)
+    }
+
+    fn write_row<'a>(
+        &'a self,
+        rows: &mut Repeated<'a>,
+        kind: Kind,
+        pending: &Pending,
+    ) -> Result<(), Fault> {
+        let statements = self.statements.get(&kind);
+        let statements = statements.ok_or_else(|| Error::internal("a kind without statements"))?;
+        let (text, mut values) = match pending.stored_version {
+            None => (&statements.insert, sql::encode(&pending.document)?),
+            Some(_) if pending.is_body_only => {
+                (&statements.update_body, sql::encode_body(&pending.document)?)
+            }
+            Some(_) => (&statements.update, sql::encode(&pending.document)?),
+        };
+        values.extend(pending.stored_version.map(Sql::Int));
+        if rows.execute(text, &values)? == 1 {
+            Ok(())
+        } else {
+            Err(Error::internal(format!("{} row was not written", kind.name())).into())
+        }
     }
 
     /// Begins a log anew that has outgrown the background checkpoints.

@@ -332,11 +332,11 @@ async fn a_replay_is_told_before_all_else(server: Server) {
 /// The edit and its signature: who waits for a signed edit waits for the disk once.
 async fn a_signed_edit_is_one_commit(server: Server) {
     let commits = || {
-        let path = server.database.strip_prefix("sqlite:").expect("a file");
+        let path = server.url.strip_prefix("sqlite:").expect("a file");
         let index = std::fs::read(format!("{path}-shm")).expect("the index of the log");
         u32::from_ne_bytes(*index[8..].first_chunk().expect("its count of commits"))
     };
-    let is_sqlite = server.database.starts_with("sqlite:");
+    let is_sqlite = server.url.starts_with("sqlite:");
     let before = if is_sqlite { commits() } else { 0 };
     assert_eq!(send(&server, &fresh(&server, KEY, SECRET)).await.status, 200);
     if is_sqlite {

@@ -62,10 +62,10 @@ pub struct Server {
     pub app: App,
     /// Where it listens.
     pub address: SocketAddr,
+    /// Its database.
+    pub url: String,
     /// Its clock, which stands at [`NOW`] until a test moves it.
     pub clock: Clock,
-    /// Its database's address.
-    pub database: String,
     _stop: oneshot::Sender<()>,
     _folder: Option<tempfile::TempDir>,
 }
@@ -113,7 +113,8 @@ impl Server {
             })
             .await
         });
-        Self { app, address, clock, database: url.to_owned(), _stop: stop, _folder: folder }
+        let url = url.to_owned();
+        Self { app, address, url, clock, _stop: stop, _folder: folder }
     }
 
     /// Begins a request.
@@ -123,7 +124,7 @@ impl Server {
 
     /// The numbers in the first row that a statement of the test's own finds.
     pub async fn numbers(&self, statement: &str) -> Vec<i64> {
-        numbers(&self.database, statement).await
+        numbers(&self.url, statement).await
     }
 
     /// Asserts that `haksa check` would find nothing.

@@ -1,0 +1,268 @@
+//! What a record type declares: how it is stored, what it names and what becomes of it when that is
+//! gone, what is unique, what its texts may be, and what kind of data each of its fields is.
+
+use super::error::FieldError;
+use super::fields::Fields;
+use super::kind::Kind;
+use super::record::Changed;
+
+/// How a record type is stored, and what is said of its fields.
+#[derive(Debug)]
+pub struct Table {
+    /// The table's name, also the kind's name in URLs and history.
+    pub name: &'static str,
+    /// The type of its `id`.
+    pub key: KeyType,
+    /// Fields with a column of their own (ids, owners, states, dates that are filtered, counters); the
+    /// rest travels in one JSON `body`.
+    pub columns: &'static [Column],
+    /// What no two records have in common.
+    pub unique: &'static [Unique],
+    /// The rules of its texts.
+    pub texts: &'static [Text],
+    /// Every field, by the kind of data that it is; see [`data`].
+    pub data: &'static [(Data, &'static [&'static str])],
+}
+
+/// Whether a table's key is an integer or text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyType {
+    /// [`super::record::Key::Int`].
+    Int,
+    /// [`super::record::Key::Text`].
+    Text,
+}
+
+/// A field that the database must know.
+#[derive(Debug)]
+pub struct Column {
+    /// The field's name, also the column's.
+    pub name: &'static str,
+    /// How it is stored.
+    pub column_type: ColumnType,
+}
+
+/// How a field is stored when the database must know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ColumnType {
+    /// A whole number.
+    Int,
+    /// A string.
+    Text,
+    /// A [`super::time::Instant`], in the database microseconds since 1970.
+    Instant,
+    /// The id of another record, and what becomes of this one when that is deleted.
+    Reference(Kind, Gone),
+}
+
+/// What becomes of a record when one that it names is deleted, by the command that deletes that kind.
+/// (Taking back the making of a record is refused while anything names it.)
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gone {
+    /// The deletion is refused while it names the other.
+    Refuses,
+    /// It stays, and no longer names the other.
+    Clears,
+    /// It is deleted too, in the same act.
+    Ends,
+}
+
+/// Fields that no two records have in common; records that lack one of them do not count.
+#[derive(Debug)]
+pub struct Unique {
+    /// The fields. Unless they name a record by which the account is known, within the account.
+    pub fields: &'static [&'static str],
+    /// Among which records.
+    pub among: Among,
+    /// What stands in the way, as a refusal calls it.
+    pub refusal: &'static str,
+}
+
+/// The records among which fields are unique.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Among {
+    /// Those of one account that are not deleted.
+    Live,
+    /// All that ever were, of all accounts.
+    Ever,
+}
+
+/// The rules of one text, whose codes are never renamed. They are asked when the text changes; one
+/// that is absent breaks none of them.
+#[derive(Debug)]
+pub struct Text {
+    /// The field.
+    pub field: &'static str,
+    is_without_nul: bool,
+    blank: Option<&'static str>,
+    length: Option<Length>,
+}
+
+/// How long a text may be, characters, and how a longer or shorter one is refused.
+#[derive(Debug)]
+struct Length {
+    min: usize,
+    max: usize,
+    code: &'static str,
+    detail: Option<&'static str>,
+}
+
+/// What a field holds, for whoever may show, log, or erase it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Data {
+    /// What tells who somebody is, or reaches them.
+    Personal,
+    /// Words in which anybody can have written anything.
+    Free,
+    /// Ids, states, times, numbers, settings.
+    Plain,
+    /// What opens something. History never shows it.
+    Secret,
+    /// Follows from other fields, and is as they are.
+    Derived,
+}
+
+/// Every field of a record by the kind of data that it is, under the names that it is stored by:
+/// `data! { Free: title, description; Derived: search_key; Plain: status; }`.
+macro_rules! data {
+    ($($data:ident: $($field:ident),+;)+) => {
+        &[$(($crate::domain::table::Data::$data, &[$(stringify!($field)),+])),+]
+    };
+}
+pub(crate) use data;
+
+impl Column {
+    /// A whole number.
+    pub const fn int(name: &'static str) -> Self {
+        Self { name, column_type: ColumnType::Int }
+    }
+
+    /// A string.
+    pub const fn text(name: &'static str) -> Self {
+        Self { name, column_type: ColumnType::Text }
+    }
+
+    /// A time.
+    pub const fn instant(name: &'static str) -> Self {
+        Self { name, column_type: ColumnType::Instant }
+    }
+
+    /// The id of a record of `kind`.
+    pub const fn names(name: &'static str, kind: Kind, gone: Gone) -> Self {
+        Self { name, column_type: ColumnType::Reference(kind, gone) }
+    }
+}
+
+impl ColumnType {
+    /// True when the database keeps it as text, false when as a number.
+    pub fn is_text(self) -> bool {
+        match self {
+            Self::Text => true,
+            Self::Int | Self::Instant => false,
+            Self::Reference(kind, _) => kind.table().key == KeyType::Text,
+        }
+    }
+}
+
+impl Unique {
+    /// Unique among the live records of an account.
+    pub const fn live(fields: &'static [&'static str], refusal: &'static str) -> Self {
+        Self { fields, among: Among::Live, refusal }
+    }
+
+    /// Unique among all that ever were.
+    pub const fn ever(fields: &'static [&'static str], refusal: &'static str) -> Self {
+        Self { fields, among: Among::Ever, refusal }
+    }
+}
+
+impl Text {
+    /// A text without rules.
+    pub const fn of(field: &'static str) -> Self {
+        Self { field, is_without_nul: false, blank: None, length: None }
+    }
+
+    /// Must not contain NUL. (No text with a column of its own may, without saying so.)
+    #[must_use]
+    pub const fn without_nul(self) -> Self {
+        Self { is_without_nul: true, ..self }
+    }
+
+    /// Must not be blank, else `code`.
+    #[must_use]
+    pub const fn filled(self, code: &'static str) -> Self {
+        Self { blank: Some(code), ..self }
+    }
+
+    /// Must be of at most `max` characters, else `code`.
+    #[must_use]
+    pub const fn at_most(self, max: usize, code: &'static str) -> Self {
+        Self { length: Some(Length { min: 0, max, code, detail: None }), ..self }
+    }
+
+    /// Must be of `min` to `max` characters, else `code`, as `detail` says.
+    #[must_use]
+    pub const fn of_length(
+        self,
+        (min, max): (usize, usize),
+        code: &'static str,
+        detail: &'static str,
+    ) -> Self {
+        Self { length: Some(Length { min, max, code, detail: Some(detail) }), ..self }
+    }
+
+    fn faults(&self, text: &str) -> impl Iterator<Item = FieldError> {
+        let blank = self.blank.filter(|_| text.trim().is_empty());
+        let blank = blank.map(|code| FieldError::new(self.field, code, "must not be blank"));
+        let is_long = |rule: &&Length| !(rule.min..=rule.max).contains(&text.chars().count());
+        let length =
+            self.length.as_ref().filter(is_long).map(|Length { max, code, detail, .. }| {
+                let at_most = || format!("must be of at most {max} characters");
+                FieldError::new(self.field, code, detail.map_or_else(at_most, str::to_owned))
+            });
+        blank.into_iter().chain(length)
+    }
+}
+
+impl Table {
+    /// Declares nothing.
+    pub const EMPTY: Self =
+        Self { name: "", key: KeyType::Int, columns: &[], unique: &[], texts: &[], data: &[] };
+
+    /// The fields that are of one kind.
+    pub fn fields_of(&self, data: Data) -> &'static [&'static str] {
+        self.data.iter().find(|(kind, _)| *kind == data).map_or(&[], |(_, fields)| fields)
+    }
+
+    /// The changed fields with a column whose text holds NUL, which PostgreSQL cannot keep; on both
+    /// stores, so that moving from one to the other never fails.
+    pub fn unstorable(&self, fields: &Fields, changed: &Changed) -> Vec<FieldError> {
+        with_nul(self.columns.iter().map(|column| column.name), fields, changed).collect()
+    }
+
+    /// Every rule of [`Table::texts`] that the changed fields break.
+    pub fn broken_texts(&self, fields: &Fields, changed: &Changed) -> Vec<FieldError> {
+        let whole = self.texts.iter().filter(|text| text.is_without_nul).map(|text| text.field);
+        let mut errors: Vec<FieldError> = with_nul(whole, fields, changed).collect();
+        for text in self.texts.iter().filter(|text| changed.has(text.field)) {
+            errors.extend(
+                fields.value(text.field).as_str().into_iter().flat_map(|it| text.faults(it)),
+            );
+        }
+        errors
+    }
+}
+
+fn with_nul(
+    names: impl Iterator<Item = &'static str>,
+    fields: &Fields,
+    changed: &Changed,
+) -> impl Iterator<Item = FieldError> {
+    let has_nul = |name: &&str| {
+        // In JSON a NUL is an escape; most texts have none of any kind.
+        changed.has(name)
+            && fields.get(name).contains('\\')
+            && fields.value(name).as_str().is_some_and(|text| text.contains('\0'))
+    };
+    names.filter(has_nul).map(|name| FieldError::new(name, "nul", "must not contain NUL"))
+}

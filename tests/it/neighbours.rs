@@ -1,0 +1,295 @@
+//! One caller's trouble, or somebody else's lock, is nobody else's.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use haksa::app::{App, Clock};
+use haksa::config::Config;
+use haksa::dialect::Dialect;
+use haksa::domain::actor::Actor;
+use haksa::domain::command::{Command, Create, Edit, Expected};
+use haksa::domain::delivery::outbox::Outbox;
+use haksa::domain::patch::Patch;
+use haksa::domain::people::credential::{Credential, CredentialEdit};
+use haksa::pipeline::{Envelope, Reply as Done};
+use haksa::store::Store;
+use haksa::vault::{MasterKey, Vault, hash_token};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use crate::support::{Backend, Reply, Request, Server, on_both_stores};
+
+/// The good neighbour's edits, while others do their worst.
+const EDITS: usize = 30;
+const TROUBLEMAKERS: usize = 4;
+const ONE: &str = "/open-api/achievements/1539";
+
+on_both_stores!(an_unreadable_row_is_the_trouble_of_who_asks_for_it, a_class_with_many_codes_goes);
+
+/// Sends `bad` over and over from several connections while another tenant edits. Returns what the
+/// troublemakers were told; the neighbour has to be served always.
+async fn beside(server: &Server, bad: Request) -> Vec<Reply> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let troubles: Vec<_> = (0..TROUBLEMAKERS)
+        .map(|_| {
+            let (bad, stop) = (bad.clone(), Arc::clone(&stop));
+            tokio::spawn(async move {
+                let mut told = Vec::new();
+                while !stop.load(Ordering::Relaxed) {
+                    told.push(bad.clone().send().await);
+                }
+                told
+            })
+        })
+        .collect();
+    for level in 0..EDITS {
+        let edit = server.request("PATCH", "/open-api/achievements/9001");
+        let edit = edit.bearer("demo-kolleges-other-key").json(&json!({"level": level}));
+        let reply = edit.send().await;
+        assert_eq!(reply.status, 200, "edit {level}: {}", reply.text());
+    }
+    stop.store(true, Ordering::Relaxed);
+    let mut told = Vec::new();
+    for trouble in troubles {
+        told.extend(trouble.await.expect("no panic"));
+    }
+    assert!(!told.is_empty());
+    told
+}
+
+/// Runs a statement on the database behind the server's back.
+async fn spoil(server: &Server, statement: &str) {
+    if let Some(path) = server.url.strip_prefix("sqlite:") {
+        let connection = rusqlite::Connection::open(path).expect("the file opens");
+        connection.execute_batch(statement).expect("it takes that");
+    } else {
+        outsider(server).await.batch_execute(statement).await.expect("it takes that");
+    }
+}
+
+/// A session beside the server's own.
+async fn outsider(server: &Server) -> tokio_postgres::Client {
+    let (client, connection) =
+        tokio_postgres::connect(&server.url, tokio_postgres::NoTls).await.expect("a session");
+    tokio::spawn(connection);
+    client
+}
+
+async fn an_unreadable_row_is_the_trouble_of_who_asks_for_it(server: Server) {
+    let users = json!([{"name": "이몽룡", "email": "lee@example.com"}]);
+    let body = json!({"achievementFormId": 551, "mode": "email", "users": users});
+    let issue = server.request("POST", "/open-api/achievements/issue");
+    let issued = issue.bearer("demo-kolleges-key").json(&body).send().await;
+    assert_eq!(issued.status, 201, "{}", issued.text());
+    let list = server.request("GET", "/open-api/achievements?search=lee%40example.com");
+    let list = list.bearer("demo-kolleges-key").send().await.json();
+    let id = list["achievements"][0]["id"].as_i64().unwrap_or_else(|| panic!("no id in {list}"));
+    spoil(&server, &format!("UPDATE achievement SET body = '{{' WHERE id = {id}")).await;
+    // A server that has it in memory would not notice.
+    let server = Server::start_on(&server.url).await;
+    let target = format!("/open-api/achievements/{id}");
+    let edit = server.request("PATCH", &target).bearer("demo-kolleges-key");
+    for reply in beside(&server, edit.json(&json!({"level": 3}))).await {
+        assert_eq!(reply.status, 500, "{}", reply.text());
+        assert!(!reply.text().contains(&id.to_string()), "{}", reply.text());
+    }
+    // Reads are answered in groups, too.
+    let read = server.request("GET", &target).bearer("demo-kolleges-key");
+    for reply in beside(&server, read).await {
+        assert_eq!(reply.status, 500, "{}", reply.text());
+    }
+}
+
+/// The rows that end are all known at once, so that so many are no reason to give up.
+async fn a_class_with_many_codes_goes(server: Server) {
+    let codes = "/partner/7/classes/11/invite-codes";
+    let make = || {
+        let make = server.request("POST", codes).bearer("demo-partner-token");
+        make.json(&json!({"target_role": "student"})).send()
+    };
+    let tasks: Vec<_> = (0..620).map(|_| tokio::spawn(make())).collect();
+    for task in tasks {
+        let reply = task.await.expect("no panic");
+        assert_eq!(reply.status, 201, "{}", reply.text());
+    }
+    let delete = server.request("DELETE", "/partner/7/classes/11").bearer("demo-partner-token");
+    let dry = delete.clone().header("haksa-dry-run", "true");
+    for reply in beside(&server, dry).await {
+        assert_eq!((reply.status, reply.header("haksa-changes")), (204, "622"), "{}", reply.text());
+    }
+    assert_eq!(delete.send().await.status, 204);
+    server.assert_sound().await;
+}
+
+/// A value that the database does not take, whatever its reason: here an entry too long for an index.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_database_refuses_is_refused_alone() {
+    let server = Server::start(Backend::Postgres).await;
+    let mut state = 1_u64;
+    let long: String = (0..6_000)
+        .map(|_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            char::from(b'a' + u8::try_from((state >> 33) % 26).expect("a letter"))
+        })
+        .collect();
+    let rename = server.request("PATCH", "/haksa/v1/account").bearer("demo-admin-key");
+    let rename = rename.header("content-type", "application/merge-patch+json");
+    let rename = rename.body(json!({"club_domain": long}).to_string());
+    for reply in beside(&server, rename).await {
+        assert_eq!(reply.status, 500, "{}", reply.text());
+    }
+}
+
+/// How long others may be held up by a lock that is not theirs: once for looking who holds what.
+const HELD_UP: Duration = Duration::from_millis(1_500);
+
+async fn edit(server: &Server, path: &str, key: &str, level: usize) -> (u16, Duration) {
+    let begun = Instant::now();
+    let edit = server.request("PATCH", path).bearer(key).json(&json!({"level": level}));
+    (edit.send().await.status, begun.elapsed())
+}
+
+async fn others_go_on(server: &Server, until: Duration) {
+    let begun = Instant::now();
+    let mut level = 0;
+    while begun.elapsed() < until {
+        level += 1;
+        let path = "/open-api/achievements/9001";
+        let (status, took) = edit(server, path, "demo-kolleges-other-key", level).await;
+        assert_eq!(status, 200, "after {:?}", begun.elapsed());
+        assert!(took < HELD_UP, "waited {took:?} for somebody else's lock");
+    }
+    assert!(level > 10, "only {level} edits in {until:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_locked_row_stops_only_who_needs_it() {
+    let server = Arc::new(Server::start(Backend::Postgres).await);
+    let mut outsider = outsider(&server).await;
+    let waits = |level| {
+        let server = Arc::clone(&server);
+        tokio::spawn(async move { edit(&server, ONE, "demo-kolleges-key", level).await })
+    };
+
+    // Whoever needs it waits a little, ...
+    let lock = outsider.transaction().await.expect("a transaction");
+    lock.execute("SELECT 1 FROM achievement WHERE id = 1539 FOR UPDATE", &[]).await.expect("it");
+    let waiting = [waits(1), waits(2)];
+    others_go_on(&server, Duration::from_secs(1)).await;
+    lock.rollback().await.expect("let go");
+    for waiting in waiting {
+        assert_eq!(waiting.await.expect("no panic").0, 200);
+    }
+
+    // ... but not for ever, and what others make names the row.
+    let lock = outsider.transaction().await.expect("a transaction");
+    for name in ["achievement WHERE id = 1539", "form WHERE id = 551"] {
+        let text = format!("SELECT 1 FROM {name} FOR UPDATE");
+        lock.execute(&text, &[]).await.expect("it");
+    }
+    let waiting = waits(3);
+    let issue = |form: i64| {
+        let users = json!([{"name": "이몽룡", "email": "lee@example.com"}]);
+        let body = json!({"achievementFormId": form, "mode": "email", "users": users});
+        let issue = server.request("POST", "/open-api/achievements/issue");
+        issue.bearer("demo-kolleges-key").json(&body).send()
+    };
+    let names_it = tokio::spawn(issue(551));
+    others_go_on(&server, Duration::from_secs(1)).await;
+    assert_eq!(issue(482).await.status, 201);
+    others_go_on(&server, Duration::from_secs(5)).await;
+    let (status, took) = waiting.await.expect("no panic");
+    assert_eq!(status, 503);
+    assert!(took < Duration::from_secs(8), "{took:?}");
+    let refused = names_it.await.expect("no panic");
+    assert_eq!((refused.status, refused.header("retry-after")), (503, "1"));
+    lock.rollback().await.expect("let go");
+    assert_eq!(edit(&server, ONE, "demo-kolleges-key", 4).await.0, 200);
+    assert_eq!(issue(551).await.status, 201);
+
+    // A whole table; and an idempotency key that another node works on.
+    let lock = outsider.transaction().await.expect("a transaction");
+    lock.execute("LOCK TABLE course IN ACCESS EXCLUSIVE MODE", &[]).await.expect("it");
+    let mut hash = Sha256::new();
+    hash.update(1_i64.to_be_bytes());
+    hash.update("the-same");
+    let number = i64::from_be_bytes(*hash.finalize().first_chunk().expect("eight bytes"));
+    lock.execute("SELECT pg_advisory_xact_lock($1)", &[&number]).await.expect("it");
+    let course = server.request("PATCH", "/partner/7/course/5").bearer("demo-partner-token");
+    let course = tokio::spawn(course.json(&json!({"title": "제목"})).send());
+    let keyed = server.request("PATCH", ONE).bearer("demo-kolleges-key");
+    let keyed = keyed.header("idempotency-key", "the-same").json(&json!({"level": 7}));
+    let keyed = tokio::spawn(keyed.send());
+    others_go_on(&server, Duration::from_secs(1)).await;
+    assert!(!course.is_finished() && !keyed.is_finished(), "these wait for what they need");
+    lock.rollback().await.expect("let go");
+    assert_eq!(course.await.expect("no panic").status, 200);
+    assert_eq!(keyed.await.expect("no panic").status, 200);
+    server.assert_sound().await;
+}
+
+/// Another process on the same file, as the command line is beside a server.
+async fn process(server: &Server) -> App {
+    let store = Store::open(&server.url).await.expect("the file opens");
+    let vault = Vault::new(&MasterKey::from_bytes([7; 32]));
+    let (app, _running) =
+        App::start(store, vault, Clock::System, Outbox::default(), Config::default())
+            .expect("a writer");
+    app
+}
+
+async fn run(app: &App, command: impl Command) -> i64 {
+    let envelope = Envelope::new(Actor::operator(3), "test");
+    match app.pipeline.run(command, envelope).await.expect("done") {
+        Done::Done(outcome, _) => outcome.subject.meta.key.as_int().unwrap_or_default(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// What another process writes is noticed within moments, whatever the server writes meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revoked_key_is_dead_while_many_certificates_are_issued() {
+    let server = Server::start(Backend::Sqlite).await;
+    let other = process(&server).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let issuing = {
+        let (request, stop) =
+            (server.request("POST", "/open-api/achievements/issue"), stop.clone());
+        let users: Vec<Value> = (0..51)
+            .map(|n| json!({"name": "이몽룡", "email": format!("{n}@example.com")}))
+            .collect();
+        let body = json!({"achievementFormId": 551, "mode": "email", "users": users});
+        let request = request.bearer("demo-kolleges-key").json(&body);
+        tokio::spawn(async move {
+            while !stop.load(Ordering::Relaxed) {
+                assert_eq!(request.clone().send().await.status, 201);
+            }
+        })
+    };
+    for round in 0..25 {
+        let key = format!("demo-key-{round}");
+        let mut credential = Credential::new(Dialect::Kolleges, "short-lived");
+        credential.secret_hash = Some(hex::encode(hash_token(&key)));
+        let id = run(&other, Create::new(credential)).await;
+        let read = server.request("GET", ONE).bearer(&key);
+        let becomes = async |status: u16| {
+            let begun = Instant::now();
+            while read.clone().send().await.status != status {
+                let waited = begun.elapsed();
+                assert!(waited < Duration::from_secs(2), "not {status} in round {round}");
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        becomes(200).await;
+        let revoke = CredentialEdit {
+            revoked_at: Patch::Value(other.clock.now()),
+            ..CredentialEdit::default()
+        };
+        run(&other, Edit::<Credential> { key: id.into(), edit: revoke, expected: Expected::Any })
+            .await;
+        becomes(401).await;
+    }
+    stop.store(true, Ordering::Relaxed);
+    issuing.await.expect("no panic");
+}
