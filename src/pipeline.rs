@@ -5,9 +5,10 @@
 //! [`Batch`] is the whole of that without I/O; a store drives it: `needs` → load → `advance` (load,
 //! `advance` …) → write [`Batch::writes`] → commit → [`Batch::answer`].
 
+mod evaluate;
+
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -16,13 +17,16 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::domain::actor::Actor;
-use crate::domain::change::{self, Action, Change};
-use crate::domain::command::{Command, Content, Context, Decision, Entropy};
+use crate::domain::change::Change;
+use crate::domain::command::{Command, Content, Entropy};
 use crate::domain::error::Error;
-use crate::domain::facts::{Fact, Facts, Header, Known, Need, Sequence, Stop, StoredAnswer, Token};
+use crate::domain::facts::{
+    Fact, Facts, Header, Known, Need, Sequence, Signature, Stop, StoredAnswer, Token,
+};
 use crate::domain::kind::Kind;
 use crate::domain::record::{Document, Key, Meta};
 use crate::sabotage::Protection;
+use evaluate::{Evaluated, evaluate};
 
 /// Commands in one commit at the most.
 pub const BATCH_MAX: usize = 512;
@@ -83,6 +87,9 @@ pub struct Envelope {
     pub is_dry_run: bool,
     /// Repeatable under a key.
     pub idempotency: Option<Idempotency>,
+    /// The signature of the request, where it is good once: used up by the same commit, whatever
+    /// becomes of the command.
+    pub signature: Option<Signature>,
     /// How to word the outcome.
     pub encode: Encode,
 }
@@ -95,14 +102,19 @@ impl Envelope {
             request_id: request_id.into(),
             is_dry_run: false,
             idempotency: None,
+            signature: None,
             encode: Box::new(|_, _| Ok(Answer::default())),
         }
     }
 }
 
 enum Ask {
-    Command { command: Box<dyn Command>, envelope: Box<Envelope> },
-    Signature { credential_id: i64, digest: String, expires_at: Timestamp },
+    Command {
+        command: Box<dyn Command>,
+        envelope: Box<Envelope>,
+    },
+    /// A signature by itself, and why what it signed is refused, where it is known.
+    Signature(Signature, Option<Error>),
     Token(Token),
 }
 
@@ -164,14 +176,8 @@ impl Pipeline {
     ///
     /// # Errors
     /// [`Error::Replayed`] when it was used before.
-    pub async fn burn_signature(
-        &self,
-        credential_id: i64,
-        digest: String,
-        expires_at: Timestamp,
-    ) -> Result<(), Error> {
-        let ask = Ask::Signature { credential_id, digest, expires_at };
-        Self::ask(&self.queue, ask).await.map(|_| ())
+    pub async fn burn_signature(&self, signature: Signature) -> Result<(), Error> {
+        Self::ask(&self.queue, Ask::Signature(signature, None)).await.map(|_| ())
     }
 
     /// Keeps an access token.
@@ -220,8 +226,8 @@ pub struct Writes {
     pub answers: Vec<(i64, String, StoredAnswer)>,
     /// Access tokens.
     pub tokens: Vec<Token>,
-    /// Used signatures: credential, digest, until when.
-    pub signatures: Vec<(i64, String, Timestamp)>,
+    /// Used signatures.
+    pub signatures: Vec<Signature>,
     /// Kinds with new rows whose ids did not come from the kind's sequence.
     pub foreign_ids: HashSet<Kind>,
 }
@@ -300,11 +306,10 @@ impl Batch {
                     asked.extend(envelope.idempotency.as_ref().map(|idempotency| {
                         Need::Idempotency(envelope.actor.credential_id, idempotency.key.clone())
                     }));
+                    asked.extend(envelope.signature.clone().map(Need::Signature));
                     asked
                 }
-                Ask::Signature { credential_id, digest, .. } => {
-                    vec![Need::Signature(*credential_id, digest.clone())]
-                }
+                Ask::Signature(signature, _) => vec![Need::Signature(signature.clone())],
                 Ask::Token(_) => Vec::new(),
             };
             needs.extend(asked.into_iter().filter(|need| seen.insert(need.clone())));
@@ -378,28 +383,39 @@ impl Batch {
     }
 
     fn decide(&mut self, index: usize, entropy: &mut dyn Entropy) -> Known<Reply> {
-        let Self { jobs, facts, writes, at, .. } = self;
-        let Some(job) = jobs.get(index) else {
+        let Some(job) = self.jobs.get(index) else {
             return Err(Error::internal("no such job").into());
         };
-        let (command, envelope) = match &job.ask {
-            Ask::Command { command, envelope } => (command, envelope),
-            Ask::Signature { credential_id, digest, expires_at } => {
-                if !Protection::SignatureOnce.is_on() {
-                    return Ok(Reply::Noted);
-                }
-                if facts.signature_used(*credential_id, digest)? {
-                    return Err(Error::Replayed.into());
-                }
-                let need = Need::Signature(*credential_id, digest.clone());
-                facts.remember(need, Fact::Signature(true));
-                writes.signatures.push((*credential_id, digest.clone(), *expires_at));
-                return Ok(Reply::Noted);
-            }
-            Ask::Token(token) => {
+        let signature = match &job.ask {
+            Ask::Command { envelope, .. } => envelope.signature.clone(),
+            Ask::Signature(signature, _) => Some(signature.clone()),
+            Ask::Token(_) => None,
+        };
+        let Some(signature) = signature.filter(|_| Protection::SignatureOnce.is_on()) else {
+            return self.decide_signed(index, entropy);
+        };
+        if self.facts.signature_used(&signature)? {
+            return Err(Error::Replayed.into());
+        }
+        let decided = self.decide_signed(index, entropy);
+        if !matches!(decided, Err(Stop::Missing(_))) {
+            self.facts.remember(Need::Signature(signature.clone()), Fact::Signature(true));
+            self.writes.signatures.push(signature);
+        }
+        decided
+    }
+
+    /// Decides what nobody asked with the same signature.
+    fn decide_signed(&mut self, index: usize, entropy: &mut dyn Entropy) -> Known<Reply> {
+        let Self { jobs, facts, writes, at, .. } = self;
+        let (command, envelope) = match jobs.get(index).map(|job| &job.ask) {
+            Some(Ask::Command { command, envelope }) => (command, envelope),
+            Some(Ask::Signature(_, Some(refusal))) => return Err(refusal.clone().into()),
+            Some(Ask::Token(token)) => {
                 writes.tokens.push(token.clone());
                 return Ok(Reply::Noted);
             }
+            Some(Ask::Signature(_, None)) | None => return Ok(Reply::Noted),
         };
         let actor = &envelope.actor;
         if let Some(idempotency) = &envelope.idempotency
@@ -445,6 +461,7 @@ impl Batch {
             }
         }
         writes.contents.extend(recorded.contents);
+        let act_id = recorded.changes.first().map(|change| change.id);
         for change in recorded.changes {
             facts.remember(Need::Change(change.id), Fact::Change(Some(Arc::clone(&change))));
             writes.changes.push(change);
@@ -457,6 +474,7 @@ impl Batch {
                 headers,
                 body,
                 at: *at,
+                act_id,
             };
             let need = Need::Idempotency(actor.credential_id, idempotency.key.clone());
             facts.remember(need, Fact::Idempotency(Some(stored.clone())));
@@ -514,7 +532,7 @@ impl Batch {
             if attempt == 0 {
                 queue.push_front((self.into_jobs(), 1));
             } else {
-                self.refuse(error);
+                queue.extend(self.refuse_signed(error).map(|job| (vec![job], 0)));
             }
             return;
         }
@@ -552,6 +570,21 @@ impl Batch {
             Ok(holds)
         };
         self.jobs.iter().map(of).collect()
+    }
+
+    /// Refuses a job with `error`. Its signature is used up all the same: that is left to be done.
+    pub fn refuse_signed(self, error: &Error) -> Option<Job> {
+        let mut job = self.jobs.into_iter().next()?;
+        let signature = match &mut job.ask {
+            Ask::Command { envelope, .. } => envelope.signature.take(),
+            _ => None,
+        };
+        let Some(signature) = signature else {
+            job.refuse(error.clone());
+            return None;
+        };
+        job.ask = Ask::Signature(signature, Some(error.clone()));
+        Some(job)
     }
 
     /// Refuses everything with `error`.
@@ -607,108 +640,10 @@ impl Job {
     }
 }
 
-/// An accepted command, worded, before anything of it counts.
-struct Evaluated {
-    outcome: Outcome,
-    answer: Answer,
-    recorded: Recorded,
-}
-
-/// Decides a command and words its outcome. Ids are taken from `facts`; it is the caller's to keep
-/// or release them.
-fn evaluate(
-    command: &dyn Command,
-    envelope: &Envelope,
-    at: Timestamp,
-    entropy: &mut dyn Entropy,
-    facts: &mut Facts,
-) -> Known<Evaluated> {
-    let evaluation = || {
-        let mut context = Context { actor: &envelope.actor, at, entropy };
-        let decision = command.decide(&mut context, facts)?;
-        let changed_count = decision.writes.len();
-        let (subject, recorded) = record(decision, envelope, at, facts)?;
-        let written = recorded.documents.iter().map(|pending| Arc::clone(&pending.document));
-        let written = written.collect();
-        let changes = recorded.changes.clone();
-        let outcome = Outcome { subject, changes, written, changed_count };
-        let answer = (envelope.encode)(&outcome, facts)?;
-        Ok(Evaluated { outcome, answer, recorded })
-    };
-    // A fault in one rule must not end the writer, which all callers share.
-    catch_unwind(AssertUnwindSafe(evaluation))
-        .unwrap_or_else(|_| Err(Error::internal("a decision panicked").into()))
-}
-
-struct Recorded {
-    documents: Vec<Pending>,
-    changes: Vec<Arc<Change>>,
-    contents: Vec<Content>,
-}
-
-/// Gives each write its version and its change.
-fn record(
-    decision: Decision,
-    envelope: &Envelope,
-    at: Timestamp,
-    facts: &mut Facts,
-) -> Known<(Arc<Document>, Recorded)> {
-    let Decision { mut subject, writes, contents } = decision;
-    facts.want_ids(&[(Sequence::Change, writes.len())])?;
-    let mut documents = Vec::with_capacity(writes.len());
-    let mut changes = Vec::with_capacity(writes.len());
-    for write in writes {
-        let mut after = write.after;
-        let before = write.before;
-        let (before_value, after_value) = change::diff(before.as_deref(), &after, write.action)?;
-        let previous = before.as_ref().map(|document| document.meta.change_id);
-        let stored_version = before.as_ref().map(|document| document.meta.version);
-        after.meta.version = stored_version.unwrap_or(0) + 1;
-        after.meta.change_id = facts.take(Sequence::Change)?;
-        if write.action != Action::Create {
-            after.meta.updated_at = at;
-        }
-        changes.push(Arc::new(Change {
-            id: after.meta.change_id,
-            account_id: after.meta.account_id,
-            kind: after.meta.kind,
-            record_id: after.meta.key.to_string(),
-            version: after.meta.version,
-            previous_id: previous,
-            at,
-            actor: envelope.actor.label(),
-            dialect: envelope.actor.dialect.name().to_owned(),
-            request_id: envelope.request_id.clone(),
-            action: write.action,
-            before: before_value,
-            after: after_value,
-        }));
-        debug_assert!(write.action != Action::Create || stored_version.is_none());
-        let is_body_only = match &before {
-            Some(before) if before.meta.deleted_at == after.meta.deleted_at => {
-                let (old, new) = (before.fields()?, after.fields()?);
-                let columns = after.meta.kind.table().columns;
-                columns.iter().all(|column| old.get(column.name) == new.get(column.name))
-            }
-            _ => false,
-        };
-        let after = Arc::new(after);
-        let is_subject = subject.as_ref().is_none_or(|subject: &Arc<Document>| {
-            subject.meta.kind == after.meta.kind && subject.meta.key == after.meta.key
-        });
-        if is_subject {
-            subject = Some(Arc::clone(&after));
-        }
-        documents.push(Pending { document: after, stored_version, is_body_only });
-    }
-    let subject = subject.ok_or_else(|| Error::internal("a decision about nothing"))?;
-    Ok((subject, Recorded { documents, changes, contents }))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::command::{Expected, Undo};
+    use crate::domain::command::{Context, Decision, Expected, Undo};
     use crate::domain::learning::course::Course;
 
     #[tokio::test]

@@ -28,7 +28,7 @@ CREATE TABLE department (
     created_at BIGINT NOT NULL,
     updated_at BIGINT NOT NULL,
     deleted_at BIGINT,
-    parent_id TEXT REFERENCES department (id),
+    parent_id TEXT REFERENCES department (id) DEFERRABLE INITIALLY DEFERRED,
     body TEXT NOT NULL
 ) WITH (fillfactor = 70);
 CREATE INDEX department_by_parent_id ON department (parent_id);
@@ -84,16 +84,16 @@ CREATE TABLE person (
     login_key TEXT,
     learner_id TEXT,
     department_id TEXT REFERENCES department (id),
-    body TEXT NOT NULL,
-    grams TSVECTOR NOT NULL
+    grams TSVECTOR NOT NULL,
+    body TEXT NOT NULL
 ) WITH (fillfactor = 70);
-CREATE INDEX person_by_grams ON person USING gin (grams);
 -- Most people have few of these.
 CREATE INDEX person_by_email_key ON person (email_key) WHERE email_key IS NOT NULL;
 CREATE INDEX person_by_phone_key ON person (phone_key) WHERE phone_key IS NOT NULL;
 CREATE INDEX person_by_login_key ON person (login_key) WHERE login_key IS NOT NULL;
-CREATE UNIQUE INDEX person_by_learner_id ON person (learner_id) WHERE learner_id IS NOT NULL;
+CREATE UNIQUE INDEX person_learner_id_key ON person (learner_id) WHERE learner_id IS NOT NULL;
 CREATE INDEX person_by_department_id ON person (department_id) WHERE department_id IS NOT NULL;
+CREATE INDEX person_by_grams ON person USING gin (grams);
 CREATE TRIGGER person_grams_insert BEFORE INSERT ON person FOR EACH ROW
     WHEN (NEW.grams IS NULL) EXECUTE FUNCTION haksa_keep_grams();
 CREATE TRIGGER person_grams_update BEFORE UPDATE OF name_key, email_key ON person FOR EACH ROW
@@ -251,7 +251,8 @@ CREATE TABLE model (
     model_name TEXT NOT NULL,
     body TEXT NOT NULL
 ) WITH (fillfactor = 70);
-CREATE UNIQUE INDEX model_name_live ON model (account_id, provider, model_name) WHERE deleted_at IS NULL;
+CREATE UNIQUE INDEX model_provider_model_name_live
+    ON model (account_id, provider, model_name) WHERE deleted_at IS NULL;
 CREATE INDEX model_by_model_name ON model (model_name);
 
 CREATE TABLE course (
@@ -269,7 +270,7 @@ CREATE TABLE course (
     body TEXT NOT NULL,
     UNIQUE (content_item_id)
 ) WITH (fillfactor = 70);
-CREATE UNIQUE INDEX course_key_live ON course (account_id, course_key) WHERE deleted_at IS NULL;
+CREATE UNIQUE INDEX course_course_key_live ON course (account_id, course_key) WHERE deleted_at IS NULL;
 CREATE INDEX course_by_account_id ON course (account_id, created_at, id);
 
 CREATE TABLE class (
@@ -326,8 +327,9 @@ CREATE TABLE student (
     status TEXT NOT NULL,
     body TEXT NOT NULL
 ) WITH (fillfactor = 70);
-CREATE UNIQUE INDEX student_person_live ON student (partner_id, person_id) WHERE deleted_at IS NULL;
-CREATE UNIQUE INDEX student_email_live ON student (partner_id, email_key) WHERE deleted_at IS NULL;
+CREATE UNIQUE INDEX student_partner_person_live ON student (partner_id, person_id) WHERE deleted_at IS NULL;
+CREATE UNIQUE INDEX student_partner_email_key_live
+    ON student (partner_id, email_key) WHERE deleted_at IS NULL;
 CREATE INDEX student_by_partner_id ON student (partner_id, created_at, id);
 CREATE INDEX student_by_person_id ON student (person_id);
 CREATE INDEX student_by_email_key ON student (email_key);
@@ -348,7 +350,8 @@ CREATE TABLE membership (
     enrolled_at BIGINT NOT NULL,
     body TEXT NOT NULL
 ) WITH (fillfactor = 70);
-CREATE UNIQUE INDEX membership_live ON membership (class_id, student_id) WHERE deleted_at IS NULL;
+CREATE UNIQUE INDEX membership_class_student_live
+    ON membership (class_id, student_id) WHERE deleted_at IS NULL;
 CREATE INDEX membership_by_class_id ON membership (class_id, enrolled_at, id);
 CREATE INDEX membership_by_student_id ON membership (student_id);
 CREATE INDEX membership_by_partner_id ON membership (partner_id);
@@ -383,7 +386,7 @@ CREATE TABLE application (
     body TEXT NOT NULL,
     UNIQUE (client_id)
 ) WITH (fillfactor = 70);
-CREATE UNIQUE INDEX application_name_live ON application (tenant_id, name) WHERE deleted_at IS NULL;
+CREATE UNIQUE INDEX application_tenant_name_live ON application (tenant_id, name) WHERE deleted_at IS NULL;
 
 CREATE TABLE entity (
     id TEXT PRIMARY KEY,
@@ -424,7 +427,8 @@ CREATE TABLE relationship_type (
     target_entity_id TEXT NOT NULL REFERENCES entity (id),
     body TEXT NOT NULL
 ) WITH (fillfactor = 70);
-CREATE UNIQUE INDEX relationship_type_name_live ON relationship_type (account_id, name, source_entity_id, target_entity_id) WHERE deleted_at IS NULL;
+CREATE UNIQUE INDEX relationship_type_name_source_entity_target_entity_live
+    ON relationship_type (account_id, name, source_entity_id, target_entity_id) WHERE deleted_at IS NULL;
 
 CREATE TABLE relationship (
     id TEXT PRIMARY KEY,
@@ -441,7 +445,8 @@ CREATE TABLE relationship (
     target_record_id TEXT NOT NULL REFERENCES crm_record (id),
     body TEXT NOT NULL
 ) WITH (fillfactor = 70);
-CREATE UNIQUE INDEX relationship_ends_live ON relationship (relationship_type_id, source_record_id, target_record_id) WHERE deleted_at IS NULL;
+CREATE UNIQUE INDEX relationship_relationship_type_source_record_target_record_live
+    ON relationship (relationship_type_id, source_record_id, target_record_id) WHERE deleted_at IS NULL;
 CREATE INDEX relationship_by_source_record_id ON relationship (source_record_id);
 CREATE INDEX relationship_by_target_record_id ON relationship (target_record_id);
 
@@ -461,6 +466,8 @@ CREATE INDEX enrollment_by_person_id ON enrollment (person_id);
 CREATE INDEX enrollment_by_course_id ON enrollment (course_id);
 
 -- History. The key is the only index: a record names its newest change, a change the one before.
+-- An act is what one command did. Where that is several changes, each has the id of the first as
+-- act_id, and the first has the id of the last as act_end; the ids between need not be the act's.
 CREATE TABLE change (
     id BIGINT PRIMARY KEY,
     account_id BIGINT NOT NULL,
@@ -468,6 +475,8 @@ CREATE TABLE change (
     record_id TEXT NOT NULL,
     version BIGINT NOT NULL,
     previous_id BIGINT,
+    act_id BIGINT,
+    act_end BIGINT,
     at BIGINT NOT NULL,
     actor TEXT NOT NULL,
     dialect TEXT NOT NULL,
@@ -477,7 +486,16 @@ CREATE TABLE change (
     after TEXT NOT NULL
 );
 
--- The first answer to each idempotency key, kept for a day.
+-- Which records live ones name elsewhere than in columns.
+CREATE TABLE link (
+    to_kind TEXT NOT NULL,
+    to_id TEXT NOT NULL,
+    from_kind TEXT NOT NULL,
+    from_id TEXT NOT NULL,
+    PRIMARY KEY (to_kind, to_id, from_kind, from_id)
+);
+
+-- The first answer to each idempotency key, kept for a day, and the first change of what was done.
 CREATE TABLE idempotency (
     credential_id BIGINT NOT NULL,
     key TEXT NOT NULL,
@@ -486,6 +504,7 @@ CREATE TABLE idempotency (
     headers TEXT NOT NULL,
     body TEXT NOT NULL,
     at BIGINT NOT NULL,
+    act_id BIGINT,
     PRIMARY KEY (credential_id, key)
 );
 CREATE INDEX idempotency_by_at ON idempotency (at);
@@ -498,19 +517,23 @@ CREATE TABLE token (
 );
 CREATE INDEX token_by_expires_at ON token (expires_at);
 
--- Signatures that were used, until the time after which their date alone refuses them.
+-- Signatures that were used, until the time after which their date alone refuses them: in the order
+-- of that time, so that new ones stand together and so do those to be forgotten.
 CREATE TABLE signature (
+    expires_at BIGINT NOT NULL,
     credential_id BIGINT NOT NULL,
     digest TEXT NOT NULL,
-    expires_at BIGINT NOT NULL,
-    PRIMARY KEY (credential_id, digest)
+    PRIMARY KEY (expires_at, credential_id, digest)
 );
-CREATE INDEX signature_by_expires_at ON signature (expires_at);
 
--- One row: a known text sealed under the master key, by which a wrong key is noticed at the start.
-CREATE TABLE master_key (
-    id BIGINT PRIMARY KEY CHECK (id = 1),
-    proof TEXT NOT NULL
+-- Keys, sealed under a master key, which is not in the database; in two slots, for the old and the new
+-- master key while one follows the other. Key 0 is a known text, by which a wrong master key is
+-- noticed at the start.
+CREATE TABLE sealed_key (
+    id BIGINT NOT NULL,
+    slot BIGINT NOT NULL CHECK (slot IN (1, 2)),
+    sealed TEXT NOT NULL,
+    PRIMARY KEY (id, slot)
 );
 
 CREATE SEQUENCE change_id_seq;

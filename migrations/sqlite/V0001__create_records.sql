@@ -1,3 +1,6 @@
+-- Whose file it is: "Haks".
+PRAGMA application_id = 1214344051;
+
 -- Every record table has the same first columns: id, owner, version, newest change, times.
 -- Instants are microseconds since 1970, UTC. A deleted row stays, with deleted_at set.
 
@@ -22,20 +25,20 @@ CREATE TABLE account (
 
 CREATE TABLE department (
     id TEXT PRIMARY KEY,
-    account_id BIGINT NOT NULL REFERENCES account (id),
+    account_id BIGINT NOT NULL REFERENCES account (id) DEFERRABLE INITIALLY DEFERRED,
     version BIGINT NOT NULL CHECK (version > 0),
     change_id BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
     updated_at BIGINT NOT NULL,
     deleted_at BIGINT,
-    parent_id TEXT REFERENCES department (id),
+    parent_id TEXT REFERENCES department (id) DEFERRABLE INITIALLY DEFERRED,
     body TEXT NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX department_by_parent_id ON department (parent_id);
 
 CREATE TABLE role (
     id TEXT PRIMARY KEY,
-    account_id BIGINT NOT NULL REFERENCES account (id),
+    account_id BIGINT NOT NULL REFERENCES account (id) DEFERRABLE INITIALLY DEFERRED,
     version BIGINT NOT NULL CHECK (version > 0),
     change_id BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
@@ -46,7 +49,7 @@ CREATE TABLE role (
 
 CREATE TABLE person (
     id INTEGER PRIMARY KEY,
-    account_id BIGINT NOT NULL REFERENCES account (id),
+    account_id BIGINT NOT NULL REFERENCES account (id) DEFERRABLE INITIALLY DEFERRED,
     version BIGINT NOT NULL CHECK (version > 0),
     change_id BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
@@ -57,14 +60,14 @@ CREATE TABLE person (
     phone_key TEXT,
     login_key TEXT,
     learner_id TEXT,
-    department_id TEXT REFERENCES department (id),
+    department_id TEXT REFERENCES department (id) DEFERRABLE INITIALLY DEFERRED,
     body TEXT NOT NULL
 );
 -- Most people have few of these.
 CREATE INDEX person_by_email_key ON person (email_key) WHERE email_key IS NOT NULL;
 CREATE INDEX person_by_phone_key ON person (phone_key) WHERE phone_key IS NOT NULL;
 CREATE INDEX person_by_login_key ON person (login_key) WHERE login_key IS NOT NULL;
-CREATE UNIQUE INDEX person_by_learner_id ON person (learner_id) WHERE learner_id IS NOT NULL;
+CREATE UNIQUE INDEX person_learner_id_key ON person (learner_id) WHERE learner_id IS NOT NULL;
 CREATE INDEX person_by_department_id ON person (department_id) WHERE department_id IS NOT NULL;
 
 -- Runs of three characters of names and e-mails, for searches. Two more characters stand behind each
@@ -72,6 +75,8 @@ CREATE INDEX person_by_department_id ON person (department_id) WHERE department_
 CREATE VIRTUAL TABLE person_search USING fts5 (
     text, content='', detail=none, tokenize='trigram case_sensitive 1'
 );
+-- What is taken out is overwritten at once.
+INSERT INTO person_search (person_search, rank) VALUES ('secure-delete', 1);
 CREATE VIRTUAL TABLE person_search_terms USING fts5vocab (person_search, instance);
 CREATE TRIGGER person_search_insert AFTER INSERT ON person BEGIN
     INSERT INTO person_search (rowid, text)
@@ -89,17 +94,9 @@ CREATE TRIGGER person_search_delete AFTER DELETE ON person BEGIN
     VALUES ('delete', old.id, old.name_key || char(10) || coalesce(old.email_key, '') || char(10, 10));
 END;
 
--- Rows of a large command that is being written: nobody has seen them yet, and should it not come to
--- an end, they go.
-CREATE TABLE staging (
-    name TEXT NOT NULL,
-    first_id BIGINT NOT NULL,
-    last_id BIGINT NOT NULL
-);
-
 CREATE TABLE credential (
     id INTEGER PRIMARY KEY,
-    account_id BIGINT NOT NULL REFERENCES account (id),
+    account_id BIGINT NOT NULL REFERENCES account (id) DEFERRABLE INITIALLY DEFERRED,
     version BIGINT NOT NULL CHECK (version > 0),
     change_id BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
@@ -107,7 +104,7 @@ CREATE TABLE credential (
     deleted_at BIGINT,
     public_id TEXT,
     secret_hash TEXT,
-    person_id BIGINT REFERENCES person (id),
+    person_id BIGINT REFERENCES person (id) DEFERRABLE INITIALLY DEFERRED,
     body TEXT NOT NULL,
     UNIQUE (public_id)
 );
@@ -116,7 +113,7 @@ CREATE INDEX credential_by_person_id ON credential (person_id);
 
 CREATE TABLE throttle (
     id TEXT PRIMARY KEY,
-    account_id BIGINT NOT NULL REFERENCES account (id),
+    account_id BIGINT NOT NULL REFERENCES account (id) DEFERRABLE INITIALLY DEFERRED,
     version BIGINT NOT NULL CHECK (version > 0),
     change_id BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
@@ -133,7 +130,7 @@ CREATE TABLE content (
 
 CREATE TABLE image (
     id TEXT PRIMARY KEY,
-    account_id BIGINT NOT NULL REFERENCES account (id),
+    account_id BIGINT NOT NULL REFERENCES account (id) DEFERRABLE INITIALLY DEFERRED,
     version BIGINT NOT NULL CHECK (version > 0),
     change_id BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
@@ -146,14 +143,14 @@ CREATE INDEX image_by_content_hash ON image (content_hash);
 
 CREATE TABLE design (
     id INTEGER PRIMARY KEY,
-    account_id BIGINT NOT NULL REFERENCES account (id),
+    account_id BIGINT NOT NULL REFERENCES account (id) DEFERRABLE INITIALLY DEFERRED,
     version BIGINT NOT NULL CHECK (version > 0),
     change_id BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
     updated_at BIGINT NOT NULL,
     deleted_at BIGINT,
     design_type TEXT NOT NULL,
-    image_id TEXT REFERENCES image (id),
+    image_id TEXT REFERENCES image (id) DEFERRABLE INITIALLY DEFERRED,
     body TEXT NOT NULL,
     CHECK (design_type IN ('certificate', 'badge'))
 );
@@ -162,15 +159,15 @@ CREATE INDEX design_by_image_id ON design (image_id);
 
 CREATE TABLE form (
     id INTEGER PRIMARY KEY,
-    account_id BIGINT NOT NULL REFERENCES account (id),
+    account_id BIGINT NOT NULL REFERENCES account (id) DEFERRABLE INITIALLY DEFERRED,
     version BIGINT NOT NULL CHECK (version > 0),
     change_id BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
     updated_at BIGINT NOT NULL,
     deleted_at BIGINT,
     name_key TEXT NOT NULL,
-    certificate_design_id BIGINT REFERENCES design (id),
-    badge_design_id BIGINT REFERENCES design (id),
+    certificate_design_id BIGINT REFERENCES design (id) DEFERRABLE INITIALLY DEFERRED,
+    badge_design_id BIGINT REFERENCES design (id) DEFERRABLE INITIALLY DEFERRED,
     body TEXT NOT NULL
 );
 
@@ -180,14 +177,14 @@ CREATE INDEX form_by_badge_design_id ON form (badge_design_id);
 
 CREATE TABLE achievement (
     id INTEGER PRIMARY KEY,
-    account_id BIGINT NOT NULL REFERENCES account (id),
+    account_id BIGINT NOT NULL REFERENCES account (id) DEFERRABLE INITIALLY DEFERRED,
     version BIGINT NOT NULL CHECK (version > 0),
     change_id BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
     updated_at BIGINT NOT NULL,
     deleted_at BIGINT,
-    form_id BIGINT NOT NULL REFERENCES form (id),
-    person_id BIGINT NOT NULL REFERENCES person (id),
+    form_id BIGINT NOT NULL REFERENCES form (id) DEFERRABLE INITIALLY DEFERRED,
+    person_id BIGINT NOT NULL REFERENCES person (id) DEFERRABLE INITIALLY DEFERRED,
     certificate_number TEXT NOT NULL,
     issued_at BIGINT NOT NULL,
     body TEXT NOT NULL,
@@ -200,13 +197,13 @@ CREATE INDEX achievement_by_form_id ON achievement (form_id, issued_at) WHERE de
 
 CREATE TABLE message (
     id INTEGER PRIMARY KEY,
-    account_id BIGINT NOT NULL REFERENCES account (id),
+    account_id BIGINT NOT NULL REFERENCES account (id) DEFERRABLE INITIALLY DEFERRED,
     version BIGINT NOT NULL CHECK (version > 0),
     change_id BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
     updated_at BIGINT NOT NULL,
     deleted_at BIGINT,
-    achievement_id BIGINT NOT NULL REFERENCES achievement (id),
+    achievement_id BIGINT NOT NULL REFERENCES achievement (id) DEFERRABLE INITIALLY DEFERRED,
     channel TEXT NOT NULL,
     status TEXT NOT NULL,
     due_at BIGINT,
@@ -222,20 +219,20 @@ CREATE INDEX message_due ON message (status, channel, due_at) WHERE due_at IS NO
 
 CREATE TABLE partner (
     id INTEGER PRIMARY KEY,
-    account_id BIGINT NOT NULL REFERENCES account (id),
+    account_id BIGINT NOT NULL REFERENCES account (id) DEFERRABLE INITIALLY DEFERRED,
     version BIGINT NOT NULL CHECK (version > 0),
     change_id BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
     updated_at BIGINT NOT NULL,
     deleted_at BIGINT,
-    person_id BIGINT NOT NULL REFERENCES person (id),
+    person_id BIGINT NOT NULL REFERENCES person (id) DEFERRABLE INITIALLY DEFERRED,
     body TEXT NOT NULL,
     UNIQUE (person_id)
 );
 
 CREATE TABLE model (
     id INTEGER PRIMARY KEY,
-    account_id BIGINT NOT NULL REFERENCES account (id),
+    account_id BIGINT NOT NULL REFERENCES account (id) DEFERRABLE INITIALLY DEFERRED,
     version BIGINT NOT NULL CHECK (version > 0),
     change_id BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
@@ -245,12 +242,13 @@ CREATE TABLE model (
     model_name TEXT NOT NULL,
     body TEXT NOT NULL
 );
-CREATE UNIQUE INDEX model_name_live ON model (account_id, provider, model_name) WHERE deleted_at IS NULL;
+CREATE UNIQUE INDEX model_provider_model_name_live
+    ON model (account_id, provider, model_name) WHERE deleted_at IS NULL;
 CREATE INDEX model_by_model_name ON model (model_name);
 
 CREATE TABLE course (
     id INTEGER PRIMARY KEY,
-    account_id BIGINT NOT NULL REFERENCES account (id),
+    account_id BIGINT NOT NULL REFERENCES account (id) DEFERRABLE INITIALLY DEFERRED,
     version BIGINT NOT NULL CHECK (version > 0),
     change_id BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
@@ -263,20 +261,20 @@ CREATE TABLE course (
     body TEXT NOT NULL,
     UNIQUE (content_item_id)
 );
-CREATE UNIQUE INDEX course_key_live ON course (account_id, course_key) WHERE deleted_at IS NULL;
+CREATE UNIQUE INDEX course_course_key_live ON course (account_id, course_key) WHERE deleted_at IS NULL;
 CREATE INDEX course_by_account_id ON course (account_id, created_at, id);
 
 CREATE TABLE class (
     id INTEGER PRIMARY KEY,
-    account_id BIGINT NOT NULL REFERENCES account (id),
+    account_id BIGINT NOT NULL REFERENCES account (id) DEFERRABLE INITIALLY DEFERRED,
     version BIGINT NOT NULL CHECK (version > 0),
     change_id BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
     updated_at BIGINT NOT NULL,
     deleted_at BIGINT,
-    partner_id BIGINT NOT NULL REFERENCES partner (id),
-    course_id BIGINT REFERENCES course (id),
-    primary_model_id BIGINT REFERENCES model (id),
+    partner_id BIGINT NOT NULL REFERENCES partner (id) DEFERRABLE INITIALLY DEFERRED,
+    course_id BIGINT REFERENCES course (id) DEFERRABLE INITIALLY DEFERRED,
+    primary_model_id BIGINT REFERENCES model (id) DEFERRABLE INITIALLY DEFERRED,
     status TEXT NOT NULL,
     body TEXT NOT NULL
 );
@@ -287,14 +285,14 @@ CREATE INDEX class_by_course_id ON class (course_id);
 
 CREATE TABLE invite_code (
     id INTEGER PRIMARY KEY,
-    account_id BIGINT NOT NULL REFERENCES account (id),
+    account_id BIGINT NOT NULL REFERENCES account (id) DEFERRABLE INITIALLY DEFERRED,
     version BIGINT NOT NULL CHECK (version > 0),
     change_id BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
     updated_at BIGINT NOT NULL,
     deleted_at BIGINT,
-    partner_id BIGINT NOT NULL REFERENCES partner (id),
-    class_id BIGINT NOT NULL REFERENCES class (id),
+    partner_id BIGINT NOT NULL REFERENCES partner (id) DEFERRABLE INITIALLY DEFERRED,
+    class_id BIGINT NOT NULL REFERENCES class (id) DEFERRABLE INITIALLY DEFERRED,
     code TEXT NOT NULL,
     status TEXT NOT NULL,
     expires_at BIGINT,
@@ -307,42 +305,44 @@ CREATE INDEX invite_code_by_partner_id ON invite_code (partner_id);
 
 CREATE TABLE student (
     id INTEGER PRIMARY KEY,
-    account_id BIGINT NOT NULL REFERENCES account (id),
+    account_id BIGINT NOT NULL REFERENCES account (id) DEFERRABLE INITIALLY DEFERRED,
     version BIGINT NOT NULL CHECK (version > 0),
     change_id BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
     updated_at BIGINT NOT NULL,
     deleted_at BIGINT,
-    partner_id BIGINT NOT NULL REFERENCES partner (id),
-    person_id BIGINT REFERENCES person (id),
+    partner_id BIGINT NOT NULL REFERENCES partner (id) DEFERRABLE INITIALLY DEFERRED,
+    person_id BIGINT REFERENCES person (id) DEFERRABLE INITIALLY DEFERRED,
     email_key TEXT,
     search_key TEXT NOT NULL,
     status TEXT NOT NULL,
     body TEXT NOT NULL
 );
-CREATE UNIQUE INDEX student_person_live ON student (partner_id, person_id) WHERE deleted_at IS NULL;
-CREATE UNIQUE INDEX student_email_live ON student (partner_id, email_key) WHERE deleted_at IS NULL;
+CREATE UNIQUE INDEX student_partner_person_live ON student (partner_id, person_id) WHERE deleted_at IS NULL;
+CREATE UNIQUE INDEX student_partner_email_key_live
+    ON student (partner_id, email_key) WHERE deleted_at IS NULL;
 CREATE INDEX student_by_partner_id ON student (partner_id, created_at, id);
 CREATE INDEX student_by_person_id ON student (person_id);
 CREATE INDEX student_by_email_key ON student (email_key);
 
 CREATE TABLE membership (
     id INTEGER PRIMARY KEY,
-    account_id BIGINT NOT NULL REFERENCES account (id),
+    account_id BIGINT NOT NULL REFERENCES account (id) DEFERRABLE INITIALLY DEFERRED,
     version BIGINT NOT NULL CHECK (version > 0),
     change_id BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
     updated_at BIGINT NOT NULL,
     deleted_at BIGINT,
-    partner_id BIGINT NOT NULL REFERENCES partner (id),
-    class_id BIGINT NOT NULL REFERENCES class (id),
-    student_id BIGINT NOT NULL REFERENCES student (id),
-    invite_code_id BIGINT REFERENCES invite_code (id),
+    partner_id BIGINT NOT NULL REFERENCES partner (id) DEFERRABLE INITIALLY DEFERRED,
+    class_id BIGINT NOT NULL REFERENCES class (id) DEFERRABLE INITIALLY DEFERRED,
+    student_id BIGINT NOT NULL REFERENCES student (id) DEFERRABLE INITIALLY DEFERRED,
+    invite_code_id BIGINT REFERENCES invite_code (id) DEFERRABLE INITIALLY DEFERRED,
     status TEXT NOT NULL,
     enrolled_at BIGINT NOT NULL,
     body TEXT NOT NULL
 );
-CREATE UNIQUE INDEX membership_live ON membership (class_id, student_id) WHERE deleted_at IS NULL;
+CREATE UNIQUE INDEX membership_class_student_live
+    ON membership (class_id, student_id) WHERE deleted_at IS NULL;
 CREATE INDEX membership_by_class_id ON membership (class_id, enrolled_at, id);
 CREATE INDEX membership_by_student_id ON membership (student_id);
 CREATE INDEX membership_by_partner_id ON membership (partner_id);
@@ -350,13 +350,13 @@ CREATE INDEX membership_by_invite_code_id ON membership (invite_code_id);
 
 CREATE TABLE tenant (
     id TEXT PRIMARY KEY,
-    account_id BIGINT NOT NULL REFERENCES account (id),
+    account_id BIGINT NOT NULL REFERENCES account (id) DEFERRABLE INITIALLY DEFERRED,
     version BIGINT NOT NULL CHECK (version > 0),
     change_id BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
     updated_at BIGINT NOT NULL,
     deleted_at BIGINT,
-    owner_id BIGINT NOT NULL REFERENCES account (id),
+    owner_id BIGINT NOT NULL REFERENCES account (id) DEFERRABLE INITIALLY DEFERRED,
     alias TEXT NOT NULL,
     body TEXT NOT NULL,
     UNIQUE (owner_id),
@@ -365,23 +365,23 @@ CREATE TABLE tenant (
 
 CREATE TABLE application (
     id TEXT PRIMARY KEY,
-    account_id BIGINT NOT NULL REFERENCES account (id),
+    account_id BIGINT NOT NULL REFERENCES account (id) DEFERRABLE INITIALLY DEFERRED,
     version BIGINT NOT NULL CHECK (version > 0),
     change_id BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
     updated_at BIGINT NOT NULL,
     deleted_at BIGINT,
-    tenant_id TEXT NOT NULL REFERENCES tenant (id),
+    tenant_id TEXT NOT NULL REFERENCES tenant (id) DEFERRABLE INITIALLY DEFERRED,
     name TEXT NOT NULL,
     client_id TEXT NOT NULL,
     body TEXT NOT NULL,
     UNIQUE (client_id)
 ) WITHOUT ROWID;
-CREATE UNIQUE INDEX application_name_live ON application (tenant_id, name) WHERE deleted_at IS NULL;
+CREATE UNIQUE INDEX application_tenant_name_live ON application (tenant_id, name) WHERE deleted_at IS NULL;
 
 CREATE TABLE entity (
     id TEXT PRIMARY KEY,
-    account_id BIGINT NOT NULL REFERENCES account (id),
+    account_id BIGINT NOT NULL REFERENCES account (id) DEFERRABLE INITIALLY DEFERRED,
     version BIGINT NOT NULL CHECK (version > 0),
     change_id BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
@@ -394,67 +394,71 @@ CREATE UNIQUE INDEX entity_slug_live ON entity (account_id, slug) WHERE deleted_
 
 CREATE TABLE crm_record (
     id TEXT PRIMARY KEY,
-    account_id BIGINT NOT NULL REFERENCES account (id),
+    account_id BIGINT NOT NULL REFERENCES account (id) DEFERRABLE INITIALLY DEFERRED,
     version BIGINT NOT NULL CHECK (version > 0),
     change_id BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
     updated_at BIGINT NOT NULL,
     deleted_at BIGINT,
-    entity_id TEXT NOT NULL REFERENCES entity (id),
+    entity_id TEXT NOT NULL REFERENCES entity (id) DEFERRABLE INITIALLY DEFERRED,
     body TEXT NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX crm_record_by_entity_id ON crm_record (entity_id);
 
 CREATE TABLE relationship_type (
     id TEXT PRIMARY KEY,
-    account_id BIGINT NOT NULL REFERENCES account (id),
+    account_id BIGINT NOT NULL REFERENCES account (id) DEFERRABLE INITIALLY DEFERRED,
     version BIGINT NOT NULL CHECK (version > 0),
     change_id BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
     updated_at BIGINT NOT NULL,
     deleted_at BIGINT,
     name TEXT NOT NULL,
-    source_entity_id TEXT NOT NULL REFERENCES entity (id),
-    target_entity_id TEXT NOT NULL REFERENCES entity (id),
+    source_entity_id TEXT NOT NULL REFERENCES entity (id) DEFERRABLE INITIALLY DEFERRED,
+    target_entity_id TEXT NOT NULL REFERENCES entity (id) DEFERRABLE INITIALLY DEFERRED,
     body TEXT NOT NULL
 ) WITHOUT ROWID;
-CREATE UNIQUE INDEX relationship_type_name_live ON relationship_type (account_id, name, source_entity_id, target_entity_id) WHERE deleted_at IS NULL;
+CREATE UNIQUE INDEX relationship_type_name_source_entity_target_entity_live
+    ON relationship_type (account_id, name, source_entity_id, target_entity_id) WHERE deleted_at IS NULL;
 
 CREATE TABLE relationship (
     id TEXT PRIMARY KEY,
-    account_id BIGINT NOT NULL REFERENCES account (id),
+    account_id BIGINT NOT NULL REFERENCES account (id) DEFERRABLE INITIALLY DEFERRED,
     version BIGINT NOT NULL CHECK (version > 0),
     change_id BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
     updated_at BIGINT NOT NULL,
     deleted_at BIGINT,
-    relationship_type_id TEXT NOT NULL REFERENCES relationship_type (id),
-    source_entity_id TEXT NOT NULL REFERENCES entity (id),
-    source_record_id TEXT NOT NULL REFERENCES crm_record (id),
-    target_entity_id TEXT NOT NULL REFERENCES entity (id),
-    target_record_id TEXT NOT NULL REFERENCES crm_record (id),
+    relationship_type_id TEXT NOT NULL REFERENCES relationship_type (id) DEFERRABLE INITIALLY DEFERRED,
+    source_entity_id TEXT NOT NULL REFERENCES entity (id) DEFERRABLE INITIALLY DEFERRED,
+    source_record_id TEXT NOT NULL REFERENCES crm_record (id) DEFERRABLE INITIALLY DEFERRED,
+    target_entity_id TEXT NOT NULL REFERENCES entity (id) DEFERRABLE INITIALLY DEFERRED,
+    target_record_id TEXT NOT NULL REFERENCES crm_record (id) DEFERRABLE INITIALLY DEFERRED,
     body TEXT NOT NULL
 ) WITHOUT ROWID;
-CREATE UNIQUE INDEX relationship_ends_live ON relationship (relationship_type_id, source_record_id, target_record_id) WHERE deleted_at IS NULL;
+CREATE UNIQUE INDEX relationship_relationship_type_source_record_target_record_live
+    ON relationship (relationship_type_id, source_record_id, target_record_id) WHERE deleted_at IS NULL;
 CREATE INDEX relationship_by_source_record_id ON relationship (source_record_id);
 CREATE INDEX relationship_by_target_record_id ON relationship (target_record_id);
 
 CREATE TABLE enrollment (
     id TEXT PRIMARY KEY,
-    account_id BIGINT NOT NULL REFERENCES account (id),
+    account_id BIGINT NOT NULL REFERENCES account (id) DEFERRABLE INITIALLY DEFERRED,
     version BIGINT NOT NULL CHECK (version > 0),
     change_id BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
     updated_at BIGINT NOT NULL,
     deleted_at BIGINT,
-    course_id BIGINT NOT NULL REFERENCES course (id),
-    person_id BIGINT NOT NULL REFERENCES person (id),
+    course_id BIGINT NOT NULL REFERENCES course (id) DEFERRABLE INITIALLY DEFERRED,
+    person_id BIGINT NOT NULL REFERENCES person (id) DEFERRABLE INITIALLY DEFERRED,
     body TEXT NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX enrollment_by_person_id ON enrollment (person_id);
 CREATE INDEX enrollment_by_course_id ON enrollment (course_id);
 
 -- History. The key is the only index: a record names its newest change, a change the one before.
+-- An act is what one command did. Where that is several changes, each has the id of the first as
+-- act_id, and the first has the id of the last as act_end; the ids between need not be the act's.
 CREATE TABLE change (
     id INTEGER PRIMARY KEY,
     account_id BIGINT NOT NULL,
@@ -462,6 +466,8 @@ CREATE TABLE change (
     record_id TEXT NOT NULL,
     version BIGINT NOT NULL,
     previous_id BIGINT,
+    act_id BIGINT,
+    act_end BIGINT,
     at BIGINT NOT NULL,
     actor TEXT NOT NULL,
     dialect TEXT NOT NULL,
@@ -471,7 +477,49 @@ CREATE TABLE change (
     after TEXT NOT NULL
 );
 
--- The first answer to each idempotency key, kept for a day.
+-- Which records live ones name elsewhere than in columns.
+CREATE TABLE link (
+    to_kind TEXT NOT NULL,
+    to_id TEXT NOT NULL,
+    from_kind TEXT NOT NULL,
+    from_id TEXT NOT NULL,
+    PRIMARY KEY (to_kind, to_id, from_kind, from_id)
+) WITHOUT ROWID;
+
+-- What a large command has written so far: nobody has seen it yet, and should it not come to an end,
+-- it goes. Rows stand in their own tables, marked as deleted, and here by their ids; changes and
+-- links stand in twins of theirs.
+CREATE TABLE staging (
+    name TEXT NOT NULL,
+    first_id BIGINT NOT NULL,
+    last_id BIGINT NOT NULL
+);
+CREATE TABLE change_staged (
+    id INTEGER PRIMARY KEY,
+    account_id BIGINT NOT NULL,
+    kind TEXT NOT NULL,
+    record_id TEXT NOT NULL,
+    version BIGINT NOT NULL,
+    previous_id BIGINT,
+    act_id BIGINT,
+    act_end BIGINT,
+    at BIGINT NOT NULL,
+    actor TEXT NOT NULL,
+    dialect TEXT NOT NULL,
+    request_id TEXT NOT NULL,
+    action TEXT NOT NULL,
+    before TEXT NOT NULL,
+    after TEXT NOT NULL
+);
+CREATE TABLE link_staged (
+    to_kind TEXT NOT NULL,
+    to_id TEXT NOT NULL,
+    from_kind TEXT NOT NULL,
+    from_id TEXT NOT NULL,
+    PRIMARY KEY (to_kind, to_id, from_kind, from_id)
+) WITHOUT ROWID;
+
+-- The first answer to each idempotency key, kept for a day, and the first change of what was done.
 CREATE TABLE idempotency (
     credential_id BIGINT NOT NULL,
     key TEXT NOT NULL,
@@ -480,6 +528,7 @@ CREATE TABLE idempotency (
     headers TEXT NOT NULL,
     body TEXT NOT NULL,
     at BIGINT NOT NULL,
+    act_id BIGINT,
     PRIMARY KEY (credential_id, key)
 ) WITHOUT ROWID;
 CREATE INDEX idempotency_by_at ON idempotency (at);
@@ -492,17 +541,21 @@ CREATE TABLE token (
 ) WITHOUT ROWID;
 CREATE INDEX token_by_expires_at ON token (expires_at);
 
--- Signatures that were used, until the time after which their date alone refuses them.
+-- Signatures that were used, until the time after which their date alone refuses them: in the order
+-- of that time, so that new ones stand together and so do those to be forgotten.
 CREATE TABLE signature (
+    expires_at BIGINT NOT NULL,
     credential_id BIGINT NOT NULL,
     digest TEXT NOT NULL,
-    expires_at BIGINT NOT NULL,
-    PRIMARY KEY (credential_id, digest)
+    PRIMARY KEY (expires_at, credential_id, digest)
 ) WITHOUT ROWID;
-CREATE INDEX signature_by_expires_at ON signature (expires_at);
 
--- One row: a known text sealed under the master key, by which a wrong key is noticed at the start.
-CREATE TABLE master_key (
-    id INTEGER PRIMARY KEY CHECK (id = 1),
-    proof TEXT NOT NULL
-);
+-- Keys, sealed under a master key, which is not in the database; in two slots, for the old and the new
+-- master key while one follows the other. Key 0 is a known text, by which a wrong master key is
+-- noticed at the start.
+CREATE TABLE sealed_key (
+    id BIGINT NOT NULL,
+    slot BIGINT NOT NULL CHECK (slot IN (1, 2)),
+    sealed TEXT NOT NULL,
+    PRIMARY KEY (id, slot)
+) WITHOUT ROWID;

@@ -262,6 +262,18 @@ impl Call {
         command: impl Command,
         encode: impl Fn(&Outcome, &mut Facts) -> Known<Answer> + Send + 'static,
     ) -> Result<Answer, Error> {
+        self.run(command, self.envelope(actor, encode)?).await
+    }
+
+    /// What [`Call::submit`] wraps a command in.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for an unusable idempotency key, or what is neither a dry run nor none.
+    pub fn envelope(
+        &self,
+        actor: Actor,
+        encode: impl Fn(&Outcome, &mut Facts) -> Known<Answer> + Send + 'static,
+    ) -> Result<Envelope, Error> {
         let is_dry_run = self.is_dry_run()?;
         let encode = move |outcome: &Outcome, facts: &mut Facts| {
             let mut answer = encode(outcome, facts)?;
@@ -275,13 +287,19 @@ impl Call {
                 answer
             })
         };
-        let envelope = Envelope {
-            actor,
-            request_id: self.request_id.clone(),
+        Ok(Envelope {
             is_dry_run,
             idempotency: self.idempotency()?,
             encode: Box::new(encode),
-        };
+            ..Envelope::new(actor, &self.request_id)
+        })
+    }
+
+    /// Runs a command in its envelope.
+    ///
+    /// # Errors
+    /// The command's refusal.
+    pub async fn run(&self, command: impl Command, envelope: Envelope) -> Result<Answer, Error> {
         match self.app.pipeline.run(command, envelope).await? {
             Reply::Done(_, answer) | Reply::Repeated(answer) => Ok(answer),
             Reply::Noted => Err(Error::internal("a command was only noted")),

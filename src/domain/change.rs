@@ -39,6 +39,10 @@ pub struct Change {
     pub version: i64,
     /// The change of the same record before this one.
     pub previous_id: Option<i64>,
+    /// Where its command made several changes, the first of them.
+    pub act_id: Option<i64>,
+    /// Where it is the first of several, the last of them.
+    pub act_end: Option<i64>,
     /// When it was accepted.
     pub at: Timestamp,
     /// Who asked.

@@ -36,8 +36,8 @@ pub enum Need {
     Idempotency(i64, String),
     /// A live access token, by the hash of its text.
     Token(String),
-    /// Whether a signature has been used: credential and digest.
-    Signature(i64, String),
+    /// Whether a signature has been used.
+    Signature(Signature),
 }
 
 /// The records of a kind whose `column` equals `value`, oldest id first, deleted ones left out.
@@ -108,6 +108,19 @@ pub struct StoredAnswer {
     pub body: Vec<u8>,
     /// When it was given.
     pub at: Timestamp,
+    /// The first change of what was done; none where nothing was.
+    pub act_id: Option<i64>,
+}
+
+/// A signature that is good once.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Signature {
+    /// From when on its date alone refuses it.
+    pub expires_at: Timestamp,
+    /// Whose it is.
+    pub credential_id: i64,
+    /// The signature itself, or its hash.
+    pub digest: String,
 }
 
 /// An access token: whose it is and until when.
@@ -482,8 +495,8 @@ impl Facts {
     ///
     /// # Errors
     /// [`Stop::Missing`] until it is loaded.
-    pub fn signature_used(&self, credential_id: i64, digest: &str) -> Known<bool> {
-        let fact = self.other(Need::Signature(credential_id, digest.to_owned()))?;
+    pub fn signature_used(&self, signature: &Signature) -> Known<bool> {
+        let fact = self.other(Need::Signature(signature.clone()))?;
         Ok(matches!(&*fact, Fact::Signature(true)))
     }
 

@@ -231,11 +231,6 @@ impl Cache {
         self.newest.fetch_max(newest, Ordering::SeqCst);
     }
 
-    /// Takes changes up to this one for known: they belong to records that nobody sees yet.
-    pub(super) fn own(&self, newest: i64) {
-        self.newest.fetch_max(newest, Ordering::SeqCst);
-    }
-
     /// Compares with the newest change in the database; forgets everything when another process
     /// has written.
     pub(super) fn notice(&self, newest: i64) {
@@ -310,6 +305,8 @@ mod tests {
             record_id: key.to_string(),
             version: 2,
             previous_id: None,
+            act_id: None,
+            act_end: None,
             at: jiff::Timestamp::UNIX_EPOCH,
             actor: String::new(),
             dialect: String::new(),

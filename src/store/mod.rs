@@ -61,6 +61,18 @@ pub enum OpenError {
     /// The database lacks tables.
     #[error("the database has not been brought up to date; run: haksa migrate")]
     Outdated,
+    /// The database has tables of this release's names, and others than they are now.
+    #[error(
+        "the database was made by an earlier build of haksa, whose tables this one cannot bring up \
+         to date; serve it with that build, or begin with a new database"
+    )]
+    Earlier,
+    /// The file is another program's.
+    #[error("{path} is not a database of haksa's, and was left as it is")]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
     /// The database has migrations that this release does not know.
     #[error("the database was made by a newer haksa; use that release or a later one")]
     Newer,
@@ -92,6 +104,8 @@ pub enum Schema {
     Current,
     /// A later release has been here.
     Newer,
+    /// A migration that was applied has another text now.
+    Earlier,
 }
 
 /// A database.
@@ -124,19 +138,6 @@ pub struct AchievementQuery {
     pub issued_from: Option<i64>,
     /// Issued before, microseconds since 1970.
     pub issued_before: Option<i64>,
-    /// Rows to pass over.
-    pub offset: i64,
-    /// Rows at the most.
-    pub limit: i64,
-}
-
-/// A page of an account's courses with a key.
-#[derive(Clone, Debug, Default)]
-pub struct CourseQuery {
-    /// The status that they must have.
-    pub status: Option<String>,
-    /// Folded text to find in title or key.
-    pub search: Option<String>,
     /// Rows to pass over.
     pub offset: i64,
     /// Rows at the most.
@@ -191,7 +192,8 @@ impl Store {
     /// Opens a database that is there and up to date, and changes nothing about it.
     ///
     /// # Errors
-    /// As [`Store::open`]; [`OpenError::Missing`], [`OpenError::Outdated`], [`OpenError::Newer`].
+    /// As [`Store::open`]; [`OpenError::Missing`], [`OpenError::Outdated`], [`OpenError::Newer`],
+    /// [`OpenError::Earlier`].
     pub async fn open_existing(address: &str) -> Result<Self, OpenError> {
         if let Some(path) = sqlite_path(address)?
             && !path.exists()
@@ -203,6 +205,7 @@ impl Store {
             Schema::Current => Ok(store),
             Schema::Empty | Schema::Older => Err(OpenError::Outdated),
             Schema::Newer => Err(OpenError::Newer),
+            Schema::Earlier => Err(OpenError::Earlier),
         }
     }
 
@@ -211,34 +214,44 @@ impl Store {
     /// # Errors
     /// [`OpenError::Open`] when the database does not answer.
     pub async fn schema(&self) -> Result<Schema, OpenError> {
-        let (find, newest) = match self {
-            Self::Sqlite(_) => (sqlite::SCHEMA_FIND, sqlite::newest_migration()),
-            Self::Postgres(_) => (postgres::SCHEMA_FIND, postgres::newest_migration()),
+        let (find, known) = match self {
+            Self::Sqlite(_) => (sqlite::SCHEMA_FIND, sqlite::migrations()),
+            Self::Postgres(_) => (postgres::SCHEMA_FIND, postgres::migrations()),
         };
-        let number = async |text: &str| {
-            let rows = self.rows(text.to_owned(), Vec::new(), 1).await;
-            let rows = rows.map_err(|error| OpenError::Open(cause(error)))?;
-            Ok(rows.first().and_then(|row| sql::first_int(row)).unwrap_or_default())
+        let rows = async |text: &str, width| {
+            let rows = self.rows(text.to_owned(), Vec::new(), width).await;
+            rows.map_err(|error| OpenError::Open(cause(error)))
         };
-        if number(find).await? == 0 {
+        if rows(find, 1).await?.first().and_then(|row| sql::first_int(row)) == Some(0) {
             return Ok(Schema::Empty);
         }
-        let applied = number(sql::SCHEMA_VERSION).await?;
-        Ok(match applied.cmp(&newest) {
-            _ if applied == 0 => Schema::Empty,
+        let applied = rows(sql::SCHEMA_HISTORY, 2).await?;
+        let is_known = |row: &Vec<sql::Sql>| match &**row {
+            [sql::Sql::Int(version), sql::Sql::Text(checksum)] => {
+                known.get(version).is_some_and(|known| known == checksum)
+            }
+            _ => false,
+        };
+        let newest = applied.last().and_then(|row| sql::first_int(row));
+        Ok(match newest.cmp(&known.keys().max().copied()) {
+            _ if newest.is_none() => Schema::Empty,
+            std::cmp::Ordering::Greater => Schema::Newer,
+            _ if !applied.iter().all(is_known) => Schema::Earlier,
             std::cmp::Ordering::Less => Schema::Older,
             std::cmp::Ordering::Equal => Schema::Current,
-            std::cmp::Ordering::Greater => Schema::Newer,
         })
     }
 
     /// Brings the tables up to date; returns the names of the migrations applied.
     ///
     /// # Errors
-    /// [`OpenError::Migrate`]; [`OpenError::Newer`] when there is nothing that this release could do.
+    /// [`OpenError::Migrate`]; [`OpenError::Newer`] and [`OpenError::Earlier`] when there is nothing
+    /// that this release could do.
     pub async fn migrate(&self) -> Result<Vec<String>, OpenError> {
-        if self.schema().await? == Schema::Newer {
-            return Err(OpenError::Newer);
+        match self.schema().await? {
+            Schema::Newer => return Err(OpenError::Newer),
+            Schema::Earlier => return Err(OpenError::Earlier),
+            Schema::Empty | Schema::Older | Schema::Current => {}
         }
         match self {
             Self::Sqlite(sqlite) => sqlite.migrate(),
@@ -386,21 +399,6 @@ impl Store {
         parameters.extend([sql::Sql::Int(query.limit), sql::Sql::Int(query.offset)]);
         let ids = self.rows(search.page(total), parameters, 1).await?;
         Ok((ids.iter().filter_map(|row| sql::first_int(row)).collect(), total))
-    }
-
-    /// Ids of the account's courses with a key that match, newest first, and how many match in all.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`] when the database is away.
-    pub async fn courses(
-        &self,
-        account_id: i64,
-        query: &CourseQuery,
-    ) -> Result<(Vec<i64>, i64), Error> {
-        if !is_findable(query.search.as_deref()) || !is_findable(query.status.as_deref()) {
-            return Ok((Vec::new(), 0));
-        }
-        self.page(sql::courses(account_id, query), query.limit, query.offset).await
     }
 
     /// Ids of the account's messages that match, newest first.
@@ -574,7 +572,11 @@ impl Store {
             found.push(format!("the chain of changes is broken: {row:?}"));
         }
         for kind in Kind::ALL {
-            for row in self.rows(sql::version_faults(*kind), Vec::new(), 2).await? {
+            let faults = match self {
+                Self::Sqlite(_) => sqlite::version_faults(*kind),
+                Self::Postgres(_) => sql::version_faults(*kind, "FALSE"),
+            };
+            for row in self.rows(faults, Vec::new(), 2).await? {
                 found.push(format!("{}: version and newest change disagree: {row:?}", kind.name()));
             }
         }

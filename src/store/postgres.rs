@@ -2,7 +2,7 @@
 //! see [`writer`]; a few read for all requests, see [`reader`]. No transaction ever lives in a
 //! request.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -268,7 +268,8 @@ impl Connection {
             }
             Need::Idempotency(credential_id, key) => {
                 let parameters: Parameters = vec![Box::new(*credential_id), Box::new(key.clone())];
-                let rows = self.query(sql::IDEMPOTENCY_FIND, &parameters, 5).await?;
+                let rows =
+                    self.query(sql::IDEMPOTENCY_FIND, &parameters, sql::ANSWER_WIDTH).await?;
                 let answer = rows.into_iter().next().map(sql::decode_answer).transpose();
                 readable(answer.map(Fact::Idempotency))
             }
@@ -278,9 +279,8 @@ impl Connection {
                 let token = rows.into_iter().next().map(sql::decode_token).transpose();
                 readable(token.map(Fact::Token))
             }
-            Need::Signature(credential_id, digest) => {
-                let parameters: Parameters =
-                    vec![Box::new(*credential_id), Box::new(digest.clone())];
+            Need::Signature(signature) => {
+                let parameters = sql::encode_signature(signature).iter().map(parameter).collect();
                 let rows = self.query(sql::SIGNATURE_FIND, &parameters, 1).await?;
                 Fact::Signature(!rows.is_empty())
             }
@@ -461,13 +461,11 @@ impl Postgres {
     }
 }
 
-/// The newest migration of this release.
-pub(super) fn newest_migration() -> i64 {
+/// The migrations of this release: what each version is made of.
+pub(super) fn migrations() -> BTreeMap<i64, String> {
     let runner = migrations::migrations::runner();
-    runner
-        .get_migrations()
-        .iter()
-        .map(|migration| i64::from(migration.version()))
-        .max()
-        .unwrap_or(0)
+    let of = |migration: &refinery::Migration| {
+        (i64::from(migration.version()), migration.checksum().to_string())
+    };
+    runner.get_migrations().iter().map(of).collect()
 }

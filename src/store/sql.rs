@@ -11,7 +11,7 @@ use crate::domain::change::{Action, Change};
 use crate::domain::command::Content;
 use crate::domain::delivery::message::{Channel, MessageStatus};
 use crate::domain::error::Error;
-use crate::domain::facts::{StoredAnswer, Token};
+use crate::domain::facts::{Signature, StoredAnswer, Token};
 use crate::domain::fields::Fields;
 use crate::domain::kind::Kind;
 use crate::domain::record::{Document, Key, Meta};
@@ -158,26 +158,6 @@ pub(super) fn taken_any(kind: Kind, column: &str) -> String {
     format!("SELECT DISTINCT {column} FROM {} WHERE {column} = ANY($1)", kind.table().name)
 }
 
-/// Puts ids of table `$1` aside.
-pub(super) const STAGING_PUT: &str =
-    "INSERT INTO staging (name, first_id, last_id) VALUES ($1, $2, $3)";
-/// The last id of table `$1` that was put aside.
-pub(super) const STAGED_ID: &str = "SELECT coalesce(max(last_id), 0) FROM staging WHERE name = $1";
-/// What is staged.
-pub(super) const STAGING_FIND: &str = "SELECT name, first_id, last_id FROM staging";
-/// Forgets what was staged.
-pub(super) const STAGING_CLEAR: &str = "DELETE FROM staging";
-
-/// Shows staged rows; there are as many as ids.
-pub(super) fn unstage(table: &str) -> String {
-    format!("UPDATE {table} SET deleted_at = NULL WHERE id BETWEEN $1 AND $2")
-}
-
-/// Removes staged rows.
-pub(super) fn discard(table: &str) -> String {
-    format!("DELETE FROM {table} WHERE id BETWEEN $1 AND $2")
-}
-
 /// Content by its hash.
 pub(super) const CONTENT_FIND: &str = "SELECT bytes FROM content WHERE hash = $1";
 /// Keeps content, once.
@@ -190,37 +170,47 @@ pub(super) fn encode_content(content: &Content) -> Vec<Sql> {
 }
 
 /// The columns of a change, in the order of [`encode_change`].
-pub(super) const CHANGE_COLUMNS: &str = "id, account_id, kind, record_id, version, previous_id, at, \
-     actor, dialect, request_id, action, before, after";
+macro_rules! change_columns {
+    () => {
+        "id, account_id, kind, record_id, version, previous_id, act_id, act_end, at, actor, dialect, \
+         request_id, action, before, after"
+    };
+}
+pub(super) use change_columns;
 
-/// A new change.
-pub(super) const CHANGE_INSERT: &str = "INSERT INTO change (id, account_id, kind, record_id, version, \
-     previous_id, at, actor, dialect, request_id, action, before, after) \
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
+/// How many columns a change has.
+pub(super) const CHANGE_WIDTH: usize = 15;
+/// Their types: `b` for BIGINT, `t` for TEXT.
+pub(super) const CHANGE_TYPES: &str = "bbttbbbbbtttttt";
 
 /// One change.
-pub(super) const CHANGE_FIND: &str = "SELECT id, account_id, kind, record_id, version, previous_id, \
-     at, actor, dialect, request_id, action, before, after FROM change WHERE id = $1";
+pub(super) const CHANGE_FIND: &str =
+    concat!("SELECT ", change_columns!(), " FROM change WHERE id = $1");
 
 /// Changes of one record, newest first: `$2` of them at the most, back from change `$1`.
-pub(super) const HISTORY: &str = "WITH RECURSIVE walk (id, previous_id, n) AS (\
+pub(super) const HISTORY: &str = concat!(
+    "WITH RECURSIVE walk (here, before_it, n) AS (\
      SELECT id, previous_id, CAST(1 AS BIGINT) FROM change WHERE id = $1 \
-     UNION ALL SELECT c.id, c.previous_id, w.n + 1 FROM change c JOIN walk w ON c.id = w.previous_id \
-     WHERE w.n < $2) \
-     SELECT c.id, c.account_id, c.kind, c.record_id, c.version, c.previous_id, c.at, c.actor, \
-     c.dialect, c.request_id, c.action, c.before, c.after \
-     FROM walk w JOIN change c ON c.id = w.id ORDER BY w.n";
+     UNION ALL SELECT c.id, c.previous_id, w.n + 1 FROM change c JOIN walk w ON c.id = w.before_it \
+     WHERE w.n < $2) SELECT ",
+    change_columns!(),
+    " FROM walk JOIN change ON id = here ORDER BY n"
+);
 
 /// The answer to an idempotency key.
-pub(super) const IDEMPOTENCY_FIND: &str = "SELECT request_hash, status, headers, body, at \
+pub(super) const IDEMPOTENCY_FIND: &str = "SELECT request_hash, status, headers, body, at, act_id \
      FROM idempotency WHERE credential_id = $1 AND key = $2";
+
+/// How many columns of an answer these are.
+pub(super) const ANSWER_WIDTH: usize = 6;
 
 /// Keeps an answer; an outlived one gives way.
 pub(super) const IDEMPOTENCY_PUT: &str = "INSERT INTO idempotency \
-     (credential_id, key, request_hash, status, headers, body, at) \
-     VALUES ($1, $2, $3, $4, $5, $6, $7) \
+     (credential_id, key, request_hash, status, headers, body, at, act_id) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8) \
      ON CONFLICT (credential_id, key) DO UPDATE SET request_hash = excluded.request_hash, \
-     status = excluded.status, headers = excluded.headers, body = excluded.body, at = excluded.at \
+     status = excluded.status, headers = excluded.headers, body = excluded.body, at = excluded.at, \
+     act_id = excluded.act_id \
      WHERE idempotency.at <= excluded.at - 86400000000";
 
 /// A token by the hash of its text.
@@ -233,22 +223,29 @@ pub(super) const TOKEN_PUT: &str =
 
 /// Whether a signature was used.
 pub(super) const SIGNATURE_FIND: &str =
-    "SELECT 1 FROM signature WHERE credential_id = $1 AND digest = $2";
+    "SELECT 1 FROM signature WHERE expires_at = $1 AND credential_id = $2 AND digest = $3";
 
 /// Marks a signature as used.
 pub(super) const SIGNATURE_PUT: &str =
-    "INSERT INTO signature (credential_id, digest, expires_at) VALUES ($1, $2, $3)";
+    "INSERT INTO signature (expires_at, credential_id, digest) VALUES ($1, $2, $3)";
 
-/// The proof of the master key.
-pub(super) const MASTER_KEY_FIND: &str = "SELECT proof FROM master_key WHERE id = 1";
+/// A signature as parameters.
+pub(super) fn encode_signature(signature: &Signature) -> Vec<Sql> {
+    let Signature { expires_at, credential_id, digest } = signature;
+    vec![Sql::Int(micros(*expires_at)), Sql::Int(*credential_id), Sql::Text(digest.clone())]
+}
+
+/// The proof of the master key: what is sealed under it as key 0.
+pub(super) const MASTER_KEY_FIND: &str =
+    "SELECT sealed FROM sealed_key WHERE id = 0 ORDER BY slot LIMIT 1";
 
 /// Keeps the proof of the master key; the first one stands.
-pub(super) const MASTER_KEY_PUT: &str =
-    "INSERT INTO master_key (id, proof) VALUES (1, $1) ON CONFLICT (id) DO NOTHING";
+pub(super) const MASTER_KEY_PUT: &str = "INSERT INTO sealed_key (id, slot, sealed) \
+     VALUES (0, 1, $1) ON CONFLICT (id, slot) DO NOTHING";
 
-/// The newest migration that was applied.
-pub(super) const SCHEMA_VERSION: &str =
-    "SELECT CAST(coalesce(max(version), 0) AS BIGINT) FROM refinery_schema_history";
+/// The migrations that were applied, oldest first, and what each was made of.
+pub(super) const SCHEMA_HISTORY: &str =
+    "SELECT version, checksum FROM refinery_schema_history ORDER BY version";
 
 /// How far the clock may be wrong for a while without anything being forgotten that still counts,
 /// microseconds.
@@ -425,6 +422,8 @@ pub(super) fn encode_change(change: &Change) -> Vec<Sql> {
         record_id,
         version,
         previous_id,
+        act_id,
+        act_end,
         at,
         actor,
         dialect,
@@ -439,7 +438,9 @@ pub(super) fn encode_change(change: &Change) -> Vec<Sql> {
         Sql::Text(kind.name().to_owned()),
         Sql::Text(record_id.clone()),
         Sql::Int(*version),
-        previous_id.map_or(Sql::Null, Sql::Int),
+        optional(*previous_id),
+        optional(*act_id),
+        optional(*act_end),
         Sql::Int(micros(*at)),
         Sql::Text(actor.clone()),
         Sql::Text(dialect.clone()),
@@ -448,6 +449,10 @@ pub(super) fn encode_change(change: &Change) -> Vec<Sql> {
         fields(before.as_ref()),
         fields(after.as_ref()),
     ]
+}
+
+fn optional(id: Option<i64>) -> Sql {
+    id.map_or(Sql::Null, Sql::Int)
 }
 
 fn fields(fields: Option<&Fields>) -> Sql {
@@ -465,6 +470,8 @@ pub(super) fn decode_change(values: Vec<Sql>) -> Result<Change, Error> {
         Sql::Text(record_id),
         Sql::Int(version),
         previous,
+        act,
+        act_end,
         Sql::Int(at),
         Sql::Text(actor),
         Sql::Text(dialect),
@@ -472,7 +479,7 @@ pub(super) fn decode_change(values: Vec<Sql>) -> Result<Change, Error> {
         Sql::Text(action),
         Sql::Text(before),
         Sql::Text(after),
-    ] = <[Sql; 13]>::try_from(values).map_err(|_| bad())?
+    ] = <[Sql; CHANGE_WIDTH]>::try_from(values).map_err(|_| bad())?
     else {
         return Err(bad());
     };
@@ -482,10 +489,9 @@ pub(super) fn decode_change(values: Vec<Sql>) -> Result<Change, Error> {
         kind: Kind::parse(&kind).ok_or_else(bad)?,
         record_id,
         version,
-        previous_id: match previous {
-            Sql::Int(id) => Some(id),
-            Sql::Null | Sql::Text(_) | Sql::Bytes(_) => None,
-        },
+        previous_id: first_int(&[previous]),
+        act_id: first_int(&[act]),
+        act_end: first_int(&[act_end]),
         at: instant(at)?,
         actor,
         dialect,
@@ -495,9 +501,6 @@ pub(super) fn decode_change(values: Vec<Sql>) -> Result<Change, Error> {
         after: parse(&after)?,
     })
 }
-
-/// How many columns a change has.
-pub(super) const CHANGE_WIDTH: usize = 13;
 
 /// The count and the page of an account's certificates of these days, with their parameters; see
 /// [`super::search`] for those that match a text. The page takes two more: limit and offset.
@@ -549,28 +552,6 @@ pub(super) fn newest(
     let count = format!("SELECT count(*) FROM {name} WHERE {filter}");
     let page = format!(
         "SELECT id FROM {name} WHERE {filter} ORDER BY created_at DESC, id DESC LIMIT ${} OFFSET ${}",
-        parameters.len() + 1,
-        parameters.len() + 2
-    );
-    (count, page, parameters)
-}
-
-/// The count and the page of an account's courses with a key that match, with their parameters. The
-/// page takes two more: limit and offset.
-pub(super) fn courses(account_id: i64, query: &super::CourseQuery) -> (String, String, Vec<Sql>) {
-    let mut parameters = vec![Sql::Int(account_id)];
-    let mut filter = "account_id = $1 AND deleted_at IS NULL AND course_key IS NOT NULL".to_owned();
-    if let Some(status) = &query.status {
-        parameters.push(Sql::Text(status.clone()));
-        let _ = write!(filter, " AND status = ${}", parameters.len());
-    }
-    if let Some(search) = &query.search {
-        parameters.push(Sql::Text(super::search::like(search)));
-        let _ = write!(filter, " AND search_key LIKE ${} ESCAPE '\\'", parameters.len());
-    }
-    let count = format!("SELECT count(*) FROM course WHERE {filter}");
-    let page = format!(
-        "SELECT id FROM course WHERE {filter} ORDER BY created_at DESC, id DESC LIMIT ${} OFFSET ${}",
         parameters.len() + 1,
         parameters.len() + 2
     );
@@ -658,13 +639,14 @@ pub(super) fn documents_after(kind: Kind, after: Option<&Key>, limit: i64) -> (S
     }
 }
 
-/// Rows of a kind whose newest change is missing or made another version of another record.
-pub(super) fn version_faults(kind: Kind) -> String {
+/// Rows of a kind whose newest change is missing or made another version of another record, but those
+/// that are `but`: a condition.
+pub(super) fn version_faults(kind: Kind, but: &str) -> String {
     let name = kind.table().name;
     format!(
         "SELECT CAST(r.id AS TEXT), r.version FROM {name} r LEFT JOIN change c ON c.id = r.change_id \
-         WHERE c.id IS NULL OR c.version <> r.version OR c.kind <> '{name}' \
-         OR c.record_id <> CAST(r.id AS TEXT) OR c.account_id <> r.account_id"
+         WHERE (c.id IS NULL OR c.version <> r.version OR c.kind <> '{name}' \
+         OR c.record_id <> CAST(r.id AS TEXT) OR c.account_id <> r.account_id) AND NOT {but}"
     )
 }
 
@@ -692,14 +674,14 @@ pub(super) fn all() -> Vec<String> {
         SIGNATURE_PUT,
         MASTER_KEY_FIND,
         MASTER_KEY_PUT,
-        SCHEMA_VERSION,
+        SCHEMA_HISTORY,
         MESSAGES_DUE,
     ]
     .map(str::to_owned)
     .to_vec();
     all.extend(SWEEPS.map(|(text, _)| text.to_owned()));
     for kind in Kind::ALL.iter().copied() {
-        all.extend([Statements::new(kind).find, version_faults(kind)]);
+        all.push(Statements::new(kind).find);
         all.extend(kind.table().columns.iter().map(|column| select(kind, column.name)));
         all.push(documents_after(kind, None, 1).0);
         all.push(documents_after(kind, Some(&Key::Int(1)), 1).0);
@@ -742,6 +724,7 @@ pub(super) fn encode_answer(
         Sql::Text(serde_json::to_string(&answer.headers).map_err(Error::internal)?),
         Sql::Text(String::from_utf8(answer.body.clone()).map_err(Error::internal)?),
         Sql::Int(micros(answer.at)),
+        optional(answer.act_id),
     ])
 }
 
@@ -754,7 +737,8 @@ pub(super) fn decode_answer(values: Vec<Sql>) -> Result<StoredAnswer, Error> {
         Sql::Text(headers),
         Sql::Text(body),
         Sql::Int(at),
-    ] = <[Sql; 5]>::try_from(values).map_err(|_| bad())?
+        act,
+    ] = <[Sql; ANSWER_WIDTH]>::try_from(values).map_err(|_| bad())?
     else {
         return Err(bad());
     };
@@ -764,6 +748,7 @@ pub(super) fn decode_answer(values: Vec<Sql>) -> Result<StoredAnswer, Error> {
         headers: serde_json::from_str(&headers).map_err(Error::internal)?,
         body: body.into_bytes(),
         at: instant(at)?,
+        act_id: first_int(&[act]),
     })
 }
 

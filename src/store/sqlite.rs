@@ -4,10 +4,11 @@
 mod bulk;
 mod log;
 mod pool;
+mod staging;
 mod statement;
 mod writer;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -37,6 +38,14 @@ const SQLITE_VERSION_MIN: i32 = 3_051_003;
 /// Whether any migration was applied.
 pub(super) const SCHEMA_FIND: &str =
     "SELECT count(*) FROM sqlite_master WHERE name = 'refinery_schema_history'";
+/// Whether a file is ours: the mark of its first migration, which a copy made from SQL text lacks;
+/// how many tables it has beside those of a migration that was not finished; how many of some of ours.
+const OWNER_FIND: &str = "SELECT (SELECT application_id FROM pragma_application_id), \
+     count(*) FILTER (WHERE name <> 'refinery_schema_history'), \
+     count(*) FILTER (WHERE name IN ('refinery_schema_history', 'account', 'change')) \
+     FROM sqlite_master WHERE type = 'table'";
+/// The mark: "Haks".
+const APPLICATION_ID: i64 = 0x4861_6b73;
 /// People that a search cannot find.
 pub(super) const SEARCH_FAULTS: &str = "SELECT p.id FROM person p \
      LEFT JOIN person_search_docsize s ON s.id = p.id WHERE s.id IS NULL";
@@ -112,7 +121,7 @@ impl Sqlite {
         let mut connection = connect(&self.path, true)?;
         let report = migrations::migrations::runner()
             .run(&mut connection)
-            .map_err(|cause| OpenError::Migrate(super::causes(&cause)))?;
+            .map_err(|cause| OpenError::Migrate(why_not_migrated(&cause)))?;
         Ok(report.applied_migrations().iter().map(ToString::to_string).collect())
     }
 
@@ -169,6 +178,13 @@ impl Sqlite {
     }
 }
 
+/// False for a file that another program made.
+fn is_ours(connection: &Connection) -> rusqlite::Result<bool> {
+    let numbers = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+    let (mark, others, ours): (i64, i64, i64) = connection.query_row(OWNER_FIND, [], numbers)?;
+    Ok(mark == APPLICATION_ID || (mark == 0 && (others == 0 || ours == 3)))
+}
+
 fn connect(path: &Path, is_writer: bool) -> Result<Connection, OpenError> {
     let open = |cause: rusqlite::Error| OpenError::Open(format!("{}: {cause}", path.display()));
     let mut flags = OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_READ_WRITE;
@@ -177,6 +193,10 @@ fn connect(path: &Path, is_writer: bool) -> Result<Connection, OpenError> {
     }
     let connection = Connection::open_with_flags(path, flags).map_err(open)?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(open)?;
+    // Before anything is set that stays with the file.
+    if is_writer && !is_ours(&connection).map_err(open)? {
+        return Err(OpenError::Foreign { path: path.to_owned() });
+    }
     // One plan for a statement whatever it is run with: some were planned anew each time.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(open)?;
     connection.pragma_update(None, "journal_mode", "WAL").map_err(open)?;
@@ -184,6 +204,8 @@ fn connect(path: &Path, is_writer: bool) -> Result<Connection, OpenError> {
     connection.pragma_update(None, "synchronous", synchronous).map_err(open)?;
     connection.pragma_update(None, "foreign_keys", "ON").map_err(open)?;
     connection.pragma_update(None, "wal_autocheckpoint", 0).map_err(open)?;
+    // What is deleted is overwritten, and not only given free.
+    connection.pragma_update(None, "secure_delete", "ON").map_err(open)?;
     // Kibibytes. Readers lean on the system's cache, of which there is one for all of them.
     let cache = if is_writer { -16_384 } else { -2_048 };
     connection.pragma_update(None, "cache_size", cache).map_err(open)?;
@@ -194,24 +216,70 @@ fn connect(path: &Path, is_writer: bool) -> Result<Connection, OpenError> {
     Ok(connection)
 }
 
-/// The newest migration of this release.
-pub(super) fn newest_migration() -> i64 {
+/// What a migration failed at, without its text, which SQLite repeats whole.
+fn why_not_migrated(cause: &refinery::Error) -> String {
+    let source = std::error::Error::source(cause);
+    match source.and_then(|source| source.downcast_ref::<rusqlite::Error>()) {
+        Some(rusqlite::Error::SqlInputError { msg, .. }) => msg.clone(),
+        _ => super::causes(cause),
+    }
+}
+
+/// The migrations of this release: what each version is made of.
+pub(super) fn migrations() -> BTreeMap<i64, String> {
     let runner = migrations::migrations::runner();
-    runner
-        .get_migrations()
-        .iter()
-        .map(|migration| i64::from(migration.version()))
-        .max()
-        .unwrap_or(0)
+    let of = |migration: &refinery::Migration| {
+        (i64::from(migration.version()), migration.checksum().to_string())
+    };
+    runner.get_migrations().iter().map(of).collect()
+}
+
+/// See [`sql::version_faults`]. The changes of rows that are staged are staged as well.
+pub(super) fn version_faults(kind: Kind) -> String {
+    sql::version_faults(kind, &staging::has(kind.table().name))
 }
 
 /// The statements of this store alone, to be prepared by a check.
 pub(super) fn statements() -> Vec<String> {
-    let mut all = vec![sql::CHANGE_INSERT.to_owned()];
+    let mut all = vec![writer::CHANGE_INSERT.to_owned()];
+    all.extend(staging::statements());
     all.extend(search::statements(Flavor::Sqlite));
     for kind in Kind::ALL {
         let Statements { insert, update, update_body, .. } = Statements::new(*kind);
         all.extend([insert, update, update_body]);
     }
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_deleted_is_written_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("haksa.db");
+        Sqlite::open(&path).unwrap().migrate().unwrap();
+        let connection = connect(&path, true).unwrap();
+        let has = |text: &str| {
+            connection.pragma_update(None, "wal_checkpoint", "TRUNCATE").unwrap();
+            let file = std::fs::read(&path).unwrap();
+            file.windows(text.len()).any(|bytes| bytes == text.as_bytes())
+        };
+        let text = "a text that nothing else has";
+        let put = "INSERT INTO content (hash, bytes) VALUES ($1, $1)";
+        execute(&connection, put, &[Sql::Text(text.to_owned())]).unwrap();
+        assert!(has(text));
+        execute(&connection, "DELETE FROM content", &[]).unwrap();
+        assert!(!has(text));
+
+        // Of a name, the first three characters are whole in the index of words.
+        connection.pragma_update(None, "foreign_keys", "OFF").unwrap();
+        let put = "INSERT INTO person (id, account_id, version, change_id, created_at, updated_at, \
+                   name_key, body) VALUES (1, 1, 1, 1, 1, 1, '뷁뷁뷁', '{}')";
+        execute(&connection, put, &[]).unwrap();
+        assert!(has("뷁뷁뷁"));
+        execute(&connection, "UPDATE person SET name_key = 'a'", &[]).unwrap();
+        assert!(!has("뷁뷁뷁"));
+    }
 }

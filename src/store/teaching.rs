@@ -29,6 +29,17 @@ pub struct ClassQuery {
     pub status: Option<String>,
 }
 
+/// A page of an account's courses with a key, newest first.
+#[derive(Clone, Debug, Default)]
+pub struct CourseQuery {
+    /// Whose.
+    pub account_id: i64,
+    /// The status that they must have.
+    pub status: Option<String>,
+    /// Folded text to find in title or key.
+    pub search: Option<String>,
+}
+
 /// A page of a class's invite codes, newest first.
 #[derive(Clone, Debug, Default)]
 pub struct InviteCodeQuery {
@@ -123,6 +134,15 @@ fn classes(query: &ClassQuery) -> List {
     }
 }
 
+fn courses(query: &CourseQuery) -> List {
+    let pattern = query.search.as_deref().map(like);
+    let account_id = Sql::Int(query.account_id);
+    List::new("course", "id", "created_at DESC, id DESC")
+        .and("account_id = ? AND deleted_at IS NULL AND course_key IS NOT NULL", account_id)
+        .and_text("status = ?", query.status.as_deref())
+        .and_text("search_key LIKE ? ESCAPE '\\'", pattern.as_deref())
+}
+
 fn invite_codes(query: &InviteCodeQuery) -> List {
     let list = List::new("invite_code", "id", "id DESC")
         .and("class_id = ? AND deleted_at IS NULL", Sql::Int(query.class_id));
@@ -175,6 +195,7 @@ pub(super) fn statements() -> Vec<String> {
     let membership = |of, statuses| memberships(&MembershipQuery { of, statuses });
     [
         classes(&ClassQuery { partner_id: 1, course_id: Some(1), status: text() }),
+        courses(&CourseQuery { account_id: 1, status: text(), search: text() }),
         invite_codes(&InviteCodeQuery { class_id: 1, active_at: Some(0) }),
         students(&StudentQuery {
             partner_id: 1,
@@ -206,6 +227,17 @@ impl Store {
             return Ok((Vec::new(), 0));
         }
         self.page(classes(query).texts(), slice.limit, slice.offset).await
+    }
+
+    /// An account's courses with a key.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when the database is away.
+    pub async fn courses(&self, query: &CourseQuery, slice: Slice) -> Page {
+        if !is_findable(query.search.as_deref()) || !is_findable(query.status.as_deref()) {
+            return Ok((Vec::new(), 0));
+        }
+        self.page(courses(query).texts(), slice.limit, slice.offset).await
     }
 
     /// A class's invite codes.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::cli::{self, Running};
-use crate::support::{Reply, Request};
+use crate::support::{Reply, Request, numbers};
 
 const WRITERS: i64 = 8;
 const HAKSA: &str = env!("CARGO_BIN_EXE_haksa");
@@ -127,6 +127,12 @@ async fn a_bulk_issue_survives_kill_9_whole_or_not_at_all() {
         drop(running);
         let check = cli::haksa(&["check", "--database", &database]);
         assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stdout));
+        let told = numbers(
+            &database,
+            "SELECT count(*) FROM change WHERE kind = 'achievement' AND id NOT IN \
+             (SELECT change_id FROM achievement WHERE deleted_at IS NULL)",
+        );
+        assert_eq!(told.await, [0], "history tells what did not happen");
         let (running, ready) = cli::demo(folder.path());
         let count = issued(address(&ready), &holder).await;
         assert!([0, RECIPIENTS].contains(&count), "{count} of {RECIPIENTS} in round {round}");

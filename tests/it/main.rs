@@ -9,6 +9,7 @@
 )]
 mod support;
 
+mod catalogue;
 mod cli;
 mod crash;
 mod delivery;
@@ -17,6 +18,7 @@ mod http;
 mod ispring;
 mod kolleges;
 mod matrix;
+mod migrations;
 mod native;
 mod ncloud;
 mod neighbours;

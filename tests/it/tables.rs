@@ -87,6 +87,8 @@ fn decide(command: &dyn Command, world: &[Arc<Document>]) -> Result<Decision, Er
         }
         Need::Id(_) => Fact::Ids(vec![100]),
         Need::Change(MAKING) => Fact::Change(Some(Arc::new(Change {
+            act_id: None,
+            act_end: None,
             id: MAKING,
             account_id: ACCOUNT,
             kind: world[0].meta.kind,

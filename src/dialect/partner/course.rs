@@ -10,8 +10,7 @@ use crate::dialect::{Answer, Call, Refusal};
 use crate::domain::command::{self, Create, Edit};
 use crate::domain::learning::course::{Course, CourseEdit, DeleteCourse, search_form};
 use crate::domain::record::{Key, Record as _, Stored};
-use crate::store::CourseQuery;
-use crate::store::teaching::Slice;
+use crate::store::teaching::{CourseQuery, Slice};
 
 /// `GET /partner/{partner_id}/course`.
 pub async fn list(call: &Call) -> Result<Answer, Refusal> {
@@ -24,9 +23,8 @@ pub async fn list(call: &Call) -> Result<Answer, Refusal> {
 
 async fn list_of(call: &Call, account_id: i64, slice: Slice) -> Result<Answer, Refusal> {
     let search = filter(call, "search")?.map(|text| search_form(&text));
-    let Slice { offset, limit } = slice;
-    let wanted = CourseQuery { status: filter(call, "status")?, search, offset, limit };
-    let (ids, total) = call.app.store.courses(account_id, &wanted).await?;
+    let wanted = CourseQuery { account_id, status: filter(call, "status")?, search };
+    let (ids, total) = call.app.store.courses(&wanted, slice).await?;
     page(call, account_id, &ids, total, slice, encode).await
 }
 

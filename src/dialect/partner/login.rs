@@ -14,7 +14,7 @@ use crate::domain::access::{Grant, Right};
 use crate::domain::actor::Actor;
 use crate::domain::command::{Create, Entropy as _};
 use crate::domain::error::Error;
-use crate::domain::facts::{Facts, Known, Token};
+use crate::domain::facts::{Facts, Known, Signature, Token};
 use crate::domain::kind::Kind;
 use crate::domain::people::credential::{Credential, EndSession, EndedSession};
 use crate::domain::people::person::{Person, PersonStatus, fold};
@@ -70,19 +70,20 @@ pub async fn refresh(call: &Call) -> Result<Answer, Refusal> {
     let session = session_of(&given);
     let found = call.read(|facts| signed_in_by(call, session, &hash, facts)).await?;
     let (token, user) = found.ok_or_else(wrong)?;
-    let burnt = call.app.pipeline.burn_signature(token.credential_id, hash, token.expires_at);
-    match burnt.await {
+    let Token { expires_at, credential_id, hash: digest } = token;
+    let used = Signature { expires_at, credential_id, digest };
+    match call.app.pipeline.burn_signature(used).await {
         Err(Error::Replayed) => {
             let until = call.at.checked_add(SESSION_REMEMBERED).map_err(Error::internal)?;
             let session = EndedSession { id: session.to_owned(), until };
-            let end = EndSession { credential_id: token.credential_id, session };
+            let end = EndSession { credential_id, session };
             let envelope = Envelope::new(bare_actor(&user.person), call.request_id.clone());
             call.app.pipeline.run(end, envelope).await?;
             return Err(wrong().into());
         }
         other => other?,
     }
-    issue(call, token.credential_id, session).await
+    issue(call, credential_id, session).await
 }
 
 fn refresh_hash(token: &str) -> String {

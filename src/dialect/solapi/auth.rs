@@ -3,13 +3,16 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::error;
-use crate::dialect::credential::{self, Caller};
+use crate::dialect::credential;
 use crate::dialect::{Call, Dialect, Refusal};
 use crate::domain::access::{Grant, Right};
 use crate::domain::actor::Actor;
 use crate::domain::error::Error;
+use crate::domain::facts::Signature;
 use crate::domain::kind::Kind;
 use crate::domain::people::account::Account;
+use crate::domain::people::credential::Credential;
+use crate::domain::record::Stored;
 use crate::hmac_header::{Hash, Signed};
 
 /// How far the signed date may be from the server's clock; that far is too far.
@@ -22,8 +25,24 @@ const SALT_BYTES: std::ops::RangeInclusive<usize> = 12..=64;
 /// The roles, each of which may do everything that is served: the vendor asks for the last or higher.
 pub const ROLES: [&str; 3] = ["OWNER", "DEVELOPER", "MEMBER"];
 
-/// Finds out who calls, in the vendor's order of checks.
+/// A signature that was made with a key's secret. It may have been used before, and the key may not be
+/// good for anything.
+pub struct Signer {
+    /// To be used up, whatever is answered: after that the rest of the checks counts.
+    pub signature: Signature,
+    /// The caller, or why it is refused.
+    pub actor: Result<Actor, Refusal>,
+}
+
+/// Finds out who calls, in the vendor's order of checks, and uses the signature up.
 pub async fn authenticate(call: &Call) -> Result<Actor, Refusal> {
+    let Signer { signature, actor } = identify(call).await?;
+    call.app.pipeline.burn_signature(signature).await?;
+    actor
+}
+
+/// The same, for what uses the signature up itself.
+pub async fn identify(call: &Call) -> Result<Signer, Refusal> {
     let signed = call
         .sole_header("authorization")
         .and_then(Signed::parse)
@@ -35,7 +54,7 @@ pub async fn authenticate(call: &Call) -> Result<Actor, Refusal> {
     let date = instant(signed.date)
         .ok_or_else(|| error::invalid("date must be YYYY-MM-DDTHH:mm:ss with Z or an offset"))?;
 
-    let caller = Caller::of(Dialect::Solapi, call);
+    let caller = credential::Caller::of(Dialect::Solapi, call);
     let known = call.read(|facts| {
         let Some(stored) = caller.public_id(signed.api_key, facts)? else {
             return Ok(None);
@@ -52,10 +71,19 @@ pub async fn authenticate(call: &Call) -> Result<Actor, Refusal> {
     if !signed.is_made_with(secret.expose()) {
         return Err(error::wrong_signature().into());
     }
-    let digest = signed.signature.to_ascii_lowercase();
-    let forget_at = date.checked_add(SIGNATURE_LIFE).unwrap_or(Timestamp::MAX);
-    call.app.pipeline.burn_signature(credential.id(), digest, forget_at).await?;
+    let signature = Signature {
+        expires_at: date.checked_add(SIGNATURE_LIFE).unwrap_or(Timestamp::MAX),
+        credential_id: credential.id(),
+        digest: signed.signature.to_ascii_lowercase(),
+    };
+    Ok(Signer { signature, actor: actor(call, &credential, is_account_live) })
+}
 
+fn actor(
+    call: &Call,
+    credential: &Stored<Credential>,
+    is_account_live: bool,
+) -> Result<Actor, Refusal> {
     if !credential.record.allows(call.peer) {
         return Err(error::wrong_address(call.peer.to_canonical()).into());
     }
@@ -63,7 +91,7 @@ pub async fn authenticate(call: &Call) -> Result<Actor, Refusal> {
     if !is_account_live || !roles.iter().any(|role| ROLES.contains(&role.as_str())) {
         return Err(Error::Denied.into());
     }
-    Ok(credential::actor(&credential, vec![Grant::account(&[Kind::Relationship], &Right::ALL)]))
+    Ok(credential::actor(credential, vec![Grant::account(&[Kind::Relationship], &Right::ALL)]))
 }
 
 /// An ISO 8601 instant in the extended form that all official clients send: seconds, no fraction or

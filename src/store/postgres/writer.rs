@@ -572,18 +572,9 @@ fn steps(writes: &Writes) -> Vec<Step<'_>> {
         steps.push(set_based(head, "", "tbb".to_owned(), rows));
     }
     if !writes.signatures.is_empty() {
-        let head = "INSERT INTO signature (credential_id, digest, expires_at) SELECT * FROM";
-        let rows = || {
-            let values = |(credential_id, digest, expires_at): &(i64, String, _)| {
-                vec![
-                    Sql::Int(*credential_id),
-                    Sql::Text(digest.clone()),
-                    Sql::Int(sql::micros(*expires_at)),
-                ]
-            };
-            Ok(writes.signatures.iter().map(values).collect())
-        };
-        steps.push(set_based(head, "", "btb".to_owned(), rows));
+        let head = "INSERT INTO signature (expires_at, credential_id, digest) SELECT * FROM";
+        let rows = || Ok(writes.signatures.iter().map(sql::encode_signature).collect());
+        steps.push(set_based(head, "", "bbt".to_owned(), rows));
     }
     steps
 }
@@ -692,9 +683,9 @@ pub fn statements() -> Vec<String> {
 }
 
 fn change_insert(changes: &[Arc<Change>]) -> Step<'_> {
-    let head = format!("INSERT INTO change ({}) SELECT * FROM", sql::CHANGE_COLUMNS);
+    let head = concat!("INSERT INTO change (", sql::change_columns!(), ") SELECT * FROM");
     let rows = || Ok(changes.iter().map(|change| sql::encode_change(change)).collect());
-    set_based(&head, "", "bbttbbbtttttt".to_owned(), rows)
+    set_based(head, "", sql::CHANGE_TYPES.to_owned(), rows)
 }
 
 /// One statement for many rows: a column of values for each parameter.

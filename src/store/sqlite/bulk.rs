@@ -5,7 +5,7 @@
 //! What a crash leaves behind is removed before the next one.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -14,10 +14,9 @@ use rusqlite::Connection;
 use tokio::sync::mpsc;
 
 use super::statement::{
-    Fault, Repeated, execute, load, newest_id, query, sequence_table, staged_id,
+    Fault, Repeated, execute, load, newest_id, query, sequence_table, write_beside,
 };
-use super::writer::{Fatal, Turn, keep_answers, report};
-use super::{Sqlite, Statements};
+use super::{Sqlite, Statements, staging};
 use crate::domain::command::Entropy;
 use crate::domain::error::Error;
 use crate::domain::facts::{Fact, Facts, Need, Sequence};
@@ -37,6 +36,19 @@ const CHUNK: usize = 512;
 const GROUP: usize = 128;
 /// How often a command is decided anew because others moved what it was decided by.
 const ATTEMPTS: u32 = 3;
+
+/// Who writes holds the turn from the beginning of a transaction to its end: SQLite's own way to wait
+/// for another writer is to look again now and then. It can be handed to who waits for it.
+pub(super) type Turn = parking_lot::Mutex<()>;
+
+/// Told once, of a fault after which no write can be trusted.
+pub(super) type Fatal = Arc<Mutex<Option<tokio::sync::oneshot::Sender<String>>>>;
+
+pub(super) fn report(fatal: &Fatal, cause: String) {
+    if let Some(fatal) = fatal.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        let _ = fatal.send(cause);
+    }
+}
 
 /// Writes large commands.
 pub(super) struct Bulk {
@@ -114,7 +126,9 @@ impl Bulk {
 
     fn serve(&self, job: Job, now: &dyn Fn() -> jiff::Timestamp, entropy: &mut dyn Entropy) {
         let mut jobs = vec![job];
-        for attempt in 1..=ATTEMPTS {
+        let mut attempts = 0;
+        while !jobs.is_empty() {
+            attempts += 1;
             let mut batch = Batch::new(jobs, now(), Facts::default());
             let fault = match self.write(&mut batch, entropy) {
                 Ok(()) => {
@@ -125,7 +139,10 @@ impl Bulk {
             };
             self.tidy_up();
             match fault {
-                Fault::Constraint(_) if attempt < ATTEMPTS => jobs = batch.into_jobs(),
+                Fault::Constraint(_) if attempts < ATTEMPTS => jobs = batch.into_jobs(),
+                fault @ Fault::Constraint(_) => {
+                    jobs = batch.refuse_signed(&fault.into_error()).into_iter().collect();
+                }
                 Fault::Fatal(cause) => {
                     batch.refuse(&Error::Unavailable { retry_after_s: 5 });
                     report(&self.fatal, cause);
@@ -192,10 +209,10 @@ impl Bulk {
             for (sequence, count) in counts {
                 let table = sequence_table(sequence);
                 let newest = newest_id(&self.connection, table)?;
-                let last = newest.max(staged_id(&self.connection, table)?);
+                let last = newest.max(staging::last_id(&self.connection, table)?);
                 let (first, last) = (last + 1, last + count);
                 let noted = [Sql::Text(table.to_owned()), Sql::Int(first), Sql::Int(last)];
-                execute(&self.connection, sql::STAGING_PUT, &noted)?;
+                execute(&self.connection, staging::PUT_ASIDE, &noted)?;
                 found.push((sequence, first, last));
             }
             Ok(found)
@@ -217,7 +234,7 @@ impl Bulk {
         execute(&self.connection, "BEGIN IMMEDIATE", &[])?;
         // Before any change of this command's is taken for known: it would hide what another process
         // committed a moment ago.
-        let noticed = newest_id(&self.connection, CHANGES);
+        let noticed = newest_id(&self.connection, "change");
         let done = noticed.map(|newest| self.store.cache.notice(newest)).and_then(|()| f());
         let done = done.and_then(|done| {
             execute(&self.connection, "COMMIT", &[])?;
@@ -237,7 +254,7 @@ impl Bulk {
     fn stage(&self, writes: &Writes) -> Result<(), Fault> {
         self.connection.pragma_update(None, "synchronous", "NORMAL")?;
         let changes = writes.changes.iter().map(|change| {
-            Ok(Staged { text: sql::CHANGE_INSERT, values: sql::encode_change(change) })
+            Ok(Staged { text: staging::CHANGE_PUT, values: sql::encode_change(change) })
         });
         let rows = writes.documents.values().filter(|pending| is_staged(pending)).map(|pending| {
             let mut hidden = (*pending.document).clone();
@@ -245,7 +262,6 @@ impl Bulk {
             let text = &self.statements(hidden.meta.kind)?.insert;
             Ok(Staged { text, values: sql::encode(&hidden)? })
         });
-        let newest = writes.changes.iter().map(|change| change.id).max().unwrap_or_default();
         let mut all = changes.chain(rows).peekable();
         while all.peek().is_some() {
             let ready = all.by_ref().take(CHUNK).collect::<Result<Vec<_>, Fault>>()?;
@@ -260,8 +276,7 @@ impl Bulk {
                     }
                     Ok(())
                 };
-                // Whoever is next would take these changes for another process's.
-                self.transaction_then(part, || self.store.cache.own(newest))?;
+                self.transaction(part)?;
             }
         }
         Ok(())
@@ -302,41 +317,39 @@ impl Bulk {
             }
             for (name, first, last) in runs {
                 let ids = [Sql::Int(first), Sql::Int(last)];
-                let shown = execute(&self.connection, &sql::unstage(name), &ids)?;
+                let shown = execute(&self.connection, &staging::show_rows(name), &ids)?;
                 if i64::try_from(shown).ok() != Some(last - first + 1) {
                     return Err(Error::internal(format!("staged rows of {name} are gone")).into());
                 }
             }
-            for content in &writes.contents {
-                execute(&self.connection, sql::CONTENT_PUT, &sql::encode_content(content))?;
+            if staging::show_changes(&self.connection)? != writes.changes.len() {
+                return Err(Error::internal("staged changes are gone").into());
             }
-            keep_answers(&self.connection, writes)?;
-            execute(&self.connection, sql::STAGING_CLEAR, &[])?;
-            Ok(())
+            write_beside(&self.connection, writes)?;
+            staging::forget(&self.connection)
         };
         self.transaction_then(show, || self.store.cache.commit(writes))
     }
 
     /// Removes rows that were staged and never shown.
     fn clear(&self) -> Result<(), Fault> {
-        let staged = query(&self.connection, sql::STAGING_FIND, &[], 3)?;
+        let staged = query(&self.connection, staging::FIND, &[], 3)?;
         if staged.is_empty() {
             return Ok(());
         }
         self.transaction(|| {
-            let tables = Kind::ALL.iter().rev().map(|kind| kind.table().name).chain([CHANGES]);
+            let tables = Kind::ALL.iter().rev().map(|kind| kind.table().name);
             for table in tables {
                 for row in &staged {
                     if let [Sql::Text(name), first, last] = &**row
                         && name == table
                     {
                         let ids = [first.clone(), last.clone()];
-                        execute(&self.connection, &sql::discard(table), &ids)?;
+                        execute(&self.connection, &staging::discard_rows(table), &ids)?;
                     }
                 }
             }
-            execute(&self.connection, sql::STAGING_CLEAR, &[])?;
-            Ok(())
+            staging::forget(&self.connection)
         })
     }
 
@@ -345,9 +358,6 @@ impl Bulk {
         Ok(found.ok_or_else(|| Error::internal("a kind without statements"))?)
     }
 }
-
-/// The table of changes.
-const CHANGES: &str = "change";
 
 /// New rows whose ids were put aside are staged; all others are written with the last part.
 fn is_staged(pending: &Pending) -> bool {

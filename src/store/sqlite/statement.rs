@@ -10,6 +10,7 @@ use rusqlite::{CachedStatement, Connection, ErrorCode, Row, Statement, ToSql, ff
 use crate::domain::error::Error;
 use crate::domain::facts::{Fact, Need, Sequence};
 use crate::domain::kind::Kind;
+use crate::pipeline::Writes;
 use crate::store::sql::{self, Cell, Sql, Statements};
 
 impl ToSql for Sql {
@@ -220,15 +221,15 @@ fn load_readable<'a>(
         }
         Need::Idempotency(credential_id, key) => {
             let parameters = [Sql::Int(*credential_id), Sql::Text(key.clone())];
-            let rows = query(connection, sql::IDEMPOTENCY_FIND, &parameters, 5)?;
+            let rows = query(connection, sql::IDEMPOTENCY_FIND, &parameters, sql::ANSWER_WIDTH)?;
             Fact::Idempotency(rows.into_iter().next().map(sql::decode_answer).transpose()?)
         }
         Need::Token(hash) => {
             let rows = query(connection, sql::TOKEN_FIND, &[Sql::Text(hash.clone())], 3)?;
             Fact::Token(rows.into_iter().next().map(sql::decode_token).transpose()?)
         }
-        Need::Signature(credential_id, digest) => {
-            let parameters = [Sql::Int(*credential_id), Sql::Text(digest.clone())];
+        Need::Signature(signature) => {
+            let parameters = sql::encode_signature(signature);
             Fact::Signature(!query(connection, sql::SIGNATURE_FIND, &parameters, 1)?.is_empty())
         }
     })
@@ -248,8 +249,22 @@ pub(super) fn newest_id(connection: &Connection, table: &str) -> Result<i64, Fau
     Ok(rows.first().and_then(|row| sql::first_int(row)).unwrap_or_default())
 }
 
-/// The largest id of a table that was put aside for rows which are not all written yet.
-pub(super) fn staged_id(connection: &Connection, table: &str) -> Result<i64, Fault> {
-    let rows = query(connection, sql::STAGED_ID, &[Sql::Text(table.to_owned())], 1)?;
-    Ok(rows.first().and_then(|row| sql::first_int(row)).unwrap_or_default())
+/// Writes what a commit holds beside records and their changes.
+pub(super) fn write_beside(connection: &Connection, writes: &Writes) -> Result<(), Fault> {
+    for content in &writes.contents {
+        execute(connection, sql::CONTENT_PUT, &sql::encode_content(content))?;
+    }
+    for (credential_id, key, answer) in &writes.answers {
+        let values = sql::encode_answer(*credential_id, key, answer)?;
+        if execute(connection, sql::IDEMPOTENCY_PUT, &values)? != 1 {
+            return Err(Fault::Constraint("idempotency".to_owned()));
+        }
+    }
+    for token in &writes.tokens {
+        execute(connection, sql::TOKEN_PUT, &sql::encode_token(token))?;
+    }
+    for signature in &writes.signatures {
+        execute(connection, sql::SIGNATURE_PUT, &sql::encode_signature(signature))?;
+    }
+    Ok(())
 }

@@ -2,17 +2,17 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rusqlite::Connection;
 
-use super::bulk::Bulk;
+use super::bulk::{Bulk, Fatal, Turn, report};
 use super::log::{Log, checkpoint};
 use super::pool::Pool;
-use super::statement::{Fault, Repeated, execute, load, newest_id, sequence_table, staged_id};
-use super::{BUSY_TIMEOUT, Sqlite, connect};
+use super::statement::{Fault, Repeated, execute, load, newest_id, sequence_table, write_beside};
+use super::{BUSY_TIMEOUT, Sqlite, connect, staging};
 use crate::domain::command::Entropy;
 use crate::domain::error::Error;
 use crate::domain::facts::{Fact, Facts, Need, Sequence};
@@ -21,9 +21,15 @@ use crate::domain::record::Key;
 use crate::pipeline::{BATCH_MAX, Batch, Blame, Job, Pending, Writes};
 use crate::sabotage::Protection;
 use crate::store::cache::Cache;
-use crate::store::sql::{self, Sql, Statements};
+use crate::store::sql::{self, Sql, Statements, change_columns};
 use crate::store::{OpenError, Writer};
 
+/// A new change.
+pub(super) const CHANGE_INSERT: &str = concat!(
+    "INSERT INTO change (",
+    change_columns!(),
+    ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)"
+);
 /// How often another process's commits are looked for.
 const NOTICE_EVERY: Duration = Duration::from_millis(50);
 /// The log is copied into the file at every so many looks, ten seconds apart, whatever little is new.
@@ -110,29 +116,6 @@ fn start_helper(
 fn spawn(name: &str, f: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, OpenError> {
     let thread = std::thread::Builder::new().name(name.to_owned());
     thread.spawn(f).map_err(|cause| OpenError::Open(cause.to_string()))
-}
-
-/// Told once, of a fault after which no write can be trusted.
-pub(super) type Fatal = Arc<Mutex<Option<tokio::sync::oneshot::Sender<String>>>>;
-
-pub(super) fn report(fatal: &Fatal, cause: String) {
-    if let Some(fatal) = fatal.lock().unwrap_or_else(PoisonError::into_inner).take() {
-        let _ = fatal.send(cause);
-    }
-}
-
-/// Who writes holds the turn from the beginning of a transaction to its end: SQLite's own way to wait
-/// for another writer is to look again now and then. It can be handed to who waits for it.
-pub(super) type Turn = parking_lot::Mutex<()>;
-
-pub(super) fn keep_answers(connection: &Connection, writes: &Writes) -> Result<(), Fault> {
-    for (credential_id, key, answer) in &writes.answers {
-        let values = sql::encode_answer(*credential_id, key, answer)?;
-        if execute(connection, sql::IDEMPOTENCY_PUT, &values)? != 1 {
-            return Err(Fault::Constraint("idempotency".to_owned()));
-        }
-    }
-    Ok(())
 }
 
 /// Why a batch was not committed, and where.
@@ -311,7 +294,7 @@ impl WriterThread {
             if sequence == Sequence::Change {
                 self.cache.notice(newest);
             }
-            newest.max(staged_id(&self.connection, sequence_table(sequence))?)
+            newest.max(staging::last_id(&self.connection, sequence_table(sequence))?)
         };
         issued.insert(sequence, last + 1);
         Ok(last + 1)
@@ -326,24 +309,9 @@ impl WriterThread {
             })?;
         }
         for change in &writes.changes {
-            rows.execute(sql::CHANGE_INSERT, &sql::encode_change(change))?;
+            rows.execute(CHANGE_INSERT, &sql::encode_change(change))?;
         }
-        for content in &writes.contents {
-            execute(&self.connection, sql::CONTENT_PUT, &sql::encode_content(content))?;
-        }
-        keep_answers(&self.connection, writes)?;
-        for token in &writes.tokens {
-            execute(&self.connection, sql::TOKEN_PUT, &sql::encode_token(token))?;
-        }
-        for (credential_id, digest, expires_at) in &writes.signatures {
-            let values = [
-                Sql::Int(*credential_id),
-                Sql::Text(digest.clone()),
-                Sql::Int(sql::micros(*expires_at)),
-            ];
-            execute(&self.connection, sql::SIGNATURE_PUT, &values)?;
-        }
-        Ok(())
+        Ok(write_beside(&self.connection, writes)?)
     }
 
     fn write_row<'a>(

@@ -9,6 +9,7 @@ for_both_stores!(
     the_first_proof_of_a_master_key_stands,
     only_what_begins_makes_a_database,
     a_database_of_a_newer_release_is_left_alone,
+    a_database_of_an_earlier_build_is_told,
 );
 
 /// Commands that have no use for an empty database.
@@ -143,28 +144,85 @@ async fn a_database_of_a_newer_release_is_left_alone(backend: Backend) {
     let place = Place::with_account(backend).await;
     let newer = "INSERT INTO refinery_schema_history (version, name, applied_on, checksum) \
                  VALUES (99, 'later', '2030-01-01T00:00:00Z', '1')";
-    match backend {
-        Backend::Sqlite => {
-            let path = place.folder.path().join("haksa.db");
-            let connection = rusqlite::Connection::open(path).expect("the file opens");
-            connection.execute_batch(newer).expect("the statement runs");
-        }
-        Backend::Postgres => {
-            let connecting = tokio_postgres::connect(&place.database, tokio_postgres::NoTls).await;
-            let (client, connection) = connecting.expect("the database");
-            tokio::spawn(connection);
-            client.batch_execute(newer).await.expect("the statement runs");
-        }
-    }
-    for arguments in [
-        &["migrate"][..],
-        &["serve", "--listen", "127.0.0.1:0"],
-        &["check"],
-        &["account", "list"],
-        &["account", "create", "another"],
-    ] {
+    execute(&place, newer).await;
+    for arguments in OPENING {
         assert_said(&place.run(arguments), 2, "made by a newer haksa");
     }
+}
+
+/// Commands that open a database, each in a way of its own.
+const OPENING: [&[&str]; 5] = [
+    &["migrate"],
+    &["serve", "--listen", "127.0.0.1:0"],
+    &["check"],
+    &["account", "list"],
+    &["account", "create", "another"],
+];
+
+/// Runs a statement on the database, which nobody serves.
+async fn execute(place: &Place, statement: &str) {
+    if let Some(path) = place.database.strip_prefix("sqlite:") {
+        let connection = rusqlite::Connection::open(path).expect("the file opens");
+        connection.execute_batch(statement).expect("the statement runs");
+        return;
+    }
+    let connecting = tokio_postgres::connect(&place.database, tokio_postgres::NoTls).await;
+    let (client, connection) = connecting.expect("the database");
+    tokio::spawn(connection);
+    client.batch_execute(statement).await.expect("the statement runs");
+}
+
+/// In a word, and without the text of any migration.
+async fn a_database_of_an_earlier_build_is_told(backend: Backend) {
+    let place = Place::with_account(backend).await;
+    execute(&place, "UPDATE refinery_schema_history SET checksum = '1' WHERE version = 1").await;
+    if let Backend::Sqlite = backend {
+        // Files had no mark then.
+        execute(&place, "PRAGMA application_id = 0").await;
+    }
+    for arguments in OPENING {
+        let output = place.run(arguments);
+        assert_said(&output, 2, "made by an earlier build of haksa");
+        assert!(!text(&output).contains("CREATE"), "{}", text(&output));
+    }
+}
+
+#[tokio::test]
+async fn a_file_of_another_program_is_left_as_it_is() {
+    let marked = "PRAGMA application_id = 7";
+    let filled = "CREATE TABLE account (id INTEGER PRIMARY KEY); INSERT INTO account VALUES (1)";
+    for made_by in [marked, filled] {
+        let place = Place::new(Backend::Sqlite).await;
+        execute(&place, made_by).await;
+        let path = place.folder.path().join("haksa.db");
+        let before = std::fs::read(&path).expect("the file");
+        for arguments in OPENING {
+            assert_said(&place.run(arguments), 2, "is not a database of haksa's");
+        }
+        assert_eq!(std::fs::read(&path).expect("the file"), before, "{made_by}");
+    }
+    let place = Place::new(Backend::Sqlite).await;
+    std::fs::write(place.folder.path().join("haksa.db"), "no database at all").expect("a file");
+    for arguments in OPENING {
+        assert_said(&place.run(arguments), 2, "file is not a database");
+    }
+}
+
+/// A file that was copied as SQL text has lost its mark.
+#[tokio::test]
+async fn a_file_without_the_mark_is_known_by_its_tables() {
+    let place = Place::with_account(Backend::Sqlite).await;
+    execute(&place, "PRAGMA application_id = 0").await;
+    assert_said(&place.run(&["check"]), 0, "no faults");
+}
+
+#[tokio::test]
+async fn what_a_migration_fails_at_is_told_without_its_text() {
+    let place = Place::new(Backend::Sqlite).await;
+    execute(&place, "PRAGMA application_id = 1214344051; CREATE TABLE account (id)").await;
+    let output = place.run(&["migrate"]);
+    assert_said(&output, 2, "cannot migrate the database: table account already exists");
+    assert!(!text(&output).contains("CREATE"), "{}", text(&output));
 }
 
 #[tokio::test]

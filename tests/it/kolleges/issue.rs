@@ -26,6 +26,7 @@ on_both_stores!(
     holders,
     many,
     seen_all_at_once,
+    history_has_nothing_of_an_issue_before_all_of_it_is_there,
     twice_with_one_key,
     who_may,
     numbers_that_are_taken_are_drawn_again,
@@ -324,6 +325,33 @@ async fn seen_all_at_once(server: Server) {
     for (name, times) in [("bad", 0), ("dry", 0), ("again", 1200)] {
         assert_eq!(count(&server, name).await, times, "{name}");
     }
+    server.assert_sound().await;
+}
+
+async fn history_has_nothing_of_an_issue_before_all_of_it_is_there(server: Server) {
+    const CHANGES: &str =
+        "SELECT count(*), coalesce(max(id), 0) FROM change WHERE kind = 'achievement'";
+    let before = server.numbers(CHANGES).await[0];
+    let users: Vec<Value> = (0..1200)
+        .map(|n| json!({"name": "함께", "email": format!("together{n}@example.com")}))
+        .collect();
+    let issuing = tokio::spawn(issue(&server, &by_email(users)).send());
+    let mut looks = Vec::new();
+    while !issuing.is_finished() {
+        looks.push(server.numbers(CHANGES).await[0] - before);
+    }
+    assert_eq!(issuing.await.unwrap().status, 201);
+    assert_eq!(server.numbers(CHANGES).await[0] - before, 1200);
+    assert!(looks.iter().all(|count| [0, 1200].contains(count)), "{looks:?}");
+    assert!(looks.contains(&0), "nobody looked in time");
+    // One act, from the first change to the last, told from others' in between.
+    let act = server
+        .numbers(
+            "SELECT count(*), count(act_end), count(DISTINCT act_id), max(act_end) - max(id) \
+             FROM change WHERE act_id IS NOT NULL",
+        )
+        .await;
+    assert_eq!(act, [3600, 1, 1, 0]);
     server.assert_sound().await;
 }
 

@@ -28,6 +28,9 @@ on_both_stores!(
     a_signature_is_good_for_one_date,
     concurrent_replays,
     a_refused_request_uses_its_signature_up,
+    an_edit_uses_its_signature_up_however_it_ends,
+    a_replay_is_told_before_all_else,
+    a_signed_edit_is_one_commit,
     checks_come_in_order,
     keys,
     roles,
@@ -281,6 +284,72 @@ async fn a_refused_request_uses_its_signature_up(server: Server) {
     }
 }
 
+async fn an_edit_uses_its_signature_up_however_it_ends(server: Server) {
+    let edit =
+        |header: &str| server.request("PATCH", &at(ID)).header("authorization", header).body(BODY);
+    // The same edit under the same idempotency key twice: the second is a repetition.
+    for (name, value, status) in [
+        ("x-nothing", "", 200),
+        ("haksa-dry-run", "true", 200),
+        ("haksa-dry-run", "perhaps", 400),
+        ("if-match", "\"99\"", 412),
+        ("idempotency-key", "", 400),
+        ("idempotency-key", "k1", 200),
+        ("idempotency-key", "k1", 200),
+    ] {
+        let header = fresh(&server, KEY, SECRET);
+        let reply = edit(&header).header(name, value).send().await;
+        assert_eq!(reply.status, status, "{name}: {value}: {}", reply.text());
+        assert_refused(&edit(&header).send().await, 403, "DuplicatedSignature");
+        let reply = edit(&header).header(name, value).send().await;
+        assert_refused(&reply, 403, "DuplicatedSignature");
+    }
+    let header = fresh(&server, KEY, SECRET);
+    let reused = server.request("PATCH", &at(ID)).header("authorization", &header);
+    let reused = reused.header("idempotency-key", "k1").body(r#"{"metadata":{}}"#).send().await;
+    assert_refused(&reused, 422, "ValidationError");
+    assert_refused(&edit(&header).send().await, 403, "DuplicatedSignature");
+}
+
+/// Of everything that comes behind the signature, none is looked at.
+async fn a_replay_is_told_before_all_else(server: Server) {
+    let header = fresh(&server, KEY, SECRET);
+    assert_eq!(send(&server, &header).await.status, 200);
+    for (id, name, value, body) in [
+        (ID, "x-nothing", "", "{bad"),
+        ("nothing", "x-nothing", "", BODY),
+        (ID, "haksa-dry-run", "perhaps", BODY),
+        (ID, "haksa-dry-run", "true", BODY),
+        (ID, "idempotency-key", "", BODY),
+        (ID, "if-match", "\"99\"", BODY),
+    ] {
+        let request = server.request("PATCH", &at(id)).header("authorization", &header);
+        let reply = request.header(name, value).body(body).send().await;
+        assert_refused(&reply, 403, "DuplicatedSignature");
+    }
+}
+
+/// The edit and its signature: who waits for a signed edit waits for the disk once.
+async fn a_signed_edit_is_one_commit(server: Server) {
+    let commits = || {
+        let path = server.url.strip_prefix("sqlite:").expect("a file");
+        let index = std::fs::read(format!("{path}-shm")).expect("the index of the log");
+        u32::from_ne_bytes(*index[8..].first_chunk().expect("its count of commits"))
+    };
+    let is_sqlite = server.url.starts_with("sqlite:");
+    let before = if is_sqlite { commits() } else { 0 };
+    assert_eq!(send(&server, &fresh(&server, KEY, SECRET)).await.status, 200);
+    if is_sqlite {
+        assert_eq!(commits() - before, 1);
+    } else {
+        // Rows say which transaction wrote them.
+        let writers = "SELECT s.xmin::text::bigint, c.xmin::text::bigint FROM signature s, change c \
+                       ORDER BY s.expires_at DESC, c.id DESC LIMIT 1";
+        let writers = server.numbers(writers).await;
+        assert_eq!(writers[0], writers[1]);
+    }
+}
+
 async fn checks_come_in_order(server: Server) {
     let now = server.clock.now().to_string();
     let old = "2026-04-23T08:00:00Z";
@@ -406,6 +475,7 @@ async fn addresses(server: Server) {
                     "errorMessage": "허용되지 않은 IP(127.0.0.1)로 접근하고 있습니다.",
                 })
             );
+            assert_refused(&send(&server, &header).await, 403, "DuplicatedSignature");
         }
     }
 }

@@ -124,6 +124,11 @@ impl Server {
         Request::to(self.address, method, target)
     }
 
+    /// The numbers in the first row that a statement of the test's own finds.
+    pub async fn numbers(&self, statement: &str) -> Vec<i64> {
+        numbers(&self.url, statement).await
+    }
+
     /// Asserts that `haksa check` would find nothing.
     pub async fn assert_sound(&self) {
         let report = haksa::check::run(&self.app.store).await.expect("a check");
@@ -245,6 +250,22 @@ impl Reply {
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
+}
+
+/// The numbers in the first row that a statement finds in a database, beside whoever serves it.
+pub async fn numbers(database: &str, statement: &str) -> Vec<i64> {
+    if let Some(path) = database.strip_prefix("sqlite:") {
+        let connection = rusqlite::Connection::open(path).expect("the file opens");
+        let mut statement = connection.prepare(statement).expect("a statement");
+        let width = statement.column_count();
+        let row = |row: &rusqlite::Row<'_>| (0..width).map(|column| row.get(column)).collect();
+        return statement.query_row([], row).expect("a row of numbers");
+    }
+    let connecting = tokio_postgres::connect(database, tokio_postgres::NoTls).await;
+    let (client, connection) = connecting.expect("the database");
+    tokio::spawn(connection);
+    let row = client.query_one(statement, &[]).await.expect("a row");
+    (0..row.len()).map(|column| row.get(column)).collect()
 }
 
 /// Writes everything that is logged into the folder that `TEST_LOGS` names, where one is named: to

@@ -1,0 +1,121 @@
+//! What a command decides, and how its outcome is worded.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::{Answer, Envelope, Outcome, Pending};
+use crate::domain::change::{self, Action, Change};
+use crate::domain::command::{Command, Content, Context, Decision, Entropy};
+use crate::domain::error::Error;
+use crate::domain::facts::{Facts, Known, Sequence};
+use crate::domain::record::Document;
+
+/// An accepted command, worded, before anything of it counts.
+pub(super) struct Evaluated {
+    pub(super) outcome: Outcome,
+    pub(super) answer: Answer,
+    pub(super) recorded: Recorded,
+}
+
+/// Decides a command and words its outcome. Ids are taken from `facts`; it is the caller's to keep
+/// or release them.
+pub(super) fn evaluate(
+    command: &dyn Command,
+    envelope: &Envelope,
+    at: Timestamp,
+    entropy: &mut dyn Entropy,
+    facts: &mut Facts,
+) -> Known<Evaluated> {
+    let evaluation = || {
+        let mut context = Context { actor: &envelope.actor, at, entropy };
+        let decision = command.decide(&mut context, facts)?;
+        let changed_count = decision.writes.len();
+        let (subject, recorded) = record(decision, envelope, at, facts)?;
+        let written = recorded.documents.iter().map(|pending| Arc::clone(&pending.document));
+        let written = written.collect();
+        let changes = recorded.changes.clone();
+        let outcome = Outcome { subject, changes, written, changed_count };
+        let answer = (envelope.encode)(&outcome, facts)?;
+        Ok(Evaluated { outcome, answer, recorded })
+    };
+    // A fault in one rule must not end the writer, which all callers share.
+    catch_unwind(AssertUnwindSafe(evaluation))
+        .unwrap_or_else(|_| Err(Error::internal("a decision panicked").into()))
+}
+
+pub(super) struct Recorded {
+    pub(super) documents: Vec<Pending>,
+    pub(super) changes: Vec<Arc<Change>>,
+    pub(super) contents: Vec<Content>,
+}
+
+/// Gives each write its version and its change.
+fn record(
+    decision: Decision,
+    envelope: &Envelope,
+    at: Timestamp,
+    facts: &mut Facts,
+) -> Known<(Arc<Document>, Recorded)> {
+    let Decision { mut subject, writes, contents } = decision;
+    facts.want_ids(&[(Sequence::Change, writes.len())])?;
+    let mut documents = Vec::with_capacity(writes.len());
+    let mut changes = Vec::with_capacity(writes.len());
+    for write in writes {
+        let mut after = write.after;
+        let before = write.before;
+        let (before_value, after_value) = change::diff(before.as_deref(), &after, write.action)?;
+        let previous = before.as_ref().map(|document| document.meta.change_id);
+        let stored_version = before.as_ref().map(|document| document.meta.version);
+        after.meta.version = stored_version.unwrap_or(0) + 1;
+        after.meta.change_id = facts.take(Sequence::Change)?;
+        if write.action != Action::Create {
+            after.meta.updated_at = at;
+        }
+        changes.push(Change {
+            id: after.meta.change_id,
+            account_id: after.meta.account_id,
+            kind: after.meta.kind,
+            record_id: after.meta.key.to_string(),
+            version: after.meta.version,
+            previous_id: previous,
+            act_id: None,
+            act_end: None,
+            at,
+            actor: envelope.actor.label(),
+            dialect: envelope.actor.dialect.name().to_owned(),
+            request_id: envelope.request_id.clone(),
+            action: write.action,
+            before: before_value,
+            after: after_value,
+        });
+        debug_assert!(write.action != Action::Create || stored_version.is_none());
+        let is_body_only = match &before {
+            Some(before) if before.meta.deleted_at == after.meta.deleted_at => {
+                let (old, new) = (before.fields()?, after.fields()?);
+                let columns = after.meta.kind.table().columns;
+                columns.iter().all(|column| old.get(column.name) == new.get(column.name))
+            }
+            _ => false,
+        };
+        let after = Arc::new(after);
+        let is_subject = subject.as_ref().is_none_or(|subject: &Arc<Document>| {
+            subject.meta.kind == after.meta.kind && subject.meta.key == after.meta.key
+        });
+        if is_subject {
+            subject = Some(Arc::clone(&after));
+        }
+        documents.push(Pending { document: after, stored_version, is_body_only });
+    }
+    let subject = subject.ok_or_else(|| Error::internal("a decision about nothing"))?;
+    if let [first, .., last] = &mut *changes {
+        let (act_id, act_end) = (first.id, last.id);
+        first.act_end = Some(act_end);
+        for change in &mut changes {
+            change.act_id = Some(act_id);
+        }
+    }
+    let changes = changes.into_iter().map(Arc::new).collect();
+    Ok((subject, Recorded { documents, changes, contents }))
+}
