@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use jsonschema::Validator;
 use serde_json::{Map, Value, json};
@@ -28,19 +28,27 @@ pub struct Document {
     validators: Mutex<HashMap<String, Arc<Validator>>>,
 }
 
-static ALL: LazyLock<Vec<Document>> = LazyLock::new(|| {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/openapi");
-    let parse = |name| {
-        let text = std::fs::read(folder.join(format!("{name}.json"))).expect("a document");
-        let whole = serde_json::from_slice(&text).expect("JSON");
-        Document { name, whole, validators: Mutex::default() }
-    };
-    DOCUMENTS.into_iter().map(parse).collect()
-});
+/// Parsed when they are needed: a test asks for one, mostly.
+static ALL: [OnceLock<Document>; DOCUMENTS.len()] = [const { OnceLock::new() }; DOCUMENTS.len()];
 
 /// All documents.
-pub fn all() -> &'static [Document] {
-    &ALL
+pub fn all() -> impl Iterator<Item = &'static Document> {
+    DOCUMENTS.into_iter().map(named)
+}
+
+fn named(name: &str) -> &'static Document {
+    let index = DOCUMENTS.iter().position(|document| *document == name).expect("a document");
+    ALL[index].get_or_init(|| {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/openapi");
+        let text = std::fs::read(folder.join(format!("{name}.json"))).expect("a document");
+        let whole = serde_json::from_slice(&text).expect("JSON");
+        Document { name: DOCUMENTS[index], whole, validators: Mutex::default() }
+    })
+}
+
+/// The document of the dialect that answers for a path.
+fn of(path: &str) -> &'static Document {
+    named(haksa::dialect::Wire::of(path).dialect.name())
 }
 
 impl Document {
@@ -150,31 +158,25 @@ fn mentions(types: Option<&Value>, name: &str) -> bool {
     }
 }
 
-/// The document and the pointer of the operation that serves a path; of several, the one with the most
-/// segments that are not parameters.
+/// The document and the pointer of the operation that serves a path.
 fn operation(method: &str, path: &str) -> Option<(&'static Document, String)> {
     let method = if method == "HEAD" { "get".to_owned() } else { method.to_ascii_lowercase() };
     let segments: Vec<_> = path.split('/').collect();
-    let mut best: Option<(usize, &Document, Option<String>)> = None;
-    for document in all() {
-        for (template, item) in document.whole["paths"].as_object()? {
-            let parts: Vec<_> = template.split('/').collect();
-            let fits = parts.len() == segments.len()
-                && parts.iter().zip(&segments).all(|(part, segment)| {
-                    part == segment || part.starts_with('{') && !segment.is_empty()
-                });
-            if !fits {
-                continue;
-            }
-            let exact = parts.iter().filter(|part| !part.starts_with('{')).count();
-            if best.as_ref().is_none_or(|(most, ..)| exact > *most) {
-                let pointer = format!("/paths/{}/{method}", template.replace('/', "~1"));
-                best = Some((exact, document, item.get(&method).map(|_| pointer)));
-            }
-        }
-    }
-    let (_, document, pointer) = best?;
-    Some((document, pointer?))
+    let fits = |template: &&String| {
+        let parts: Vec<_> = template.split('/').collect();
+        parts.len() == segments.len()
+            && parts.iter().zip(&segments).all(|(part, segment)| {
+                part == segment || part.starts_with('{') && !segment.is_empty()
+            })
+    };
+    // Mostly it is in the first one looked at, so that the others need not be parsed.
+    std::iter::once(of(path)).chain(all()).find_map(|document| {
+        // As in the router, of several the one with the fewest parameters.
+        let paths = document.whole["paths"].as_object()?.keys();
+        let template = paths.filter(fits).min_by_key(|template| template.matches('{').count())?;
+        let pointer = format!("/paths/{}/{method}", template.replace('/', "~1"));
+        document.whole.pointer(&pointer).map(|_| (document, pointer))
+    })
 }
 
 /// A request and what came of it.
@@ -342,14 +344,13 @@ pub fn inside(method: &str, path: &str, reply: &Reply) -> Result<(), String> {
 
 /// Whether a body has the form that the dialect's refusals have.
 fn refusal(path: &str, reply: &Reply) -> Result<(), String> {
-    let name = haksa::dialect::Wire::of(path).dialect.name();
-    let schema = match name {
+    let document = of(path);
+    let schema = match document.name {
         "native" => "Problem",
         "ncloud" => "GatewayError",
         "partner" => "Detail",
         _ => "Error",
     };
-    let document = all().iter().find(|document| document.name == name).expect("a document");
     fits(document, &format!("/components/schemas/{schema}"), reply)
 }
 
