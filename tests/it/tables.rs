@@ -199,7 +199,7 @@ fn history_masks_what_is_declared_a_secret_and_nothing_else() {
         }
         secrets += declared.len();
     }
-    assert_eq!(secrets, 4);
+    assert_eq!(secrets, 5);
 }
 
 #[test]
