@@ -71,8 +71,8 @@ pub async fn refresh(call: &Call) -> Result<Answer, Refusal> {
     let found = call.read(|facts| signed_in_by(call, session, &hash, facts)).await?;
     let (token, user) = found.ok_or_else(wrong)?;
     let Token { expires_at, credential_id, hash: digest } = token;
-    let used = Signature { expires_at, credential_id, digest };
-    match call.app.pipeline.burn_signature(used).await {
+    let spent = Signature { expires_at, credential_id, digest };
+    match call.app.pipeline.burn_signature(spent).await {
         Err(Error::Replayed) => {
             let until = call.at.checked_add(SESSION_REMEMBERED).map_err(Error::internal)?;
             let session = EndedSession { id: session.to_owned(), until };

@@ -105,8 +105,13 @@ impl WriterTask {
                 waiting.push(job);
             }
             self.aside.keep_out(&mut waiting);
-            waiting.extend(self.look_aside().await);
             let mut queue = VecDeque::from([(waiting, 0)]);
+            let mut freed = self.look_aside().await;
+            while !freed.is_empty() {
+                let rest = freed.split_off(freed.len().min(batch_max));
+                queue.push_back((freed, 0));
+                freed = rest;
+            }
             while let Some((waiting, attempt)) = queue.pop_front() {
                 if waiting.is_empty() {
                     continue;
