@@ -35,15 +35,6 @@ impl<T> Patch<T> {
             Self::Value(value) => Patch::Value(f(value)),
         }
     }
-
-    /// Reads null as "keep", for vendors whose null means unchanged.
-    #[must_use]
-    pub fn null_keeps(self) -> Self {
-        match self {
-            Self::Null => Self::Absent,
-            other => other,
-        }
-    }
 }
 
 impl<T: Clone> Patch<T> {

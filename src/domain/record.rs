@@ -315,12 +315,7 @@ pub trait Record: Serialize + DeserializeOwned + Clone + PartialEq + Send + Sync
     ///
     /// # Errors
     /// [`super::facts::Stop`] when a fact is missing or the change is refused.
-    fn settle(
-        &mut self,
-        _before: Option<&Self>,
-        _context: &mut Context<'_>,
-        _facts: &mut Facts,
-    ) -> Known<()> {
+    fn settle(&mut self, _: Option<&Self>, _: &mut Context<'_>, _: &mut Facts) -> Known<()> {
         Ok(())
     }
 
@@ -328,7 +323,7 @@ pub trait Record: Serialize + DeserializeOwned + Clone + PartialEq + Send + Sync
     ///
     /// # Errors
     /// [`super::facts::Stop::Missing`] when a fact is missing.
-    fn place(&self, _meta: &Meta, _facts: &mut Facts) -> Known<Place> {
+    fn place(&self, _: &Meta, _: &mut Facts) -> Known<Place> {
         Ok(Place::Account)
     }
 
@@ -336,7 +331,7 @@ pub trait Record: Serialize + DeserializeOwned + Clone + PartialEq + Send + Sync
     ///
     /// # Errors
     /// [`super::facts::Stop::Missing`] when a fact is missing.
-    fn validate(&self, _meta: &Meta, _changed: &Changed, _facts: &mut Facts) -> Known<FieldErrors> {
+    fn validate(&self, _: &Meta, _: &Changed, _: &mut Facts) -> Known<FieldErrors> {
         Ok(Vec::new())
     }
 

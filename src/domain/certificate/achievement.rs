@@ -164,7 +164,7 @@ impl Record for Achievement {
     };
     type Edit = AchievementEdit;
 
-    fn validate(&self, meta: &Meta, changed: &Changed, _facts: &mut Facts) -> Known<FieldErrors> {
+    fn validate(&self, meta: &Meta, changed: &Changed, _: &mut Facts) -> Known<FieldErrors> {
         let mut errors = Vec::new();
         // A new certificate has its form's dates, whatever they are.
         if meta.version > 0

@@ -84,7 +84,7 @@ impl Record for Design {
     };
     type Edit = DesignEdit;
 
-    fn validate(&self, _meta: &Meta, changed: &Changed, _facts: &mut Facts) -> Known<FieldErrors> {
+    fn validate(&self, _: &Meta, changed: &Changed, _: &mut Facts) -> Known<FieldErrors> {
         let is_layers = |layout: &Value| {
             layout.as_array().is_some_and(|layers| layers.iter().all(Value::is_object))
         };

@@ -176,12 +176,7 @@ impl Record for Form {
         needs.collect()
     }
 
-    fn settle(
-        &mut self,
-        _before: Option<&Self>,
-        _context: &mut Context<'_>,
-        _facts: &mut Facts,
-    ) -> Known<()> {
+    fn settle(&mut self, _: Option<&Self>, _: &mut Context<'_>, _: &mut Facts) -> Known<()> {
         self.name_key = fold(&self.name);
         // In the order that they name, and then in which they came.
         self.requirements.sort_by_key(|requirement| requirement.order.unwrap_or(u64::MAX));

@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 use super::achievement::{Achievement, CustomAttribute, IssuanceMethod, IssuanceRoute};
 use super::form::Form;
 use crate::domain::access::{Place, Right};
-use crate::domain::command::{Command, Context, Decision, Write, amend, make_with, permit};
+use crate::domain::command::{self, Command, Context, Decision, Write, amend, make_with, permit};
 use crate::domain::delivery::message::Channel;
 use crate::domain::delivery::outbox::{Occasion, Outbox};
 use crate::domain::facts::{Facts, Known, Need, Selector, Sequence};
@@ -289,7 +289,8 @@ impl Command for Issue {
                 recipient: self.contact(recipient).unwrap_or_default(),
             };
             let message = self.outbox.message(&occasion, context);
-            writes.push(message.enqueue(context, facts)?);
+            // The right to issue includes telling of it, so no other right is asked.
+            writes.push(command::make(message, context, facts)?);
             writes.push(make_with(Some(key), achievement, context, facts)?);
         }
         Ok(Decision { subject, writes, ..Decision::default() })

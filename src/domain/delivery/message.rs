@@ -11,7 +11,7 @@ use crate::domain::error::{Error, FieldError, FieldErrors};
 use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
 use crate::domain::names::names;
-use crate::domain::record::{Changed, Document, Key, Meta, Record, Stored};
+use crate::domain::record::{Changed, Document, Key, Meta, Record};
 use crate::domain::table::{Column, Gone, KeyType, Table, Unique, data};
 use crate::domain::time::Instant;
 
@@ -84,32 +84,6 @@ pub struct Message {
 }
 
 impl Message {
-    /// A new row with this message, for the decision that makes its certificate. The right to issue
-    /// includes this, so no other right is asked.
-    ///
-    /// # Errors
-    /// [`super::super::facts::Stop::Missing`] when the sequence has to be asked;
-    /// [`Error::Invalid`] for a message without a recipient.
-    pub fn enqueue(self, context: &mut Context<'_>, facts: &mut Facts) -> Known<Write> {
-        let meta = Meta {
-            kind: Kind::Message,
-            key: Self::new_key(context, facts)?,
-            account_id: context.actor.account_id,
-            version: 0,
-            change_id: 0,
-            created_at: context.at,
-            updated_at: context.at,
-            deleted_at: None,
-        };
-        let after = Document::of(meta, self);
-        let Stored { meta, record } = after.typed::<Self>()?;
-        let errors = record.validate(&meta, &Changed::all(after.fields()?), facts)?;
-        if !errors.is_empty() {
-            return Err(Error::Invalid(errors).into());
-        }
-        Ok(Write { action: Action::Create, before: None, after })
-    }
-
     /// Removes the messages of a certificate, for the decision that removes the certificate: what
     /// was not sent yet never is.
     ///
@@ -162,12 +136,7 @@ impl Record for Message {
     /// anybody to decide. See [`super::attempt`] for what can happen to it.
     type Edit = ();
 
-    fn settle(
-        &mut self,
-        before: Option<&Self>,
-        _context: &mut Context<'_>,
-        _facts: &mut Facts,
-    ) -> Known<()> {
+    fn settle(&mut self, before: Option<&Self>, _: &mut Context<'_>, _: &mut Facts) -> Known<()> {
         match before {
             None => Ok(()),
             // An attempt was made or not; taking its change back would not change the world.
@@ -182,7 +151,7 @@ impl Record for Message {
         }
     }
 
-    fn validate(&self, _meta: &Meta, changed: &Changed, _facts: &mut Facts) -> Known<FieldErrors> {
+    fn validate(&self, _: &Meta, changed: &Changed, _: &mut Facts) -> Known<FieldErrors> {
         let mut errors = Vec::new();
         if changed.has("recipient")
             && (self.recipient.is_empty()

@@ -57,7 +57,7 @@ impl Outbox {
     }
 
     /// The message that tells of a certificate, due at once. Make it a row with
-    /// [`Message::enqueue`], in the decision that makes the certificate.
+    /// [`crate::domain::command::make`], in the decision that makes the certificate.
     pub fn message(&self, occasion: &Occasion<'_>, context: &mut Context<'_>) -> Message {
         let Occasion { achievement_id, holder_name, channel, recipient, .. } = *occasion;
         let template = match channel {

@@ -117,12 +117,7 @@ impl Record for Course {
     };
     type Edit = CourseEdit;
 
-    fn settle(
-        &mut self,
-        before: Option<&Self>,
-        _context: &mut Context<'_>,
-        _facts: &mut Facts,
-    ) -> Known<()> {
+    fn settle(&mut self, before: Option<&Self>, _: &mut Context<'_>, _: &mut Facts) -> Known<()> {
         if self.course_key.is_none() && before.is_some_and(|before| before.course_key.is_some()) {
             // A key that was given cannot be taken away; the rule for blank ones says so.
             self.course_key = Some(String::new());
@@ -133,7 +128,7 @@ impl Record for Course {
     }
 
     /// Partners share the courses that have a key; one without is known to learners only.
-    fn place(&self, _meta: &Meta, _facts: &mut Facts) -> Known<Place> {
+    fn place(&self, _: &Meta, _: &mut Facts) -> Known<Place> {
         let is_shared = self.course_key.is_some();
         Ok(if is_shared { Place::Account } else { Place::Department(Vec::new()) })
     }

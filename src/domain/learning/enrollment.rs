@@ -143,12 +143,7 @@ impl Record for Enrollment {
     type Edit = EnrollmentEdit;
 
     /// Drops what the type of due date does not use, so that it cannot come back to life.
-    fn settle(
-        &mut self,
-        _before: Option<&Self>,
-        _context: &mut Context<'_>,
-        _facts: &mut Facts,
-    ) -> Known<()> {
+    fn settle(&mut self, _: Option<&Self>, _: &mut Context<'_>, _: &mut Facts) -> Known<()> {
         if self.due_date_type != DueDateType::DueDate {
             self.due_date = None;
         }

@@ -124,12 +124,7 @@ impl Record for Account {
     };
     type Edit = AccountEdit;
 
-    fn settle(
-        &mut self,
-        _before: Option<&Self>,
-        _context: &mut Context<'_>,
-        _facts: &mut Facts,
-    ) -> Known<()> {
+    fn settle(&mut self, _: Option<&Self>, _: &mut Context<'_>, _: &mut Facts) -> Known<()> {
         // A bare word would become an address here; it is left for the rules to refuse.
         let has_scheme = |url: &&mut String| {
             let start = url.trim_start().to_ascii_lowercase();
@@ -141,7 +136,7 @@ impl Record for Account {
         Ok(())
     }
 
-    fn validate(&self, _meta: &Meta, changed: &Changed, _facts: &mut Facts) -> Known<FieldErrors> {
+    fn validate(&self, _: &Meta, changed: &Changed, _: &mut Facts) -> Known<FieldErrors> {
         let is_broken = |field: &str, value: &Option<String>, is_good: fn(&str) -> bool| {
             changed.has(field) && value.as_deref().is_some_and(|text| !is_good(text))
         };

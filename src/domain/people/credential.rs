@@ -163,7 +163,7 @@ impl Record for Credential {
         &mut self,
         before: Option<&Self>,
         context: &mut Context<'_>,
-        _facts: &mut Facts,
+        _: &mut Facts,
     ) -> Known<()> {
         let Some(before) = before else { return Ok(()) };
         let lives_longer =
@@ -185,7 +185,7 @@ impl Record for Credential {
         Err(Error::invalid("deleted_at", "final", FINAL))
     }
 
-    fn validate(&self, meta: &Meta, changed: &Changed, _facts: &mut Facts) -> Known<FieldErrors> {
+    fn validate(&self, meta: &Meta, changed: &Changed, _: &mut Facts) -> Known<FieldErrors> {
         let mut errors = Vec::new();
         if changed.any(&["dialect", "person_id"]) && self.needs_person() && self.person_id.is_none()
         {

@@ -171,12 +171,7 @@ impl Record for Person {
         &[(Kind::Role, Gone::Refuses), (Kind::Department, Gone::Refuses)];
     type Edit = PersonEdit;
 
-    fn settle(
-        &mut self,
-        _before: Option<&Self>,
-        _context: &mut Context<'_>,
-        _facts: &mut Facts,
-    ) -> Known<()> {
+    fn settle(&mut self, _: Option<&Self>, _: &mut Context<'_>, _: &mut Facts) -> Known<()> {
         self.name_key = fold(&self.name);
         for other in &self.other_names {
             self.name_key.push(NAME_JOINT);

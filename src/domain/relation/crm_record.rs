@@ -64,7 +64,7 @@ impl Record for CrmRecord {
         Ok(Vec::new())
     }
 
-    fn new_key(context: &mut Context<'_>, _facts: &mut Facts) -> Known<Key> {
+    fn new_key(context: &mut Context<'_>, _: &mut Facts) -> Known<Key> {
         Ok(id::new_key(IdClass::Record, context))
     }
 }

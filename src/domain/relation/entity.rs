@@ -63,7 +63,7 @@ impl Record for Entity {
     };
     type Edit = EntityEdit;
 
-    fn new_key(context: &mut Context<'_>, _facts: &mut Facts) -> Known<Key> {
+    fn new_key(context: &mut Context<'_>, _: &mut Facts) -> Known<Key> {
         Ok(id::new_key(IdClass::Entity, context))
     }
 }

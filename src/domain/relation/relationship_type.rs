@@ -67,7 +67,7 @@ impl Record for RelationshipType {
         Ok(Vec::new())
     }
 
-    fn new_key(context: &mut Context<'_>, _facts: &mut Facts) -> Known<Key> {
+    fn new_key(context: &mut Context<'_>, _: &mut Facts) -> Known<Key> {
         Ok(id::new_key(IdClass::RelationshipType, context))
     }
 }

@@ -357,7 +357,7 @@ impl Record for Application {
         &mut self,
         before: Option<&Self>,
         context: &mut Context<'_>,
-        _facts: &mut Facts,
+        _: &mut Facts,
     ) -> Known<()> {
         if self.client_id.is_empty() {
             self.client_id = context.entropy.uuid();

@@ -72,7 +72,7 @@ impl Record for Tenant {
     };
     type Edit = TenantEdit;
 
-    fn validate(&self, _meta: &Meta, changed: &Changed, _facts: &mut Facts) -> Known<FieldErrors> {
+    fn validate(&self, _: &Meta, changed: &Changed, _: &mut Facts) -> Known<FieldErrors> {
         let mut errors = Vec::new();
         if changed.has("alias") && !is_alias(&self.alias) {
             let detail = "has 2 to 100 letters, digits, _ and -, a letter or a digit first";

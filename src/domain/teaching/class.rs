@@ -158,12 +158,7 @@ impl Record for Class {
             .collect()
     }
 
-    fn settle(
-        &mut self,
-        before: Option<&Self>,
-        _context: &mut Context<'_>,
-        _facts: &mut Facts,
-    ) -> Known<()> {
+    fn settle(&mut self, before: Option<&Self>, _: &mut Context<'_>, _: &mut Facts) -> Known<()> {
         if before.is_none_or(|before| {
             before.primary_model_id != self.primary_model_id
                 || before.allowed_model_ids != self.allowed_model_ids
@@ -173,7 +168,7 @@ impl Record for Class {
         Ok(())
     }
 
-    fn place(&self, _meta: &Meta, _facts: &mut Facts) -> Known<Place> {
+    fn place(&self, _: &Meta, _: &mut Facts) -> Known<Place> {
         Ok(Place::Partner(self.partner_id))
     }
 

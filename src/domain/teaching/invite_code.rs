@@ -190,11 +190,11 @@ impl Record for InviteCode {
     };
     type Edit = InviteCodeEdit;
 
-    fn place(&self, _meta: &Meta, _facts: &mut Facts) -> Known<Place> {
+    fn place(&self, _: &Meta, _: &mut Facts) -> Known<Place> {
         Ok(Place::Partner(self.partner_id))
     }
 
-    fn validate(&self, _meta: &Meta, changed: &Changed, _facts: &mut Facts) -> Known<FieldErrors> {
+    fn validate(&self, _: &Meta, changed: &Changed, _: &mut Facts) -> Known<FieldErrors> {
         let mut errors = Vec::new();
         if changed.any(&["max_uses", "used_count"])
             && self.max_uses.is_some_and(|max| max < self.used_count)

@@ -115,7 +115,7 @@ impl Record for Membership {
         &mut self,
         before: Option<&Self>,
         context: &mut Context<'_>,
-        _facts: &mut Facts,
+        _: &mut Facts,
     ) -> Known<()> {
         // Who finishes has finished now, where nothing else is said.
         let was_completed =
@@ -129,7 +129,7 @@ impl Record for Membership {
         Ok(())
     }
 
-    fn place(&self, _meta: &Meta, _facts: &mut Facts) -> Known<Place> {
+    fn place(&self, _: &Meta, _: &mut Facts) -> Known<Place> {
         Ok(Place::Partner(self.partner_id))
     }
 

@@ -120,12 +120,7 @@ impl Record for Student {
         person.map(|id| Need::Record(Kind::Person, Key::Int(*id))).into_iter().collect()
     }
 
-    fn settle(
-        &mut self,
-        _before: Option<&Self>,
-        _context: &mut Context<'_>,
-        _facts: &mut Facts,
-    ) -> Known<()> {
+    fn settle(&mut self, _: Option<&Self>, _: &mut Context<'_>, _: &mut Facts) -> Known<()> {
         let key = self.email.as_deref().map(fold).filter(|key| !key.is_empty());
         self.email_key = key;
         let texts = [Some(&self.full_name), self.email.as_ref(), self.primary_contact.as_ref()];
@@ -134,7 +129,7 @@ impl Record for Student {
         Ok(())
     }
 
-    fn place(&self, _meta: &Meta, _facts: &mut Facts) -> Known<Place> {
+    fn place(&self, _: &Meta, _: &mut Facts) -> Known<Place> {
         Ok(Place::Partner(self.partner_id))
     }
 
