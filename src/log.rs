@@ -114,21 +114,20 @@ fn write_out(items: &Receiver<Item>, mut sink: impl Write, lost: &AtomicU64, tel
     let (mut told, mut has_failed, mut is_torn) = (0, false, false);
     let mut ends: Vec<SyncSender<()>> = Vec::new();
     loop {
-        let item = match items.try_recv() {
-            Ok(item) => item,
-            Err(_) => {
-                let count = lost.load(Ordering::Relaxed);
-                if count > told && !has_failed {
-                    told = count;
-                    tell(count);
-                    continue;
-                }
-                for end in ends.drain(..) {
-                    let _ = end.try_send(());
-                }
-                let Ok(item) = items.recv() else { return };
-                item
+        let item = if let Ok(item) = items.try_recv() {
+            item
+        } else {
+            let count = lost.load(Ordering::Relaxed);
+            if count > told && !has_failed {
+                told = count;
+                tell(count);
+                continue;
             }
+            for end in ends.drain(..) {
+                let _ = end.try_send(());
+            }
+            let Ok(item) = items.recv() else { return };
+            item
         };
         match item {
             Item::End(end) => ends.push(end),
