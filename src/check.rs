@@ -13,7 +13,7 @@ const PAGE: i64 = 1000;
 
 /// What was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
+pub struct Findings {
     /// Records looked at, deleted ones included.
     pub records: usize,
     /// What is wrong, a sentence each; empty when all is well.
@@ -25,8 +25,8 @@ pub struct Report {
 /// # Errors
 /// [`Error::Unavailable`] when the database is away, [`Error::Internal`] when rows are of no known
 /// form.
-pub async fn run(store: &Store) -> Result<Report, Error> {
-    let mut report = Report { records: 0, faults: store.faults().await? };
+pub async fn run(store: &Store) -> Result<Findings, Error> {
+    let mut report = Findings { records: 0, faults: store.faults().await? };
     for kind in Kind::ALL.iter().copied() {
         let mut after: Option<Key> = None;
         loop {

@@ -40,11 +40,11 @@ use crate::store::{Store, Writer, WriterHandle};
 )]
 struct Cli {
     #[command(subcommand)]
-    command: Command,
+    command: CliCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum CliCommand {
     /// Serve a demonstration account and print commands to paste.
     #[command(after_help = "Example:\n  haksa demo --listen 127.0.0.1:8080")]
     Demo(run::DemoOptions),
@@ -203,7 +203,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run_to_end(command: Command) -> anyhow::Result<ExitCode> {
+fn run_to_end(command: CliCommand) -> anyhow::Result<ExitCode> {
     log::start().context("cannot start the thread that writes the log")?;
     let directives = variable("HAKSA_LOG");
     let directives = directives.as_deref().unwrap_or(LOG_DEFAULT);
@@ -241,18 +241,18 @@ fn without_empty_variables(command: clap::Command) -> clap::Command {
         .mut_subcommands(without_empty_variables)
 }
 
-async fn run(command: Command) -> anyhow::Result<ExitCode> {
+async fn run(command: CliCommand) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Demo(options) => run::demo(options).await,
-        Command::Serve(options) => run::serve(*options).await,
-        Command::Migrate(options) => inspect::migrate(&options).await,
-        Command::Check(options) => inspect::check(&options).await,
-        Command::Account(command) => manage::account(command).await,
-        Command::Credential(command) => manage::credential(command).await,
-        Command::Person(command) => person::person(command).await,
-        Command::History(options) => inspect::history(options).await,
-        Command::Undo(options) => inspect::undo(options).await,
-        Command::Openapi { dialect } => openapi(&dialect),
+        CliCommand::Demo(options) => run::demo(options).await,
+        CliCommand::Serve(options) => run::serve(*options).await,
+        CliCommand::Migrate(options) => inspect::migrate(&options).await,
+        CliCommand::Check(options) => inspect::check(&options).await,
+        CliCommand::Account(command) => manage::account(command).await,
+        CliCommand::Credential(command) => manage::credential(command).await,
+        CliCommand::Person(command) => person::person(command).await,
+        CliCommand::History(options) => inspect::history(options).await,
+        CliCommand::Undo(options) => inspect::undo(options).await,
+        CliCommand::Openapi { dialect } => openapi(&dialect),
     }
 }
 

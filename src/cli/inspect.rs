@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::key::KeyPlace;
 use super::{DatabaseOptions, Desk, address, say};
-use crate::check::{self, Report};
+use crate::check::{self, Findings};
 use crate::domain::actor::Actor;
 use crate::domain::command::{Expected, Undo};
 use crate::domain::error::Error;
@@ -52,7 +52,7 @@ pub(super) async fn migrate(options: &DatabaseOptions) -> anyhow::Result<ExitCod
 
 pub(super) async fn check(options: &DatabaseOptions) -> anyhow::Result<ExitCode> {
     let store = options.open().await?;
-    let Report { records, mut faults } = check::run(&store).await?;
+    let Findings { records, mut faults } = check::run(&store).await?;
     match KeyPlace::find(&options.config()?) {
         Some(place) if place.is_there() => faults.extend(place.fault(&store).await?),
         _ if store.master_key_proof().await?.is_some() => {

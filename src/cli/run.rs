@@ -136,7 +136,7 @@ impl ServeOptions {
 
 pub(super) async fn demo(options: DemoOptions) -> anyhow::Result<ExitCode> {
     check_clock()?;
-    let place = Place::choose(options.data, options.database)?;
+    let place = DemoPlace::choose(options.data, options.database)?;
     let clock = options.clock.map_or(Clock::System, Clock::frozen);
     let store = Store::open(&place.database).await?;
     let _claim = store.claim()?;
@@ -170,14 +170,14 @@ pub(super) async fn demo(options: DemoOptions) -> anyhow::Result<ExitCode> {
 }
 
 /// Where a demonstration keeps its database and its master key.
-struct Place {
+struct DemoPlace {
     database: String,
     key_file: PathBuf,
     /// Dropped, and so removed, when the server ends.
     _temporary: Option<tempfile::TempDir>,
 }
 
-impl Place {
+impl DemoPlace {
     fn choose(data: Option<PathBuf>, database: Option<String>) -> anyhow::Result<Self> {
         let mut temporary = None;
         let folder = match (data, &database) {

@@ -13,7 +13,7 @@ use super::{Report, Unusable, causes, fault};
 use crate::app::OsEntropy;
 use crate::config::SmsConfig;
 use crate::domain::command::Entropy as _;
-use crate::domain::delivery::attempt::Outcome;
+use crate::domain::delivery::attempt::Fate;
 use crate::domain::delivery::message::Message;
 use crate::hmac_header;
 use crate::vault::Secret;
@@ -41,14 +41,14 @@ pub struct Gateway {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Accepted {
-    failed_message_list: Vec<Item>,
-    message_list: Vec<Item>,
+    failed_message_list: Vec<MessageItem>,
+    message_list: Vec<MessageItem>,
     group_info: Group,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-struct Item {
+struct MessageItem {
     message_id: Option<String>,
     status_code: Option<String>,
     status_message: Option<String>,
@@ -62,7 +62,7 @@ struct Group {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-struct Refused {
+struct GatewayRefusal {
     error_code: Option<String>,
     error_message: Option<String>,
 }
@@ -136,14 +136,14 @@ impl Gateway {
         let response = match request.send().await {
             Ok(response) => response,
             Err(error) if error.is_connect() => return Report::down(self.fault(&error)),
-            Err(error) => return Report::of(Outcome::Unknown(self.fault(&error))),
+            Err(error) => return Report::of(Fate::Unknown(self.fault(&error))),
         };
         let status = response.status();
         match read(response).await {
             Ok(answer) => self.report(status, &answer),
             // The status alone says enough of a refusal.
             Err(_) if !status.is_success() => self.report(status, b""),
-            Err(cause) => Report::of(Outcome::Unknown(fault(&cause, &[secret]))),
+            Err(cause) => Report::of(Fate::Unknown(fault(&cause, &[secret]))),
         }
     }
 
@@ -151,7 +151,7 @@ impl Gateway {
         if status.is_success() {
             return Report::of(self.accepted(answer));
         }
-        let Refused { error_code, error_message } =
+        let GatewayRefusal { error_code, error_message } =
             serde_json::from_slice(answer).unwrap_or_default();
         let text = format!(
             "{} {} {}",
@@ -162,15 +162,15 @@ impl Gateway {
         let text = fault(&text, &[self.api_secret.expose()]);
         match status.as_u16() {
             // What is wrong with this message stays wrong.
-            400 | 413 | 422 => Report::of(Outcome::Refused(text)),
+            400 | 413 | 422 => Report::of(Fate::Refused(text)),
             // Key, balance, rate, address, or a gateway that is not there: the next one fares alike.
             300..=499 | 503 => Report::down(text),
-            _ => Report::of(Outcome::Unknown(text)),
+            _ => Report::of(Fate::Unknown(text)),
         }
     }
 
-    fn accepted(&self, answer: &[u8]) -> Outcome {
-        let unreadable = || Outcome::Unknown("the gateway's answer cannot be read".to_owned());
+    fn accepted(&self, answer: &[u8]) -> Fate {
+        let unreadable = || Fate::Unknown("the gateway's answer cannot be read".to_owned());
         let Ok(accepted) = serde_json::from_slice::<Accepted>(answer) else {
             return unreadable();
         };
@@ -180,11 +180,11 @@ impl Gateway {
                 failed.status_code.unwrap_or_default(),
                 failed.status_message.unwrap_or_default()
             );
-            return Outcome::Refused(fault(&text, &[self.api_secret.expose()]));
+            return Fate::Refused(fault(&text, &[self.api_secret.expose()]));
         }
         let sent = accepted.message_list.into_iter().find_map(|item| item.message_id);
         match sent.or(accepted.group_info.group_id) {
-            Some(id) => Outcome::Sent { provider_message_id: Some(fault(&id, &[])) },
+            Some(id) => Fate::Sent { provider_message_id: Some(fault(&id, &[])) },
             None => unreadable(),
         }
     }
@@ -258,25 +258,25 @@ mod tests {
             gateway.report(StatusCode::from_u16(status).unwrap(), answer.as_bytes())
         };
         let outcome = |status, answer| report(status, answer).outcome;
-        let sent = |id: &str| Outcome::Sent { provider_message_id: Some(id.to_owned()) };
+        let sent = |id: &str| Fate::Sent { provider_message_id: Some(id.to_owned()) };
         let item =
             r#"{"messageList":[{"messageId":"M1","statusCode":"2000"}],"failedMessageList":[]}"#;
         assert_eq!(outcome(200, item), sent("M1"));
         assert_eq!(outcome(200, r#"{"groupInfo":{"groupId":"G1"}}"#), sent("G1"));
         let failed =
             r#"{"failedMessageList":[{"statusCode":"1030","statusMessage":"잘못된 수신번호"}]}"#;
-        assert_eq!(outcome(200, failed), Outcome::Refused("1030 잘못된 수신번호".to_owned()));
-        assert!(matches!(outcome(200, "{}"), Outcome::Unknown(_)));
-        assert!(matches!(outcome(200, "<html>"), Outcome::Unknown(_)));
+        assert_eq!(outcome(200, failed), Fate::Refused("1030 잘못된 수신번호".to_owned()));
+        assert!(matches!(outcome(200, "{}"), Fate::Unknown(_)));
+        assert!(matches!(outcome(200, "<html>"), Fate::Unknown(_)));
         let wrong = r#"{"errorCode":"ValidationError","errorMessage":"demo-secret"}"#;
-        assert_eq!(outcome(400, wrong), Outcome::Refused("400 ValidationError •••".to_owned()));
+        assert_eq!(outcome(400, wrong), Fate::Refused("400 ValidationError •••".to_owned()));
         for status in [301, 401, 402, 403, 404, 429, 503] {
             let report = report(status, "");
-            assert!(matches!(report.outcome, Outcome::Postponed(_)), "{status}");
+            assert!(matches!(report.outcome, Fate::Postponed(_)), "{status}");
             assert!(report.is_channel_down, "{status}");
         }
         for status in [500, 502, 504] {
-            assert!(matches!(outcome(status, ""), Outcome::Unknown(_)), "{status}");
+            assert!(matches!(outcome(status, ""), Fate::Unknown(_)), "{status}");
         }
     }
 }

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 
 use crate::config::Config;
-use crate::domain::delivery::attempt::Outcome;
+use crate::domain::delivery::attempt::Fate;
 use crate::domain::delivery::message::{Channel, Message};
 use crate::domain::delivery::outbox::Outbox;
 use crate::domain::delivery::template::Template;
@@ -23,18 +23,18 @@ const FAULT_MAX: usize = 500;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
     /// For the message.
-    pub outcome: Outcome,
+    pub outcome: Fate,
     /// The fault is not this message's: the next one would meet it too.
     pub is_channel_down: bool,
 }
 
 impl Report {
-    fn of(outcome: Outcome) -> Self {
+    fn of(outcome: Fate) -> Self {
         Self { outcome, is_channel_down: false }
     }
 
     fn down(fault: String) -> Self {
-        Self { outcome: Outcome::Postponed(fault), is_channel_down: true }
+        Self { outcome: Fate::Postponed(fault), is_channel_down: true }
     }
 }
 

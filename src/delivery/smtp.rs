@@ -19,7 +19,7 @@ use url::{Host, Url};
 
 use super::{Report, Unusable, causes, fault};
 use crate::config::MailConfig;
-use crate::domain::delivery::attempt::Outcome;
+use crate::domain::delivery::attempt::Fate;
 use crate::domain::delivery::message::Message;
 use crate::domain::delivery::template::one_line;
 use crate::vault::Secret;
@@ -115,18 +115,20 @@ impl Smtp {
     pub async fn send(&self, message: &Message, at: Timestamp) -> Report {
         let mail = match self.mail(message, at) {
             Ok(mail) => mail,
-            Err(cause) => return Report::of(Outcome::Refused(cause)),
+            Err(cause) => return Report::of(Fate::Refused(cause)),
         };
         let mut connection = match timeout(PREPARE_WITHIN, self.connection()).await {
             Ok(Ok(connection)) => connection,
             Ok(Err(error)) => return Report::down(self.fault(&error)),
-            Err(_) => return Report::down("the mail server took too long to answer".to_owned()),
+            Err(_) => {
+                return Report::down("the mail server took too long to answer".to_owned());
+            }
         };
         let is_international = !is_ascii(mail.envelope());
         if is_international && !connection.server_info().supports_feature(Extension::SmtpUtfEight) {
             self.idle.lock().await.push(connection);
             let fault = "the mail server takes ASCII addresses only";
-            return Report::of(Outcome::Refused(fault.to_owned()));
+            return Report::of(Fate::Refused(fault.to_owned()));
         }
         let prepared = prepare(&mut connection, mail.envelope(), is_international);
         match timeout(PREPARE_WITHIN, prepared).await {
@@ -136,26 +138,26 @@ impl Smtp {
                 return match step {
                     // Who may not send may send nothing.
                     Step::Sender => Report::down(self.fault(&error)),
-                    Step::Recipient => self.refusal(&error, Outcome::Postponed),
+                    Step::Recipient => self.refusal(&error, Fate::Postponed),
                 };
             }
             Err(_) => {
                 let fault = "the mail server took too long to answer".to_owned();
-                return Report::of(Outcome::Postponed(fault));
+                return Report::of(Fate::Postponed(fault));
             }
         }
         match timeout(ACCEPT_WITHIN, connection.message(&mail.formatted())).await {
             Ok(Ok(response)) => {
                 self.idle.lock().await.push(connection);
-                Report::of(Outcome::Sent { provider_message_id: self.said(&response) })
+                Report::of(Fate::Sent { provider_message_id: self.said(&response) })
             }
             Ok(Err(error)) => {
                 close(connection).await;
-                self.refusal(&error, Outcome::Unknown)
+                self.refusal(&error, Fate::Unknown)
             }
             Err(_) => {
                 let fault = "the mail server took the text and did not say what became of it";
-                Report::of(Outcome::Unknown(fault.to_owned()))
+                Report::of(Fate::Unknown(fault.to_owned()))
             }
         }
     }
@@ -236,14 +238,14 @@ impl Smtp {
     }
 
     /// What an answer means: a number is a clear word, anything else is as good as none.
-    fn refusal(&self, error: &Error, without_answer: fn(String) -> Outcome) -> Report {
+    fn refusal(&self, error: &Error, without_answer: fn(String) -> Fate) -> Report {
         let text = self.fault(error);
         if error.is_permanent() {
-            return Report::of(Outcome::Refused(text));
+            return Report::of(Fate::Refused(text));
         }
         let is_channel_down = error.status().is_some_and(|code| u16::from(code) == SHUTTING_DOWN);
         if error.is_transient() {
-            return Report { outcome: Outcome::Postponed(text), is_channel_down };
+            return Report { outcome: Fate::Postponed(text), is_channel_down };
         }
         Report::of(without_answer(text))
     }

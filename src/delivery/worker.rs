@@ -15,7 +15,7 @@ use super::{Report, Sender};
 use crate::app::App;
 use crate::domain::actor::Actor;
 use crate::domain::command::Command;
-use crate::domain::delivery::attempt::{Claim, Hold, Outcome, Settle};
+use crate::domain::delivery::attempt::{Claim, Fate, HoldBack, Settle};
 use crate::domain::delivery::message::{Channel, Message, MessageStatus};
 use crate::domain::error::Error;
 use crate::pipeline::{Envelope, Reply};
@@ -137,7 +137,7 @@ async fn hold(app: App, channel: Channel, pace: Pace, mut stopped: watch::Receiv
     let statuses = [MessageStatus::Waiting, MessageStatus::Sending];
     while !*stopped.borrow() {
         for found in due(&app, channel, &statuses).await {
-            let _ = run(&app, found.account_id, Hold { message_id: found.id }).await;
+            let _ = run(&app, found.account_id, HoldBack { message_id: found.id }).await;
         }
         wait(pace.look_every, &mut stopped).await;
     }
@@ -177,10 +177,10 @@ async fn attempt(app: &App, sender: &Sender, found: DueMessage) -> bool {
     // A fault in there must not end the worker, which all messages share.
     let sending = AssertUnwindSafe(sender.send(&message, app.clock.now())).catch_unwind();
     let Report { outcome, is_channel_down } = sending.await.unwrap_or_else(|_| {
-        Report::of(Outcome::Unknown("a fault of ours cut the attempt off".to_owned()))
+        Report::of(Fate::Unknown("a fault of ours cut the attempt off".to_owned()))
     });
     telemetry::count_attempt(message.channel, name(&outcome));
-    if !matches!(outcome, Outcome::Sent { .. }) {
+    if !matches!(outcome, Fate::Sent { .. }) {
         // What the other side said may hold the recipient's address, so it stays in the record.
         tracing::info!(message_id = id, outcome = name(&outcome), "not delivered");
     }
@@ -189,7 +189,7 @@ async fn attempt(app: &App, sender: &Sender, found: DueMessage) -> bool {
 }
 
 /// Records an outcome, however long the database is away: without this record nobody would know.
-async fn settle(app: &App, account_id: i64, id: i64, attempt: i64, outcome: Outcome) {
+async fn settle(app: &App, account_id: i64, id: i64, attempt: i64, outcome: Fate) {
     let mut faults = 0;
     loop {
         let command = Settle { message_id: id, attempt, outcome: outcome.clone() };
@@ -215,12 +215,12 @@ async fn run(app: &App, account_id: i64, command: impl Command) -> Result<Messag
     }
 }
 
-const fn name(outcome: &Outcome) -> &'static str {
+const fn name(outcome: &Fate) -> &'static str {
     match outcome {
-        Outcome::Sent { .. } => "sent",
-        Outcome::Postponed(_) => "postponed",
-        Outcome::Refused(_) => "refused",
-        Outcome::Unknown(_) => "unknown",
+        Fate::Sent { .. } => "sent",
+        Fate::Postponed(_) => "postponed",
+        Fate::Refused(_) => "refused",
+        Fate::Unknown(_) => "unknown",
     }
 }
 

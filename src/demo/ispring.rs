@@ -63,32 +63,32 @@ const SUPERVISOR: &str = "5f0c2b9e-0000-4000-8000-0000000000b8";
 const OTHER_OWNER: &str = "5f0c2b9e-0000-4000-8000-0000000000b9";
 
 /// Somebody with an API key: name, what it holds where.
-struct Caller {
+struct DemoCaller {
     name: &'static str,
     roles: &'static [(&'static str, &'static [&'static str])],
 }
 
 /// The callers of the demo account. The first is person 311 with credential 41, and so on.
-const CALLERS: &[Caller] = &[
-    Caller { name: "OWN", roles: &[(OWNER, &[D0])] },
-    Caller { name: "ADM", roles: &[(LEARNER, &[]), (ADMINISTRATOR, &[D0])] },
-    Caller { name: "DA1", roles: &[(DEPARTMENT_ADMINISTRATOR, &[D1])] },
-    Caller { name: "DA2", roles: &[(DEPARTMENT_ADMINISTRATOR, &[D2])] },
-    Caller { name: "PUB2", roles: &[(PUBLISHER, &[D2])] },
-    Caller { name: "CE1", roles: &[(EDITOR, &[D1])] },
-    Caller { name: "CV1", roles: &[(VIEWER, &[D1])] },
-    Caller { name: "MIX", roles: &[(EDITOR, &[D2]), (VIEWER, &[D3])] },
-    Caller { name: "DA0", roles: &[(DEPARTMENT_ADMINISTRATOR, &[])] },
-    Caller { name: "LRN", roles: &[(LEARNER, &[]), (SUPERVISOR, &[D0])] },
+const CALLERS: &[DemoCaller] = &[
+    DemoCaller { name: "OWN", roles: &[(OWNER, &[D0])] },
+    DemoCaller { name: "ADM", roles: &[(LEARNER, &[]), (ADMINISTRATOR, &[D0])] },
+    DemoCaller { name: "DA1", roles: &[(DEPARTMENT_ADMINISTRATOR, &[D1])] },
+    DemoCaller { name: "DA2", roles: &[(DEPARTMENT_ADMINISTRATOR, &[D2])] },
+    DemoCaller { name: "PUB2", roles: &[(PUBLISHER, &[D2])] },
+    DemoCaller { name: "CE1", roles: &[(EDITOR, &[D1])] },
+    DemoCaller { name: "CV1", roles: &[(VIEWER, &[D1])] },
+    DemoCaller { name: "MIX", roles: &[(EDITOR, &[D2]), (VIEWER, &[D3])] },
+    DemoCaller { name: "DA0", roles: &[(DEPARTMENT_ADMINISTRATOR, &[])] },
+    DemoCaller { name: "LRN", roles: &[(LEARNER, &[]), (SUPERVISOR, &[D0])] },
 ];
 const FIRST_CALLER: i64 = 311;
 const FIRST_CREDENTIAL: i64 = 41;
 /// The owner of the other account.
-const OTHER: Caller = Caller { name: "OTHER", roles: &[(OTHER_OWNER, &[])] };
+const OTHER: DemoCaller = DemoCaller { name: "OTHER", roles: &[(OTHER_OWNER, &[])] };
 const OTHER_CALLER: i64 = 341;
 const OTHER_CREDENTIAL: i64 = 60;
 
-impl Caller {
+impl DemoCaller {
     fn token(&self) -> String {
         format!("demo-ispring-{}-token", self.name)
     }
@@ -242,7 +242,7 @@ pub(super) fn summary(_base_url: &str) -> Value {
     for (caller, credential_id) in CALLERS.iter().zip(FIRST_CREDENTIAL..).chain([other]) {
         tokens.insert(caller.name.to_owned(), caller.token().into());
         let key = json!({
-            "client_id": Caller::client_id(credential_id),
+            "client_id": DemoCaller::client_id(credential_id),
             "client_secret": caller.client_secret(),
         });
         api_keys.insert(caller.name.to_owned(), key);
@@ -263,7 +263,7 @@ pub(super) fn summary(_base_url: &str) -> Value {
 }
 
 pub(super) fn command(base_url: &str) -> String {
-    let token = CALLERS.first().map(Caller::token).unwrap_or_default();
+    let token = CALLERS.first().map(DemoCaller::token).unwrap_or_default();
     format!(
         r#"curl -X POST '{base_url}/enrollment/{E1}' \
   -H 'Authorization: {token}' -H 'Content-Type: application/xml' --data-binary @- <<'XML'

@@ -245,7 +245,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Row<D> {
     type Error = D::Error;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
-        self.body.deserialize_map(Members { columns: self.columns, visitor })
+        self.body.deserialize_map(WholeRecord { columns: self.columns, visitor })
     }
 
     serde::forward_to_deserialize_any! {
@@ -255,12 +255,12 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Row<D> {
     }
 }
 
-struct Members<V> {
+struct WholeRecord<V> {
     columns: Vec<(&'static str, Value)>,
     visitor: V,
 }
 
-impl<'de, V: Visitor<'de>> Visitor<'de> for Members<V> {
+impl<'de, V: Visitor<'de>> Visitor<'de> for WholeRecord<V> {
     type Value = V::Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -24,7 +24,7 @@ use crate::domain::error::Error;
 use crate::domain::facts::{Facts, Known, Stop};
 use crate::domain::kind::Kind;
 use crate::domain::record::{Document, Key, Meta};
-use crate::pipeline::Queues;
+use crate::pipeline::{Blame, Queues};
 
 pub use postgres::Postgres;
 use search::{Flavor, Search};
@@ -91,6 +91,18 @@ pub enum OpenError {
     /// A migration failed.
     #[error("cannot migrate the database: {0}")]
     Migrate(String),
+}
+
+/// Why a batch was not committed, and where.
+struct Blamed<F> {
+    fault: F,
+    blame: Blame,
+}
+
+impl<F> From<F> for Blamed<F> {
+    fn from(fault: F) -> Self {
+        Self { fault, blame: Blame::Unknown }
+    }
 }
 
 /// How a database's tables stand to this release.

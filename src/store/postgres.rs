@@ -70,7 +70,7 @@ impl Connections {
         self.slots.len()
     }
 
-    async fn at(&self, index: usize) -> Result<Arc<Connection>, Fault> {
+    async fn at(&self, index: usize) -> Result<Arc<Connection>, PgFault> {
         let slot = self.slots.get(index).ok_or_else(|| Error::internal("no such connection"))?;
         let open = |slot: &Option<Arc<Connection>>| {
             slot.as_ref().filter(|connection| !connection.client.is_closed()).cloned()
@@ -97,7 +97,7 @@ pub(super) struct Connection {
 
 /// Why a batch failed.
 #[derive(Debug)]
-enum Fault {
+enum PgFault {
     /// A rule of the database itself.
     Constraint(String),
     /// Another node was in the way: the same batch may succeed now.
@@ -112,7 +112,7 @@ enum Fault {
     Internal(Error),
 }
 
-impl Fault {
+impl PgFault {
     fn into_error(self) -> Error {
         match self {
             Self::Constraint(what) => Error::Conflict(vec![what]),
@@ -124,9 +124,7 @@ impl Fault {
             Self::Internal(error) => error,
         }
     }
-}
 
-impl Fault {
     /// For an operator.
     fn into_text(self) -> String {
         match self {
@@ -139,13 +137,13 @@ impl Fault {
     }
 }
 
-impl From<Error> for Fault {
+impl From<Error> for PgFault {
     fn from(error: Error) -> Self {
         Self::Internal(error)
     }
 }
 
-impl From<tokio_postgres::Error> for Fault {
+impl From<tokio_postgres::Error> for PgFault {
     fn from(error: tokio_postgres::Error) -> Self {
         let Some(refusal) = error.as_db_error() else {
             return Self::Unavailable(super::causes(&error));
@@ -189,11 +187,11 @@ fn find_any(kind: Kind, for_update: bool) -> String {
 }
 
 impl Connection {
-    async fn open(config: &tokio_postgres::Config) -> Result<Self, Fault> {
+    async fn open(config: &tokio_postgres::Config) -> Result<Self, PgFault> {
         let connecting = tokio::time::timeout(CONNECT_WITHIN, config.connect(NoTls));
         let (client, connection) = connecting
             .await
-            .map_err(|_| Fault::Unavailable("no answer to a connection attempt".to_owned()))??;
+            .map_err(|_| PgFault::Unavailable("no answer to a connection attempt".to_owned()))??;
         tokio::spawn(async move {
             // The error also reaches whoever waits on the connection.
             let _ = connection.await;
@@ -212,7 +210,12 @@ impl Connection {
         Ok(Self { client, statements: RwLock::default() })
     }
 
-    async fn statement(&self, text: &str) -> Result<Statement, Fault> {
+    /// Runs statements without parameters or rows.
+    async fn script(&self, text: &str) -> Result<(), PgFault> {
+        Ok(self.client.batch_execute(text).await?)
+    }
+
+    async fn statement(&self, text: &str) -> Result<Statement, PgFault> {
         let held =
             self.statements.read().unwrap_or_else(PoisonError::into_inner).get(text).cloned();
         if let Some(statement) = held {
@@ -231,7 +234,7 @@ impl Connection {
         text: &str,
         parameters: &Parameters,
         width: usize,
-    ) -> Result<Vec<Vec<Sql>>, Fault> {
+    ) -> Result<Vec<Vec<Sql>>, PgFault> {
         let statement = self.statement(text).await?;
         let borrowed: Vec<&(dyn ToSql + Sync)> =
             parameters.iter().map(|value| &**value as &(dyn ToSql + Sync)).collect();
@@ -239,7 +242,7 @@ impl Connection {
         rows.iter().map(|row| read_row(row, width)).collect()
     }
 
-    async fn execute(&self, text: &str, parameters: &Parameters) -> Result<u64, Fault> {
+    async fn execute(&self, text: &str, parameters: &Parameters) -> Result<u64, PgFault> {
         let statement = self.statement(text).await?;
         let borrowed: Vec<&(dyn ToSql + Sync)> =
             parameters.iter().map(|value| &**value as &(dyn ToSql + Sync)).collect();
@@ -247,7 +250,7 @@ impl Connection {
     }
 
     /// What is neither a record nor a selection. What is there and cannot be read is a fact, too.
-    async fn load_one(&self, need: &Need) -> Result<Fact, Fault> {
+    async fn load_one(&self, need: &Need) -> Result<Fact, PgFault> {
         let readable = |fact: Result<Fact, Error>| fact.unwrap_or_else(Fact::Unreadable);
         Ok(match need {
             Need::Record(..) | Need::Select(_) | Need::Taken(_) => {
@@ -289,7 +292,7 @@ impl Connection {
 
     /// Prepares what locks rows of a kind: a statement that had to be prepared when its turn comes would
     /// be sent behind those that must see what it waited for.
-    async fn prepare_lock(&self, kind: Kind) -> Result<(), Fault> {
+    async fn prepare_lock(&self, kind: Kind) -> Result<(), PgFault> {
         self.statement(&find_any(kind, true)).await.map(|_| ())
     }
 
@@ -299,7 +302,7 @@ impl Connection {
         kind: Kind,
         keys: &[&Key],
         for_update: bool,
-    ) -> Result<Vec<Fact>, Fault> {
+    ) -> Result<Vec<Fact>, PgFault> {
         let text = find_any(kind, for_update);
         let width = sql::column_count(kind.table());
         let rows = self.query(&text, &vec![array(keys)], width).await?;
@@ -319,7 +322,7 @@ impl Connection {
         kind: Kind,
         column: &str,
         values: &[&Key],
-    ) -> Result<Vec<Fact>, Fault> {
+    ) -> Result<Vec<Fact>, PgFault> {
         let table = kind.table();
         let index = sql::column_index(table, column)
             .ok_or_else(|| Error::internal("a selection by no column"))?;
@@ -351,7 +354,7 @@ fn array(keys: &[&Key]) -> Box<dyn ToSql + Sync + Send> {
     }
 }
 
-fn read_row(row: &tokio_postgres::Row, width: usize) -> Result<Vec<Sql>, Fault> {
+fn read_row(row: &tokio_postgres::Row, width: usize) -> Result<Vec<Sql>, PgFault> {
     let mut values = Vec::with_capacity(width);
     for (index, column) in row.columns().iter().enumerate().take(width) {
         let kind = column.type_();
@@ -416,13 +419,13 @@ impl Postgres {
 
     async fn lister(&self) -> Result<Arc<Connection>, Error> {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed) % LISTERS;
-        self.listers.at(turn).await.map_err(Fault::into_error)
+        self.listers.at(turn).await.map_err(PgFault::into_error)
     }
 
     /// Checks that a statement fits the tables.
     pub(super) async fn prepare(&self, text: &str) -> Result<(), Error> {
         let lister = self.lister().await?;
-        lister.statement(text).await.map(|_| ()).map_err(Fault::into_error)
+        lister.statement(text).await.map(|_| ()).map_err(PgFault::into_error)
     }
 
     pub(super) async fn rows(
@@ -433,14 +436,14 @@ impl Postgres {
     ) -> Result<Vec<Vec<Sql>>, Error> {
         let lister = self.lister().await?;
         let parameters: Parameters = parameters.iter().map(parameter).collect();
-        lister.query(text, &parameters, width).await.map_err(Fault::into_error)
+        lister.query(text, &parameters, width).await.map_err(PgFault::into_error)
     }
 
     /// Runs a statement by itself, outside of the writer: for what is done before there is one.
     pub(super) async fn execute(&self, text: &str, parameters: &[Sql]) -> Result<(), Error> {
         let lister = self.lister().await?;
         let parameters: Parameters = parameters.iter().map(parameter).collect();
-        lister.execute(text, &parameters).await.map(|_| ()).map_err(Fault::into_error)
+        lister.execute(text, &parameters).await.map(|_| ()).map_err(PgFault::into_error)
     }
 
     pub(super) fn start_writer(&self, writer: Writer) -> JoinHandle<()> {

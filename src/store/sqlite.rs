@@ -19,7 +19,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use self::pool::Pool;
-use self::statement::{Fault, Repeated, execute, load, numbered, numbered_statements, query};
+use self::statement::{Rerun, SqliteFault, execute, load, numbered, numbered_statements, query};
 use super::cache::Cache;
 use super::search::{self, Flavor};
 use super::sql::{self, Sql, Statements};
@@ -114,7 +114,7 @@ impl Sqlite {
     /// Runs a statement by itself, outside of the writer: for what is done before there is one.
     pub(super) fn execute(&self, text: &str, parameters: &[Sql]) -> Result<(), Error> {
         let connection = connect(&self.path, true).map_err(Error::internal)?;
-        execute(&connection, text, parameters).map(|_| ()).map_err(Fault::into_error)
+        execute(&connection, text, parameters).map(|_| ()).map_err(SqliteFault::into_error)
     }
 
     pub(super) fn migrate(&self) -> Result<Vec<String>, OpenError> {
@@ -139,7 +139,7 @@ impl Sqlite {
     pub(super) fn fetch(&self, need: &Need) -> Result<Fact, Error> {
         let generation = self.cache.generation();
         let read =
-            |connection: &Connection| load(&mut Repeated::over(connection), &self.statements, need);
+            |connection: &Connection| load(&mut Rerun::over(connection), &self.statements, need);
         let fact = if self.cache.is_on() {
             self.readers.read_at(generation, read)?
         } else {
@@ -273,13 +273,14 @@ mod tests {
         execute(&connection, "DELETE FROM content", &[]).unwrap();
         assert!(!has(text));
 
-        // Of a name, the first three characters are whole in the index of words.
+        // Of a name, the first three characters are whole in the index of words, unless others there
+        // begin as they do.
         connection.pragma_update(None, "foreign_keys", "OFF").unwrap();
         let put = "INSERT INTO person (id, account_id, version, change_id, created_at, updated_at, \
-                   name_key, body) VALUES (1, 1, 1, 1, 1, 1, '뷁뷁뷁', '{}')";
+                   name_key, body) VALUES (1, 1, 1, 1, 1, 1, '뷁뷂뷃', '{}')";
         execute(&connection, put, &[]).unwrap();
-        assert!(has("뷁뷁뷁"));
+        assert!(has("뷁뷂뷃"));
         execute(&connection, "UPDATE person SET name_key = 'a'", &[]).unwrap();
-        assert!(!has("뷁뷁뷁"));
+        assert!(!has("뷁뷂뷃"));
     }
 }

@@ -62,7 +62,7 @@ pub struct StudentQuery {
 
 /// Whose memberships.
 #[derive(Clone, Copy, Debug)]
-pub enum Members {
+pub enum MembershipsOf {
     /// A class's.
     Class(i64),
     /// A student's.
@@ -75,7 +75,7 @@ pub enum Members {
 #[derive(Clone, Debug)]
 pub struct MembershipQuery {
     /// Whose.
-    pub of: Members,
+    pub of: MembershipsOf,
     /// The one or two statuses that they may have; any, if empty.
     pub statuses: Vec<MembershipStatus>,
 }
@@ -165,11 +165,11 @@ fn students(query: &StudentQuery) -> List {
 fn memberships(query: &MembershipQuery) -> List {
     let order = "m.enrolled_at DESC, m.id DESC";
     let list = match query.of {
-        Members::Class(id) => List::new("membership m", "m.id", order)
+        MembershipsOf::Class(id) => List::new("membership m", "m.id", order)
             .and("m.class_id = ? AND m.deleted_at IS NULL", Sql::Int(id)),
-        Members::Student(id) => List::new("membership m", "m.id", order)
+        MembershipsOf::Student(id) => List::new("membership m", "m.id", order)
             .and("m.student_id = ? AND m.deleted_at IS NULL", Sql::Int(id)),
-        Members::Person(id) => {
+        MembershipsOf::Person(id) => {
             List::new("membership m JOIN student s ON s.id = m.student_id", "m.id", order).and(
                 "s.person_id = ? AND s.deleted_at IS NULL AND m.deleted_at IS NULL",
                 Sql::Int(id),
@@ -202,9 +202,9 @@ pub(super) fn statements() -> Vec<String> {
             status: Some(StudentStatus::Active),
             search: text(),
         }),
-        membership(Members::Class(1), vec![Active, Completed]),
-        membership(Members::Student(1), vec![Active]),
-        membership(Members::Person(1), Vec::new()),
+        membership(MembershipsOf::Class(1), vec![Active, Completed]),
+        membership(MembershipsOf::Student(1), vec![Active]),
+        membership(MembershipsOf::Person(1), Vec::new()),
     ]
     .into_iter()
     .flat_map(|list| {
@@ -214,7 +214,7 @@ pub(super) fn statements() -> Vec<String> {
     .collect()
 }
 
-type Page = Result<(Vec<i64>, i64), Error>;
+type PageOfIds = Result<(Vec<i64>, i64), Error>;
 
 /// Each gives the ids of a page, in order, and how many match in all.
 impl Store {
@@ -222,7 +222,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Unavailable`] when the database is away.
-    pub async fn classes(&self, query: &ClassQuery, slice: Slice) -> Page {
+    pub async fn classes(&self, query: &ClassQuery, slice: Slice) -> PageOfIds {
         if !is_findable(query.status.as_deref()) {
             return Ok((Vec::new(), 0));
         }
@@ -233,7 +233,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Unavailable`] when the database is away.
-    pub async fn courses(&self, query: &CourseQuery, slice: Slice) -> Page {
+    pub async fn courses(&self, query: &CourseQuery, slice: Slice) -> PageOfIds {
         if !is_findable(query.search.as_deref()) || !is_findable(query.status.as_deref()) {
             return Ok((Vec::new(), 0));
         }
@@ -244,7 +244,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Unavailable`] when the database is away.
-    pub async fn invite_codes(&self, query: &InviteCodeQuery, slice: Slice) -> Page {
+    pub async fn invite_codes(&self, query: &InviteCodeQuery, slice: Slice) -> PageOfIds {
         self.page(invite_codes(query).texts(), slice.limit, slice.offset).await
     }
 
@@ -252,7 +252,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Unavailable`] when the database is away.
-    pub async fn students(&self, query: &StudentQuery, slice: Slice) -> Page {
+    pub async fn students(&self, query: &StudentQuery, slice: Slice) -> PageOfIds {
         if !is_findable(query.search.as_deref()) {
             return Ok((Vec::new(), 0));
         }
@@ -263,7 +263,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Unavailable`] when the database is away.
-    pub async fn memberships(&self, query: &MembershipQuery, slice: Slice) -> Page {
+    pub async fn memberships(&self, query: &MembershipQuery, slice: Slice) -> PageOfIds {
         self.page(memberships(query).texts(), slice.limit, slice.offset).await
     }
 }

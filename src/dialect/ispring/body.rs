@@ -83,7 +83,7 @@ fn names_another_charset(parameter: &str) -> bool {
 /// A JSON object; none for what is none or breaks a limit.
 fn parse_json(text: &str) -> Option<Tree> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let reader = Reader { depth: 0, values: &Cell::new(0) };
+    let reader = TreeReader { depth: 0, values: &Cell::new(0) };
     let tree = reader.deserialize(&mut deserializer).ok()?;
     deserializer.end().ok()?;
     text.trim_ascii_start().starts_with('{').then_some(tree)
@@ -93,12 +93,12 @@ fn parse_json(text: &str) -> Option<Tree> {
 /// object with a certain key for JSON inside a text and reads it anew, past every limit on depth; and
 /// it would hide that a member came twice.
 #[derive(Clone, Copy)]
-struct Reader<'a> {
+struct TreeReader<'a> {
     depth: usize,
     values: &'a Cell<usize>,
 }
 
-impl Reader<'_> {
+impl TreeReader<'_> {
     /// The reader of what an array or an object holds.
     fn inner<E: Error>(self) -> Result<Self, E> {
         let depth = self.depth + 1;
@@ -106,7 +106,7 @@ impl Reader<'_> {
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Reader<'_> {
+impl<'de> DeserializeSeed<'de> for TreeReader<'_> {
     type Value = Tree;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Tree, D::Error> {
@@ -118,7 +118,7 @@ impl<'de> DeserializeSeed<'de> for Reader<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Reader<'_> {
+impl<'de> Visitor<'de> for TreeReader<'_> {
     type Value = Tree;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -99,7 +99,7 @@ impl Shown {
     /// The certificate as an item of the list.
     pub fn item(&self) -> impl Serialize + '_ {
         let Stored { meta, record } = &self.achievement;
-        Item {
+        ListItem {
             id: self.achievement.id(),
             certificate_number: &record.certificate_number,
             expiration_date: record.expiration_date.map(At),
@@ -116,8 +116,8 @@ impl Shown {
         }
     }
 
-    fn user(&self) -> User<'_> {
-        User(&self.holder.record, self.achievement.record.holder_name.as_deref())
+    fn user(&self) -> ShownUser<'_> {
+        ShownUser(&self.holder.record, self.achievement.record.holder_name.as_deref())
     }
 }
 
@@ -240,7 +240,7 @@ struct Whole<'a> {
     issuance_method: IssuanceMethod,
     created_at: At,
     updated_at: At,
-    user: User<'a>,
+    user: ShownUser<'a>,
     evidences: &'a [Evidence],
     #[serde(rename = "achievementForm")]
     achievement_form: WholeForm<'a>,
@@ -251,7 +251,7 @@ struct Whole<'a> {
 }
 
 #[derive(Serialize)]
-struct Item<'a> {
+struct ListItem<'a> {
     id: i64,
     certificate_number: &'a str,
     expiration_date: Option<At>,
@@ -259,7 +259,7 @@ struct Item<'a> {
     issuance_method: IssuanceMethod,
     created_at: At,
     updated_at: At,
-    user: User<'a>,
+    user: ShownUser<'a>,
     #[serde(rename = "achievementForm")]
     achievement_form: ItemForm<'a>,
 }
@@ -344,9 +344,9 @@ impl<'a> ClubShown<'a> {
 }
 
 /// A holder, under the name on the certificate where that is another.
-struct User<'a>(&'a Person, Option<&'a str>);
+struct ShownUser<'a>(&'a Person, Option<&'a str>);
 
-impl Serialize for User<'_> {
+impl Serialize for ShownUser<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
         struct UserFields<'a> {

@@ -72,14 +72,14 @@ pub async fn designs(call: &Call) -> Result<Answer, Refusal> {
     call.read(|_| command::permit(&actor, Right::Read, Kind::Design, &Place::Account)).await?;
     let limit = page::limit(call)?;
     let before = page::cursor(call)?.unwrap_or(i64::MAX);
-    let ids = call.app.store.before(Kind::Design, actor.account_id, before, limit + 1).await?;
     // One more tells whether there is another page.
-    let (page, more) = ids.split_at(ids.len().min(usize::try_from(limit).unwrap_or_default()));
+    let mut ids = call.app.store.before(Kind::Design, actor.account_id, before, limit + 1).await?;
+    let next = page::cut(&mut ids, limit, |id| *id);
     let items = call
         .read(|facts| {
-            facts.want(page.iter().map(|id| (Kind::Design, Key::Int(*id))))?;
-            let mut items: Vec<Value> = Vec::with_capacity(page.len());
-            for id in page {
+            facts.want(ids.iter().map(|id| (Kind::Design, Key::Int(*id))))?;
+            let mut items: Vec<Value> = Vec::with_capacity(ids.len());
+            for id in &ids {
                 let key = Key::Int(*id);
                 let document =
                     command::read_document(&actor, Right::Read, Kind::Design, &key, facts)?;
@@ -90,7 +90,6 @@ pub async fn designs(call: &Call) -> Result<Answer, Refusal> {
             Ok(items)
         })
         .await?;
-    let next = page.last().filter(|_| !more.is_empty()).map(ToString::to_string);
     Ok(Answer::json(200, &json!({"items": items, "next": next})))
 }
 

@@ -25,12 +25,9 @@ pub async fn list(call: &Call) -> Result<Answer, Refusal> {
     query.before = page::cursor(call)?;
     call.read(|_| command::permit(&actor, Right::Read, Kind::Message, &Place::Account)).await?;
     let mut ids = call.app.store.messages(actor.account_id, &query).await?;
-    let length = usize::try_from(limit).unwrap_or_default();
-    let has_more = ids.len() > length;
-    ids.truncate(length);
+    let next = page::cut(&mut ids, limit, |id| *id);
     let found = call.read(|facts| facts.find_all(actor.account_id, &ids)).await?;
     let items: Vec<_> = found.iter().map(encode).collect();
-    let next = ids.last().filter(|_| has_more).map(ToString::to_string);
     Ok(Answer::json(200, &json!({"items": items, "next": next})))
 }
 

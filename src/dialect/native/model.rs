@@ -4,6 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use super::auth::authenticate;
+use super::page;
 use super::record::submit;
 use crate::dialect::json::parse_object;
 use crate::dialect::{Answer, Call, Refusal};
@@ -16,10 +17,6 @@ use crate::domain::patch::Patch;
 use crate::domain::record::{Key, Record as _, Stored, parse_id};
 use crate::domain::teaching::model::{DeleteModel, Modality, Model, ModelEdit};
 
-/// Models of a page, unless the caller says otherwise.
-const LIMIT: usize = 50;
-/// Models of a page at the most.
-const LIMIT_MAX: usize = 100;
 /// The fields of a body.
 const FIELDS: [&str; 6] =
     ["provider", "model_name", "modality", "supports_parallel", "default_pricing", "is_active"];
@@ -28,27 +25,13 @@ const FIELDS: [&str; 6] =
 pub async fn list(call: &Call) -> Result<Answer, Refusal> {
     let actor = authenticate(call).await?;
     command::permit_in(&actor, Right::Read, Kind::Model, &Place::Account)?;
-    let limit = match call.query_parameter("limit") {
-        None => LIMIT,
-        Some(text) => text
-            .parse()
-            .ok()
-            .filter(|limit| (1..=LIMIT_MAX).contains(limit))
-            .ok_or_else(|| Error::invalid("limit", "out_of_range", "must be 1 to 100"))?,
-    };
-    let after = match call.query_parameter("cursor") {
-        None => 0,
-        Some(text) => parse_id(&text)
-            .ok_or_else(|| Error::invalid("cursor", "invalid", "not a cursor of this list"))?,
-    };
+    let (limit, after) = (page::limit(call)?, page::cursor(call)?.unwrap_or_default());
     // A catalogue is small: it is read whole.
     let account_id = actor.account_id;
     let read = call.read(|facts| facts.select::<Model>(account_id, "account_id", account_id));
     let mut models = read.await?;
     models.retain(|model| model.id() > after);
-    let next = models.len() > limit;
-    models.truncate(limit);
-    let next = models.last().filter(|_| next).map(|model| model.id().to_string());
+    let next = page::cut(&mut models, limit, Stored::id);
     let items: Vec<_> = models.iter().map(encode).collect();
     Ok(Answer::json(200, &json!({"items": items, "next": next})))
 }
@@ -101,7 +84,7 @@ fn decode(call: &Call) -> Result<ModelEdit, Refusal> {
         let detail = format!("a model has {}", FIELDS.join(", "));
         errors.push(FieldError::new("body", "unknown_field", detail));
     }
-    let mut reader = Reader { fields: &fields, errors: &mut errors };
+    let mut reader = ModelReader { fields: &fields, errors: &mut errors };
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let modalities = format!("must be {}", either::<Modality>(""));
     let modality = |value: &Value| value.as_str().and_then(Modality::parse);
@@ -118,12 +101,12 @@ fn decode(call: &Call) -> Result<ModelEdit, Refusal> {
     if errors.is_empty() { Ok(edit) } else { Err(Error::Invalid(errors).into()) }
 }
 
-struct Reader<'a> {
+struct ModelReader<'a> {
     fields: &'a Map<String, Value>,
     errors: &'a mut Vec<FieldError>,
 }
 
-impl Reader<'_> {
+impl ModelReader<'_> {
     fn field<T>(
         &mut self,
         name: &'static str,

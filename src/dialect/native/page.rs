@@ -23,6 +23,14 @@ pub fn cursor(call: &Call) -> Result<Option<i64>, Error> {
     given.map(|text| parse_id(&text).ok_or_else(invalid_cursor)).transpose()
 }
 
+/// Cuts what was found to a page; where the next one begins, if anything was left over.
+pub fn cut<T>(found: &mut Vec<T>, limit: i64, id: impl Fn(&T) -> i64) -> Option<String> {
+    let length = usize::try_from(limit).unwrap_or_default();
+    let has_more = found.len() > length;
+    found.truncate(length);
+    found.last().filter(|_| has_more).map(|last| id(last).to_string())
+}
+
 /// Refuses a cursor.
 pub fn invalid_cursor() -> Error {
     Error::invalid("cursor", "invalid", "not a cursor of this list")

@@ -44,7 +44,7 @@ pub async fn authenticate(call: &Call, right: Right) -> Result<Actor, Error> {
     let sealed = credential.record.secret_sealed.as_deref().ok_or(Error::Unauthenticated)?;
     let secret = call.app.vault.open(access_key, sealed).map_err(Error::internal)?;
     let signed =
-        Signed { method: call.method.as_str(), target: &call.target, timestamp, access_key };
+        SignedText { method: call.method.as_str(), target: &call.target, timestamp, access_key };
     if !signed.is_made_with(secret.expose(), signature) {
         return Err(Error::Unauthenticated);
     }
@@ -68,14 +68,14 @@ fn is_current(timestamp: &str, now: Timestamp) -> bool {
 }
 
 /// What a signature is made of.
-struct Signed<'a> {
+struct SignedText<'a> {
     method: &'a str,
     target: &'a str,
     timestamp: &'a str,
     access_key: &'a str,
 }
 
-impl Signed<'_> {
+impl SignedText<'_> {
     /// Whether `signature` is the one that `secret` makes; takes as long for any wrong one.
     fn is_made_with(&self, secret: &str, signature: &str) -> bool {
         let Self { method, target, timestamp, access_key } = self;
@@ -109,9 +109,9 @@ mod tests {
 
     const SECRET: &str = "exampleSecretKeyDoNotUse0123456789abcd";
 
-    fn signed<'a>(method: &'a str, target: &'a str) -> Signed<'a> {
+    fn signed<'a>(method: &'a str, target: &'a str) -> SignedText<'a> {
         let access_key = "EXAMPLEACCESSKEY0001";
-        Signed { method, target, timestamp: "1767225600000", access_key }
+        SignedText { method, target, timestamp: "1767225600000", access_key }
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub enum Json {
 
 /// Why a body is not JSON.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Unreadable {
+pub enum JsonFault {
     /// The text breaks the grammar.
     Syntax {
         /// Where, in characters from 0.
@@ -48,21 +48,21 @@ impl Json {
     /// Reads a body. A byte order mark before it is passed over.
     ///
     /// # Errors
-    /// [`Unreadable`].
-    pub fn parse(body: &[u8]) -> Result<Self, Unreadable> {
+    /// [`JsonFault`].
+    pub fn parse(body: &[u8]) -> Result<Self, JsonFault> {
         // Python takes a body that begins so for UTF-16 or UTF-32, which is not read here.
         if body.len() != 3 && body.get(..2).is_some_and(|start| start.contains(&0)) {
-            return Err(Unreadable::Broken);
+            return Err(JsonFault::Broken);
         }
         let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
-        let text = std::str::from_utf8(body).map_err(|_| Unreadable::Broken)?;
+        let text = std::str::from_utf8(body).map_err(|_| JsonFault::Broken)?;
         let mut scanner = Scanner { text, at: 0, depth: 0 };
         scanner.document().map_err(|fault| match fault {
-            ScanFault::Syntax(at, error) => Unreadable::Syntax {
+            ScanFault::Syntax(at, error) => JsonFault::Syntax {
                 position: text.get(..at).map_or(0, |before| before.chars().count()),
                 error,
             },
-            ScanFault::Broken => Unreadable::Broken,
+            ScanFault::Broken => JsonFault::Broken,
         })
     }
 
@@ -418,7 +418,7 @@ mod tests {
 
     fn position(text: &str) -> Option<(usize, &'static str)> {
         match Json::parse(text.as_bytes()) {
-            Err(Unreadable::Syntax { position, error }) => Some((position, error)),
+            Err(JsonFault::Syntax { position, error }) => Some((position, error)),
             _ => None,
         }
     }
@@ -473,7 +473,7 @@ mod tests {
             b"\0\0\0{\0\0\0}",
             b"1\0",
         ] {
-            assert_eq!(Json::parse(body), Err(Unreadable::Broken), "{body:?}");
+            assert_eq!(Json::parse(body), Err(JsonFault::Broken), "{body:?}");
         }
         // Too short to tell, or NUL too far behind.
         for (text, fault) in [
@@ -490,7 +490,7 @@ mod tests {
         let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
         let long = "1".repeat(DIGITS_MAX + 1);
         for body in [&b"{\"name\":\"\xff\"}"[..], deep.as_bytes(), long.as_bytes()] {
-            assert_eq!(Json::parse(body), Err(Unreadable::Broken));
+            assert_eq!(Json::parse(body), Err(JsonFault::Broken));
         }
         let deepest = format!("{}{}", "[".repeat(DEPTH_MAX), "]".repeat(DEPTH_MAX));
         assert_eq!(Json::parse(deepest.as_bytes()).unwrap().to_string(), deepest);

@@ -15,7 +15,7 @@ use crate::domain::teaching::class::Class;
 use crate::domain::teaching::join::Enroll;
 use crate::domain::teaching::membership::{Membership, MembershipEdit, MembershipStatus};
 use crate::domain::teaching::student::Student;
-use crate::store::teaching::{Members, MembershipQuery, Slice};
+use crate::store::teaching::{MembershipQuery, MembershipsOf, Slice};
 
 /// The status to filter by, alone in a list.
 pub fn status(faults: &mut RequestFaults, call: &Call) -> Option<Vec<MembershipStatus>> {
@@ -33,7 +33,7 @@ pub async fn of_class(call: &Call) -> Result<Answer, Refusal> {
     let (actor, class_id, (statuses, slice)) =
         named(call, "class_id", |faults| page_of(call, faults)).await?;
     call.read(|facts| command::read::<Class>(&actor, class_id, facts)).await?;
-    let query = MembershipQuery { of: Members::Class(class_id), statuses };
+    let query = MembershipQuery { of: MembershipsOf::Class(class_id), statuses };
     let (ids, total) = call.app.store.memberships(&query, slice).await?;
     let items = call.read(|facts| {
         let members = facts.find_all::<Membership>(actor.account_id, &ids)?;
@@ -58,7 +58,7 @@ pub async fn of_student(call: &Call) -> Result<Answer, Refusal> {
     let (actor, student_id, (statuses, slice)) =
         named(call, "student_id", |faults| page_of(call, faults)).await?;
     call.read(|facts| command::read::<Student>(&actor, student_id, facts)).await?;
-    let query = MembershipQuery { of: Members::Student(student_id), statuses };
+    let query = MembershipQuery { of: MembershipsOf::Student(student_id), statuses };
     let (ids, total) = call.app.store.memberships(&query, slice).await?;
     page(call, actor.account_id, &ids, total, slice, encode).await
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::auth::admit;
 use super::error::{NUL, UNREADABLE, detail};
-use super::json::{Json, Unreadable};
+use super::json::{Json, JsonFault};
 use super::validate::{RequestFaults, query};
 use crate::dialect::{Answer, Call, Refusal};
 use crate::domain::actor::Actor;
@@ -30,8 +30,8 @@ pub fn body(call: &Call) -> Result<Json, Answer> {
             .map_err(|_| detail(400, UNREADABLE));
     }
     Json::parse(body).map_err(|fault| match fault {
-        Unreadable::Syntax { position, error } => RequestFaults::invalid_json(position, error),
-        Unreadable::Broken => detail(400, UNREADABLE),
+        JsonFault::Syntax { position, error } => RequestFaults::invalid_json(position, error),
+        JsonFault::Broken => detail(400, UNREADABLE),
     })
 }
 

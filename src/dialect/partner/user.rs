@@ -21,7 +21,7 @@ use crate::domain::teaching::join::{Opens, Redeem};
 use crate::domain::teaching::membership::MembershipStatus::{Active, Completed};
 use crate::domain::teaching::membership::{Leave, Membership};
 use crate::domain::teaching::partner::Partner;
-use crate::store::teaching::{Members, MembershipQuery};
+use crate::store::teaching::{MembershipQuery, MembershipsOf};
 
 /// `POST /user/class/invites/redeem`.
 pub async fn redeem(call: &Call) -> Result<Answer, Refusal> {
@@ -64,7 +64,7 @@ pub async fn classes(call: &Call) -> Result<Answer, Refusal> {
     let statuses = statuses.unwrap_or_else(|| vec![Active, Completed]);
     let slice = slice(call, &mut faults, 50, 100);
     let slice = faults.refuse_or(slice)?;
-    let query = MembershipQuery { of: Members::Person(person.id()), statuses };
+    let query = MembershipQuery { of: MembershipsOf::Person(person.id()), statuses };
     let (ids, total) = call.app.store.memberships(&query, slice).await?;
     let account_id = person.meta.account_id;
     let views = call.read(|facts| views(account_id, &ids, facts)).await?;

@@ -27,7 +27,7 @@ pub const FAILURES_MAX: i64 = 32;
 
 /// What became of an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum Fate {
     /// Taken over.
     Sent {
         /// What the next server or the gateway calls it.
@@ -83,7 +83,7 @@ pub struct Settle {
     /// Which attempt: its [`Message::attempt_count`].
     pub attempt: i64,
     /// What became of it.
-    pub outcome: Outcome,
+    pub outcome: Fate,
 }
 
 impl Command for Settle {
@@ -101,13 +101,13 @@ impl Command for Settle {
         }
         message.due_at = None;
         match &self.outcome {
-            Outcome::Sent { provider_message_id } => {
+            Fate::Sent { provider_message_id } => {
                 message.status = MessageStatus::Sent;
                 message.sent_at = Some(context.at.into());
                 message.provider_message_id.clone_from(provider_message_id);
                 message.last_error = None;
             }
-            Outcome::Postponed(error) => {
+            Fate::Postponed(error) => {
                 message.failure_count += 1;
                 message.last_error = Some(error.clone());
                 if message.failure_count >= FAILURES_MAX {
@@ -120,12 +120,12 @@ impl Command for Settle {
                     message.due_at = Some(after(context.at, pause).into());
                 }
             }
-            Outcome::Refused(error) => {
+            Fate::Refused(error) => {
                 message.failure_count += 1;
                 message.last_error = Some(error.clone());
                 message.status = MessageStatus::Failed;
             }
-            Outcome::Unknown(error) => {
+            Fate::Unknown(error) => {
                 message.last_error = Some(error.clone());
                 message.status = MessageStatus::Uncertain;
             }
@@ -136,12 +136,12 @@ impl Command for Settle {
 
 /// Marks a message that is due as waiting for its channel to be configured.
 #[derive(Debug)]
-pub struct Hold {
+pub struct HoldBack {
     /// Which message.
     pub message_id: i64,
 }
 
-impl Command for Hold {
+impl Command for HoldBack {
     fn needs(&self) -> Vec<Need> {
         vec![need(self.message_id)]
     }

@@ -9,7 +9,7 @@ use foldhash::{HashMap, HashSet};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
-use super::{Connection, Fault, array};
+use super::{Connection, PgFault, array};
 use crate::domain::error::Error;
 use crate::domain::kind::Kind;
 use crate::domain::record::Key;
@@ -137,7 +137,7 @@ impl Aside {
 }
 
 /// Which of these are held by somebody else.
-pub async fn held(connection: &Connection, asked: HashSet<Hold>) -> Result<HashSet<Hold>, Fault> {
+pub async fn held(connection: &Connection, asked: HashSet<Hold>) -> Result<HashSet<Hold>, PgFault> {
     let mut rows: BTreeMap<(Kind, bool), Vec<Key>> = BTreeMap::new();
     let mut answers: HashMap<i64, Hold> = HashMap::default();
     for hold in asked {
@@ -162,7 +162,7 @@ pub async fn held(connection: &Connection, asked: HashSet<Hold>) -> Result<HashS
                 held.extend(keys.map(to_hold));
             }
             // The whole table is.
-            Err(Fault::Locked) => held.extend(keys.into_iter().map(to_hold)),
+            Err(PgFault::Locked) => held.extend(keys.into_iter().map(to_hold)),
             Err(fault) => return Err(fault),
         }
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::writer::{Round, load_round};
-use super::{Connections, Fault};
+use super::{Connections, PgFault};
 use crate::domain::error::Error;
 use crate::domain::facts::{Fact, Need};
 
@@ -17,13 +17,13 @@ const QUEUE_MAX: usize = 8192;
 /// Questions in one group at the most.
 const GROUP_MAX: usize = 256;
 
-type Facts = Vec<(Need, Fact)>;
+type Found = Vec<(Need, Fact)>;
 
 /// What a read lacks, and whom to tell.
 #[derive(Debug)]
 struct Question {
     needs: Vec<Need>,
-    reply: oneshot::Sender<Result<Facts, Error>>,
+    reply: oneshot::Sender<Result<Found, Error>>,
 }
 
 /// The sending end.
@@ -53,7 +53,7 @@ impl Reader {
     }
 
     /// What a read lacks.
-    pub(super) async fn load(&self, needs: Vec<Need>) -> Result<Facts, Error> {
+    pub(super) async fn load(&self, needs: Vec<Need>) -> Result<Found, Error> {
         let (reply, answer) = oneshot::channel();
         let full = |_| Error::Unavailable { retry_after_s: 1 };
         self.queue.try_send(Question { needs, reply }).map_err(full)?;
@@ -68,15 +68,15 @@ async fn answer(connections: &Connections, index: usize, group: Vec<Question>) {
             let found: HashMap<Need, Fact> = found.into_iter().collect();
             for Question { needs, reply } in group {
                 let fact = |need: Need| found.get(&need).cloned().map(|fact| (need, fact));
-                let facts: Option<Facts> = needs.into_iter().map(fact).collect();
+                let facts: Option<Found> = needs.into_iter().map(fact).collect();
                 let _ = reply.send(facts.ok_or_else(|| Error::internal("a need without a fact")));
             }
         }
         // One question at fault must not cost the others their answers.
-        Err(Fault::Internal(_)) if group.len() > 1 => {
+        Err(PgFault::Internal(_)) if group.len() > 1 => {
             for Question { needs, reply } in group {
                 let found = load(connections, index, needs).await;
-                let _ = reply.send(found.map_err(Fault::into_error));
+                let _ = reply.send(found.map_err(PgFault::into_error));
             }
         }
         Err(fault) => {
@@ -88,7 +88,7 @@ async fn answer(connections: &Connections, index: usize, group: Vec<Question>) {
     }
 }
 
-async fn load(connections: &Connections, index: usize, needs: Vec<Need>) -> Result<Facts, Fault> {
+async fn load(connections: &Connections, index: usize, needs: Vec<Need>) -> Result<Found, PgFault> {
     let connection = connections.at(index).await?;
     load_round(&connection, needs, Round::Later).await
 }

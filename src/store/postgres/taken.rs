@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use tokio_postgres::types::ToSql;
 
-use super::{Connection, Fault};
+use super::{Connection, PgFault};
 use crate::domain::facts::{Fact, Need, Selector};
 use crate::domain::kind::Kind;
 use crate::domain::record::Key;
@@ -31,7 +31,7 @@ pub fn split(needs: Vec<Need>) -> (Questions, Vec<Need>) {
 pub async fn load(
     connection: &Connection,
     ((kind, column), values): ((Kind, &'static str), Vec<Key>),
-) -> Result<Vec<(Need, Fact)>, Fault> {
+) -> Result<Vec<(Need, Fact)>, PgFault> {
     let numbers: Vec<i64> = values.iter().filter_map(Key::as_int).collect();
     let parameter: Box<dyn ToSql + Sync + Send> = if numbers.is_empty() {
         Box::new(values.iter().map(ToString::to_string).collect::<Vec<_>>())

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio_postgres::types::ToSql;
 
 use super::aside::{self, Aside, Next};
-use super::{Connection, Fault, Parameters, array, parameter, taken};
+use super::{Connection, Parameters, PgFault, array, parameter, taken};
 use crate::domain::change::Change;
 use crate::domain::command::Entropy;
 use crate::domain::facts::{Fact, Facts, Need, Selector, Sequence};
@@ -22,9 +22,9 @@ use crate::domain::record::Key;
 use crate::domain::table::KeyType;
 use crate::pipeline::{BATCH_MAX, Batch, Blame, Job, Pending, Writes};
 use crate::sabotage::Protection;
-use crate::store::RETRY_PAUSE;
 use crate::store::search::{self, Flavor};
 use crate::store::sql::{self, Sql};
+use crate::store::{Blamed, RETRY_PAUSE};
 
 /// How often a batch is tried again after a deadlock or a serialisation failure.
 const RETRIES_MAX: u32 = 3;
@@ -137,11 +137,11 @@ impl WriterTask {
         &mut self,
         batch: Batch,
         attempt: u32,
-        Refused { fault, blame }: Refused,
+        Blamed { fault, blame }: Blamed<PgFault>,
         queue: &mut VecDeque<(Vec<Job>, u32)>,
     ) {
         match fault {
-            Fault::Locked if self.lane == Lane::Batches => {
+            PgFault::Locked if self.lane == Lane::Batches => {
                 let holds = batch.holds().unwrap_or_default();
                 let all = holds.iter().flatten().cloned().collect();
                 let held = match self.connection().await {
@@ -153,7 +153,7 @@ impl WriterTask {
                         queue.push_front((batch.into_jobs(), attempt + 1));
                     }
                     Ok(held) if held.is_empty() => {
-                        batch.split(attempt, queue, &blame, &Fault::Locked.into_error());
+                        batch.split(attempt, queue, &blame, &PgFault::Locked.into_error());
                     }
                     Ok(held) => {
                         let rest = self.aside.put(batch.into_jobs(), holds, &held);
@@ -162,19 +162,21 @@ impl WriterTask {
                     Err(fault) => self.give_up(batch, fault).await,
                 }
             }
-            Fault::Retry if attempt < RETRIES_MAX => {
+            PgFault::Retry if attempt < RETRIES_MAX => {
                 queue.push_front((batch.into_jobs(), attempt + 1));
             }
-            Fault::Constraint(_) | Fault::Internal(_) | Fault::Retry => {
+            PgFault::Constraint(_) | PgFault::Internal(_) | PgFault::Retry => {
                 batch.split(attempt, queue, &blame, &fault.into_error());
             }
-            Fault::Locked | Fault::Late | Fault::Unavailable(_) => self.give_up(batch, fault).await,
+            PgFault::Locked | PgFault::Late | PgFault::Unavailable(_) => {
+                self.give_up(batch, fault).await;
+            }
         }
     }
 
     /// Refuses all of a batch: what stands in the way is nobody's among them.
-    async fn give_up(&mut self, batch: Batch, fault: Fault) {
-        if let Fault::Unavailable(_) = fault {
+    async fn give_up(&mut self, batch: Batch, fault: PgFault) {
+        if let PgFault::Unavailable(_) = fault {
             self.connection = None;
             tokio::time::sleep(RETRY_PAUSE).await;
         }
@@ -194,7 +196,7 @@ impl WriterTask {
         self.aside.take(&held.unwrap_or_default())
     }
 
-    async fn connection(&mut self) -> Result<Arc<Connection>, Fault> {
+    async fn connection(&mut self) -> Result<Arc<Connection>, PgFault> {
         match &self.connection {
             Some(connection) if !connection.client.is_closed() => Ok(Arc::clone(connection)),
             _ => {
@@ -203,7 +205,7 @@ impl WriterTask {
                     Lane::Batches => WAIT_LONG,
                     Lane::Large => GRAMS_LATER,
                 };
-                connection.client.batch_execute(settings).await?;
+                connection.script(settings).await?;
                 self.is_brief = false;
                 self.connection = Some(Arc::clone(&connection));
                 Ok(connection)
@@ -224,19 +226,19 @@ impl WriterTask {
         &mut self,
         batch: &mut Batch,
         entropy: &mut (dyn Entropy + Send),
-    ) -> Result<(), Refused> {
+    ) -> Result<(), Blamed<PgFault>> {
         let connection = self.connection().await?;
         // While something is held by somebody else, each batch may run into it.
         let is_brief = !self.aside.is_empty();
         if is_brief != self.is_brief {
             let wait = if is_brief { WAIT_BRIEFLY } else { WAIT_LONG };
-            connection.client.batch_execute(wait).await?;
+            connection.script(wait).await?;
             self.is_brief = is_brief;
         }
         let result = decide_and_apply(&connection, batch, entropy, self.lane).await;
         if result.is_err() && !connection.client.is_closed() {
             // Without a transaction this is only a warning of the server's.
-            let _ = connection.client.batch_execute("ROLLBACK").await;
+            let _ = connection.script("ROLLBACK").await;
         }
         result
     }
@@ -259,7 +261,7 @@ async fn decide_and_apply(
     batch: &mut Batch,
     entropy: &mut (dyn Entropy + Send),
     lane: Lane,
-) -> Result<(), Refused> {
+) -> Result<(), Blamed<PgFault>> {
     let mut locked = HashSet::new();
     let mut is_first = true;
     let mut needs = batch.needs();
@@ -285,7 +287,7 @@ async fn decide_and_apply(
         if needs.is_empty() {
             let relied = match lane {
                 Lane::Batches => HashSet::new(),
-                Lane::Large => batch.relied_on()?,
+                Lane::Large => batch.relied_on().map_err(PgFault::from)?,
             };
             return apply(connection, batch.writes(), &locked, &relied, lane).await;
         }
@@ -311,7 +313,7 @@ pub async fn load_round(
     connection: &Connection,
     needs: Vec<Need>,
     round: Round,
-) -> Result<Vec<(Need, Fact)>, Fault> {
+) -> Result<Vec<(Need, Fact)>, PgFault> {
     let is_first = round != Round::Later;
     let is_locking = round == Round::Locking;
     let mut records: BTreeMap<Kind, Vec<Key>> = BTreeMap::new();
@@ -339,14 +341,14 @@ pub async fn load_round(
         }
     }
     let opening = async {
-        if is_first {
-            let mut text = "BEGIN".to_owned();
-            for number in locks {
-                let _ = write!(text, "; SELECT pg_advisory_xact_lock({number})");
-            }
-            connection.client.batch_execute(&text).await.map_err(Fault::from)?;
+        if !is_first {
+            return Ok(());
         }
-        Ok::<_, Fault>(())
+        let mut text = "BEGIN".to_owned();
+        for number in locks {
+            let _ = write!(text, "; SELECT pg_advisory_xact_lock({number})");
+        }
+        connection.script(&text).await
     };
     let mut kinds = Vec::with_capacity(records.len());
     for (kind, keys) in &mut records {
@@ -410,26 +412,14 @@ pub async fn load_round(
 }
 
 /// Parameters of a statement, and the number of rows that it must write.
-type Values = (Parameters, Option<u64>);
-
-/// Why a batch was not committed, and where.
-struct Refused {
-    fault: Fault,
-    blame: Blame,
-}
-
-impl<F: Into<Fault>> From<F> for Refused {
-    fn from(fault: F) -> Self {
-        Self { fault: fault.into(), blame: Blame::Unknown }
-    }
-}
+type StepValues = (Parameters, Option<u64>);
 
 /// A statement whose parameters are put into words when its turn comes.
-struct Step<'a> {
+struct WriteStep<'a> {
     /// The kind whose rows it writes.
     kind: Option<Kind>,
     text: String,
-    values: Box<dyn Fn() -> Result<Values, Fault> + Send + Sync + 'a>,
+    values: Box<dyn Fn() -> Result<StepValues, PgFault> + Send + Sync + 'a>,
 }
 
 async fn apply(
@@ -438,13 +428,13 @@ async fn apply(
     locked: &HashSet<(Kind, Key)>,
     relied: &HashSet<(Kind, Key)>,
     lane: Lane,
-) -> Result<(), Refused> {
+) -> Result<(), Blamed<PgFault>> {
     if writes.is_empty() {
-        connection.client.batch_execute("ROLLBACK").await?;
+        connection.script("ROLLBACK").await?;
         return Ok(());
     }
     if !Protection::CommitFirst.is_on() && writes.changes.len() % 2 == 1 {
-        connection.client.batch_execute("ROLLBACK").await?;
+        connection.script("ROLLBACK").await?;
         return Ok(());
     }
     let mut steps = steps(writes);
@@ -466,7 +456,7 @@ async fn apply(
         let values = lane.run(values)?;
         let all =
             steps.iter().zip(values).map(|(step, values)| run(connection, &step.text, values));
-        let commit = connection.client.batch_execute("COMMIT");
+        let commit = connection.script("COMMIT");
         // The first poll of each future sends its statement, in this order.
         let (written, committed) = tokio::join!(join_all(all), commit);
         // The commit of a transaction that has failed answers success, so every step counts.
@@ -485,7 +475,7 @@ async fn apply(
     }
     written.extend(under_way.collect::<Vec<_>>().await);
     check(&steps, written)?;
-    connection.client.batch_execute("COMMIT").await?;
+    connection.script("COMMIT").await?;
     Ok(())
 }
 
@@ -493,19 +483,19 @@ async fn apply(
 async fn run(
     connection: &Connection,
     text: &str,
-    (parameters, rows): Values,
-) -> Result<bool, Fault> {
+    (parameters, rows): StepValues,
+) -> Result<bool, PgFault> {
     let written = connection.execute(text, &parameters).await?;
     Ok(rows.is_none_or(|rows| rows == written))
 }
 
 /// Holds the records that others name, until the commit; not all of them may be there any more.
-fn still_there<'a>(relied: &'a HashSet<(Kind, Key)>) -> Vec<Step<'a>> {
+fn still_there<'a>(relied: &'a HashSet<(Kind, Key)>) -> Vec<WriteStep<'a>> {
     let mut by_kind: BTreeMap<Kind, Vec<&'a Key>> = BTreeMap::new();
     for (kind, key) in relied {
         by_kind.entry(*kind).or_default().push(key);
     }
-    let of = |(kind, keys): (Kind, Vec<&'a Key>)| Step {
+    let of = |(kind, keys): (Kind, Vec<&'a Key>)| WriteStep {
         kind: None,
         text: format!(
             "SELECT id FROM {} WHERE id = ANY($1) AND deleted_at IS NULL \
@@ -517,21 +507,24 @@ fn still_there<'a>(relied: &'a HashSet<(Kind, Key)>) -> Vec<Step<'a>> {
     by_kind.into_iter().map(of).collect()
 }
 
-fn check(steps: &[Step<'_>], written: Vec<Result<bool, Fault>>) -> Result<(), Refused> {
+fn check(
+    steps: &[WriteStep<'_>],
+    written: Vec<Result<bool, PgFault>>,
+) -> Result<(), Blamed<PgFault>> {
     let mut moved = None;
     for (step, is_whole) in steps.iter().zip(written) {
         let blame = || step.kind.map_or(Blame::Unknown, Blame::Kind);
         match is_whole {
             // What follows a fault fails with it.
-            Err(fault) => return Err(Refused { fault, blame: blame() }),
+            Err(fault) => return Err(Blamed { fault, blame: blame() }),
             Ok(false) if moved.is_none() => moved = Some(blame()),
             Ok(_) => {}
         }
     }
-    moved.map_or(Ok(()), |blame| Err(Refused { fault: Fault::Retry, blame }))
+    moved.map_or(Ok(()), |blame| Err(Blamed { fault: PgFault::Retry, blame }))
 }
 
-fn steps(writes: &Writes) -> Vec<Step<'_>> {
+fn steps(writes: &Writes) -> Vec<WriteStep<'_>> {
     let mut steps = Vec::new();
     let mut by_kind: BTreeMap<Kind, Vec<&Pending>> = BTreeMap::new();
     for ((kind, _), pending) in &writes.documents {
@@ -551,7 +544,7 @@ fn steps(writes: &Writes) -> Vec<Step<'_>> {
                  greatest((SELECT max(id) FROM {name}), (SELECT last_value FROM {name}_id_seq)))"
             );
             let values = Box::new(|| Ok((Vec::new(), None)));
-            steps.push(Step { kind: Some(kind), text, values });
+            steps.push(WriteStep { kind: Some(kind), text, values });
         }
         for rows in old.chunks(ROWS_MAX) {
             steps.push(update(kind, rows.to_vec()));
@@ -561,7 +554,7 @@ fn steps(writes: &Writes) -> Vec<Step<'_>> {
     for content in &writes.contents {
         let values = || Ok((sql::encode_content(content).iter().map(parameter).collect(), None));
         let text = sql::CONTENT_PUT.to_owned();
-        steps.push(Step { kind: None, text, values: Box::new(values) });
+        steps.push(WriteStep { kind: None, text, values: Box::new(values) });
     }
     for (credential_id, key, answer) in &writes.answers {
         let values = move || {
@@ -569,7 +562,7 @@ fn steps(writes: &Writes) -> Vec<Step<'_>> {
             Ok((values.iter().map(parameter).collect(), Some(1)))
         };
         let text = sql::IDEMPOTENCY_PUT.to_owned();
-        steps.push(Step { kind: None, text, values: Box::new(values) });
+        steps.push(WriteStep { kind: None, text, values: Box::new(values) });
     }
     if !writes.tokens.is_empty() {
         let head = "INSERT INTO token (hash, credential_id, expires_at) SELECT * FROM";
@@ -623,7 +616,7 @@ fn types(kind: Kind) -> String {
 }
 
 /// A record as the values of its columns here.
-fn values(row: &Pending) -> Result<Vec<Sql>, Fault> {
+fn values(row: &Pending) -> Result<Vec<Sql>, PgFault> {
     let kind = row.document.meta.kind;
     let mut values = sql::encode(&row.document)?;
     if derived(kind).is_some() {
@@ -638,17 +631,17 @@ fn values(row: &Pending) -> Result<Vec<Sql>, Fault> {
     Ok(values)
 }
 
-fn insert(kind: Kind, rows: Vec<&Pending>) -> Step<'_> {
+fn insert(kind: Kind, rows: Vec<&Pending>) -> WriteStep<'_> {
     let all = columns(kind);
     let taken: Vec<String> = all.iter().map(|name| taken_from(kind, name)).collect();
     let (all, taken) = (all.join(", "), taken.join(", "));
     let head = format!("INSERT INTO {} ({all}) SELECT {taken} FROM", kind.table().name);
     let rows = move || rows.iter().map(|row| values(row)).collect();
     let step = set_based(&head, &format!(" AS u ({all})"), types(kind), rows);
-    Step { kind: Some(kind), ..step }
+    WriteStep { kind: Some(kind), ..step }
 }
 
-fn update(kind: Kind, rows: Vec<&Pending>) -> Step<'_> {
+fn update(kind: Kind, rows: Vec<&Pending>) -> WriteStep<'_> {
     let encode = |row: &&Pending| {
         let mut values = values(row)?;
         values.push(Sql::Int(row.stored_version.unwrap_or_default()));
@@ -668,7 +661,7 @@ fn update(kind: Kind, rows: Vec<&Pending>) -> Step<'_> {
          WHERE t.id = u.id AND t.account_id = u.account_id AND t.version = u.expected",
         all.join(", ")
     );
-    Step { kind: Some(kind), ..set_based(&head, &tail, types(kind) + "b", rows) }
+    WriteStep { kind: Some(kind), ..set_based(&head, &tail, types(kind) + "b", rows) }
 }
 
 /// The statements of this store alone, to be prepared by a check.
@@ -687,7 +680,7 @@ pub fn statements() -> Vec<String> {
     steps.chain(selections).chain(taken).chain(searches).chain(aside::statements()).collect()
 }
 
-fn change_insert(changes: &[Arc<Change>]) -> Step<'_> {
+fn change_insert(changes: &[Arc<Change>]) -> WriteStep<'_> {
     let head = concat!("INSERT INTO change (", sql::change_columns!(), ") SELECT * FROM");
     let rows = || Ok(changes.iter().map(|change| sql::encode_change(change)).collect());
     set_based(head, "", sql::CHANGE_TYPES.to_owned(), rows)
@@ -698,8 +691,8 @@ fn set_based<'a>(
     head: &str,
     tail: &str,
     types: String,
-    rows: impl Fn() -> Result<Vec<Vec<Sql>>, Fault> + Send + Sync + 'a,
-) -> Step<'a> {
+    rows: impl Fn() -> Result<Vec<Vec<Sql>>, PgFault> + Send + Sync + 'a,
+) -> WriteStep<'a> {
     let mark = |(index, kind)| {
         format!("${}::{}[]", index + 1, if kind == 't' { "text" } else { "bigint" })
     };
@@ -710,7 +703,7 @@ fn set_based<'a>(
         let count = rows.len() as u64;
         Ok((by_column(&types, rows), Some(count)))
     };
-    Step { kind: None, text, values: Box::new(values) }
+    WriteStep { kind: None, text, values: Box::new(values) }
 }
 
 fn by_column(types: &str, rows: Vec<Vec<Sql>>) -> Parameters {

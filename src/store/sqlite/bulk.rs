@@ -14,7 +14,7 @@ use rusqlite::Connection;
 use tokio::sync::mpsc;
 
 use super::statement::{
-    Fault, Repeated, execute, load, newest_id, query, sequence_table, write_beside,
+    Rerun, SqliteFault, execute, load, newest_id, query, sequence_table, write_beside,
 };
 use super::{Sqlite, Statements, staging};
 use crate::domain::command::Entropy;
@@ -65,14 +65,14 @@ struct Staged<'a> {
 }
 
 /// Rows of one table, and the statement that inserts as many.
-struct Group {
+struct RowGroup {
     text: String,
     values: Vec<Sql>,
 }
 
 /// Puts rows of one table together, as they follow each other: by powers of two, so that there are few
 /// statements to prepare.
-fn groups(rows: Vec<Staged<'_>>) -> VecDeque<Group> {
+fn groups(rows: Vec<Staged<'_>>) -> VecDeque<RowGroup> {
     let mut groups = VecDeque::new();
     let mut rows = VecDeque::from(rows);
     while let Some(Staged { text, values }) = rows.front() {
@@ -80,7 +80,7 @@ fn groups(rows: Vec<Staged<'_>>) -> VecDeque<Group> {
         let of_one_table = rows.iter().take(GROUP).take_while(|row| row.text == text).count();
         let count = 1 << of_one_table.ilog2();
         let values = rows.drain(..count).flat_map(|row| row.values).collect();
-        groups.push_back(Group { text: several(text, width, count), values });
+        groups.push_back(RowGroup { text: several(text, width, count), values });
     }
     groups
 }
@@ -139,11 +139,11 @@ impl Bulk {
             };
             self.tidy_up();
             match fault {
-                Fault::Constraint(_) if attempts < ATTEMPTS => jobs = batch.into_jobs(),
-                fault @ Fault::Constraint(_) => {
+                SqliteFault::Constraint(_) if attempts < ATTEMPTS => jobs = batch.into_jobs(),
+                fault @ SqliteFault::Constraint(_) => {
                     jobs = batch.refuse_signed(&fault.into_error()).into_iter().collect();
                 }
-                Fault::Fatal(cause) => {
+                SqliteFault::Fatal(cause) => {
                     batch.refuse(&Error::Unavailable { retry_after_s: 5 });
                     report(&self.fatal, cause);
                     return;
@@ -156,7 +156,7 @@ impl Bulk {
         }
     }
 
-    fn write(&self, batch: &mut Batch, entropy: &mut dyn Entropy) -> Result<(), Fault> {
+    fn write(&self, batch: &mut Batch, entropy: &mut dyn Entropy) -> Result<(), SqliteFault> {
         let marks: Vec<u64> = Kind::ALL.iter().map(|kind| self.store.cache.kind(*kind)).collect();
         self.decide(batch, entropy)?;
         if batch.writes().is_empty() {
@@ -174,7 +174,7 @@ impl Bulk {
     }
 
     /// Decides by what readers see; ids are put aside for it.
-    fn decide(&self, batch: &mut Batch, entropy: &mut dyn Entropy) -> Result<(), Fault> {
+    fn decide(&self, batch: &mut Batch, entropy: &mut dyn Entropy) -> Result<(), SqliteFault> {
         let mut needs = batch.needs();
         // The batch sees to it that there is an end.
         loop {
@@ -200,7 +200,7 @@ impl Bulk {
     fn put_aside(
         &self,
         counts: HashMap<Sequence, i64>,
-    ) -> Result<Vec<(Sequence, i64, i64)>, Fault> {
+    ) -> Result<Vec<(Sequence, i64, i64)>, SqliteFault> {
         if counts.is_empty() {
             return Ok(Vec::new());
         }
@@ -220,16 +220,16 @@ impl Bulk {
     }
 
     /// Runs `f` as a transaction, holding the turn.
-    fn transaction<T>(&self, f: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
+    fn transaction<T>(&self, f: impl FnOnce() -> Result<T, SqliteFault>) -> Result<T, SqliteFault> {
         self.transaction_then(f, || {})
     }
 
     /// Runs `f` as a transaction, and `committed` before anybody else has the turn.
     fn transaction_then<T>(
         &self,
-        f: impl FnOnce() -> Result<T, Fault>,
+        f: impl FnOnce() -> Result<T, SqliteFault>,
         committed: impl FnOnce(),
-    ) -> Result<T, Fault> {
+    ) -> Result<T, SqliteFault> {
         let turn = self.turn.lock();
         execute(&self.connection, "BEGIN IMMEDIATE", &[])?;
         // Before any change of this command's is taken for known: it would hide what another process
@@ -251,7 +251,7 @@ impl Bulk {
 
     /// Writes new rows and their changes, part by part, so that nobody sees them. None of it has to
     /// be on the disk before the last part is.
-    fn stage(&self, writes: &Writes) -> Result<(), Fault> {
+    fn stage(&self, writes: &Writes) -> Result<(), SqliteFault> {
         self.connection.pragma_update(None, "synchronous", "NORMAL")?;
         let changes = writes.changes.iter().map(|change| {
             Ok(Staged { text: staging::CHANGE_PUT, values: sql::encode_change(change) })
@@ -264,13 +264,13 @@ impl Bulk {
         });
         let mut all = changes.chain(rows).peekable();
         while all.peek().is_some() {
-            let ready = all.by_ref().take(CHUNK).collect::<Result<Vec<_>, Fault>>()?;
+            let ready = all.by_ref().take(CHUNK).collect::<Result<Vec<_>, SqliteFault>>()?;
             let mut ready = groups(ready);
             while !ready.is_empty() {
                 let part = || {
                     let begun = Instant::now();
                     while begun.elapsed() < PART
-                        && let Some(Group { text, values }) = ready.pop_front()
+                        && let Some(RowGroup { text, values }) = ready.pop_front()
                     {
                         execute(&self.connection, &text, &values)?;
                     }
@@ -283,14 +283,14 @@ impl Bulk {
     }
 
     /// Shows all that was staged, writes the rest, and takes the command for done.
-    fn publish(&self, batch: &Batch, marks: &[u64]) -> Result<(), Fault> {
+    fn publish(&self, batch: &Batch, marks: &[u64]) -> Result<(), SqliteFault> {
         let writes = batch.writes();
         let runs = runs(writes);
         let relied = batch.relied_on()?;
         self.connection.pragma_update(None, "synchronous", "FULL")?;
         let statements = &self.store.statements;
         let show = || {
-            let mut finds = Repeated::over(&self.connection);
+            let mut finds = Rerun::over(&self.connection);
             for (kind, key) in relied {
                 // Kinds of which nothing was written since are as they were.
                 if marks.get(kind as usize) == Some(&self.store.cache.kind(kind)) {
@@ -298,7 +298,7 @@ impl Bulk {
                 }
                 let found = load(&mut finds, statements, &Need::Record(kind, key))?;
                 if !matches!(found, Fact::Record(Some(found)) if found.meta.deleted_at.is_none()) {
-                    return Err(Fault::Constraint(kind.name().to_owned()));
+                    return Err(SqliteFault::Constraint(kind.name().to_owned()));
                 }
             }
             for pending in writes.documents.values().filter(|pending| !is_staged(pending)) {
@@ -312,7 +312,9 @@ impl Bulk {
                     }
                 };
                 if execute(&self.connection, text, &values)? != 1 {
-                    return Err(Fault::Constraint(pending.document.meta.kind.name().to_owned()));
+                    return Err(SqliteFault::Constraint(
+                        pending.document.meta.kind.name().to_owned(),
+                    ));
                 }
             }
             for (name, first, last) in runs {
@@ -332,7 +334,7 @@ impl Bulk {
     }
 
     /// Removes rows that were staged and never shown.
-    fn clear(&self) -> Result<(), Fault> {
+    fn clear(&self) -> Result<(), SqliteFault> {
         let staged = query(&self.connection, staging::FIND, &[], 3)?;
         if staged.is_empty() {
             return Ok(());
@@ -353,7 +355,7 @@ impl Bulk {
         })
     }
 
-    fn statements(&self, kind: Kind) -> Result<&Statements, Fault> {
+    fn statements(&self, kind: Kind) -> Result<&Statements, SqliteFault> {
         let found = self.store.statements.get(&kind);
         Ok(found.ok_or_else(|| Error::internal("a kind without statements"))?)
     }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::Connection;
 
-use super::{Fault, OpenError, connect, execute};
+use super::{OpenError, SqliteFault, connect, execute};
 use crate::domain::error::Error;
 
 /// See the module.
@@ -19,19 +19,19 @@ pub(super) struct Pool {
 
 #[derive(Debug, Default)]
 struct Idle {
-    readers: Vec<Reader>,
+    readers: Vec<PooledReader>,
     /// No view outlives its read: the log is about to be begun anew, for which nobody may look at it.
     is_clearing: bool,
 }
 
 #[derive(Debug)]
-struct Reader {
+struct PooledReader {
     connection: Connection,
     /// The generation of the cache to which the connection's open view belongs.
     view: Option<u64>,
 }
 
-impl Reader {
+impl PooledReader {
     fn end_view(&mut self) {
         if self.view.take().is_some() {
             let _ = execute(&self.connection, "ROLLBACK", &[]);
@@ -51,13 +51,13 @@ impl Pool {
     /// Runs `f` over the newest state.
     pub(super) fn read<T>(
         &self,
-        f: impl FnOnce(&Connection) -> Result<T, Fault>,
+        f: impl FnOnce(&Connection) -> Result<T, SqliteFault>,
     ) -> Result<T, Error> {
         let mut reader = self.take().map_err(Error::internal)?;
         reader.end_view();
         let result = f(&reader.connection);
         self.give_back(reader);
-        result.map_err(Fault::into_error)
+        result.map_err(SqliteFault::into_error)
     }
 
     /// Runs `f` over a state that holds every commit counted in `generation`, and keeps the view for
@@ -65,7 +65,7 @@ impl Pool {
     pub(super) fn read_at<T>(
         &self,
         generation: u64,
-        f: impl FnOnce(&Connection) -> Result<T, Fault>,
+        f: impl FnOnce(&Connection) -> Result<T, SqliteFault>,
     ) -> Result<T, Error> {
         let mut reader = self.take().map_err(Error::internal)?;
         let result = if reader.view == Some(generation) {
@@ -81,17 +81,17 @@ impl Pool {
             reader.end_view();
         }
         self.give_back(reader);
-        result.map_err(Fault::into_error)
+        result.map_err(SqliteFault::into_error)
     }
 
-    fn take(&self) -> Result<Reader, OpenError> {
+    fn take(&self) -> Result<PooledReader, OpenError> {
         if let Some(reader) = self.idle().readers.pop() {
             return Ok(reader);
         }
-        Ok(Reader { connection: connect(&self.path, false)?, view: None })
+        Ok(PooledReader { connection: connect(&self.path, false)?, view: None })
     }
 
-    fn give_back(&self, mut reader: Reader) {
+    fn give_back(&self, mut reader: PooledReader) {
         let mut idle = self.idle();
         if idle.is_clearing {
             reader.end_view();

@@ -2,7 +2,7 @@
 
 use rusqlite::Connection;
 
-use super::Fault;
+use super::SqliteFault;
 use super::statement::{execute, query};
 use crate::store::sql::{self, Sql, change_columns};
 
@@ -49,17 +49,17 @@ pub(super) fn discard_rows(table: &str) -> String {
 }
 
 /// Shows the staged changes; as many as there are.
-pub(super) fn show_changes(connection: &Connection) -> Result<usize, Fault> {
+pub(super) fn show_changes(connection: &Connection) -> Result<usize, SqliteFault> {
     execute(connection, CHANGES_SHOW, &[])
 }
 
 /// Forgets what was staged but rows of records.
-pub(super) fn forget(connection: &Connection) -> Result<(), Fault> {
+pub(super) fn forget(connection: &Connection) -> Result<(), SqliteFault> {
     FORGET.iter().try_for_each(|text| execute(connection, text, &[]).map(|_| ()))
 }
 
 /// The largest id of a table that was put aside for rows which are not all written yet.
-pub(super) fn last_id(connection: &Connection, table: &str) -> Result<i64, Fault> {
+pub(super) fn last_id(connection: &Connection, table: &str) -> Result<i64, SqliteFault> {
     let rows = query(connection, LAST_ID, &[Sql::Text(table.to_owned())], 1)?;
     Ok(rows.first().and_then(|row| sql::first_int(row)).unwrap_or_default())
 }

@@ -26,7 +26,7 @@ impl ToSql for Sql {
 
 /// Why a statement or a commit failed.
 #[derive(Debug)]
-pub(super) enum Fault {
+pub(super) enum SqliteFault {
     /// A rule of the database itself.
     Constraint(String),
     /// Nothing was written; later attempts may work (disk full, locked, read-only).
@@ -37,7 +37,7 @@ pub(super) enum Fault {
     Internal(Error),
 }
 
-impl Fault {
+impl SqliteFault {
     pub(super) fn into_error(self) -> Error {
         match self {
             Self::Constraint(what) => Error::Conflict(vec![what]),
@@ -51,7 +51,7 @@ impl Fault {
     }
 }
 
-impl From<rusqlite::Error> for Fault {
+impl From<rusqlite::Error> for SqliteFault {
     fn from(error: rusqlite::Error) -> Self {
         let text = error.to_string();
         let rusqlite::Error::SqliteFailure(failure, _) = &error else {
@@ -72,7 +72,7 @@ impl From<rusqlite::Error> for Fault {
     }
 }
 
-impl From<Error> for Fault {
+impl From<Error> for SqliteFault {
     fn from(error: Error) -> Self {
         Self::Internal(error)
     }
@@ -97,7 +97,7 @@ pub(super) fn query(
     text: &str,
     parameters: &[Sql],
     width: usize,
-) -> Result<Vec<Vec<Sql>>, Fault> {
+) -> Result<Vec<Vec<Sql>>, SqliteFault> {
     let mut statement = connection.prepare_cached(&numbered(text))?;
     let mut rows = statement.query(rusqlite::params_from_iter(parameters))?;
     let mut found = Vec::new();
@@ -136,23 +136,23 @@ pub(super) fn execute(
     connection: &Connection,
     text: &str,
     parameters: &[Sql],
-) -> Result<usize, Fault> {
+) -> Result<usize, SqliteFault> {
     let mut statement = connection.prepare_cached(&numbered(text))?;
     Ok(statement.execute(rusqlite::params_from_iter(parameters))?)
 }
 
 /// Runs one statement many times without looking it up each time.
-pub(super) struct Repeated<'a> {
+pub(super) struct Rerun<'a> {
     connection: &'a Connection,
     ready: Option<(&'a str, CachedStatement<'a>)>,
 }
 
-impl<'a> Repeated<'a> {
+impl<'a> Rerun<'a> {
     pub(super) const fn over(connection: &'a Connection) -> Self {
         Self { connection, ready: None }
     }
 
-    fn statement(&mut self, text: &'a str) -> Result<&mut Statement<'a>, Fault> {
+    fn statement(&mut self, text: &'a str) -> Result<&mut Statement<'a>, SqliteFault> {
         let ready = match self.ready.take() {
             Some(ready) if ready.0 == text => ready,
             _ => (text, self.connection.prepare_cached(&numbered(text))?),
@@ -160,28 +160,32 @@ impl<'a> Repeated<'a> {
         Ok(&mut self.ready.insert(ready).1)
     }
 
-    pub(super) fn execute(&mut self, text: &'a str, parameters: &[Sql]) -> Result<usize, Fault> {
+    pub(super) fn execute(
+        &mut self,
+        text: &'a str,
+        parameters: &[Sql],
+    ) -> Result<usize, SqliteFault> {
         Ok(self.statement(text)?.execute(rusqlite::params_from_iter(parameters))?)
     }
 }
 
 /// What the database says to a need. What is there and cannot be read is a fact, too.
 pub(super) fn load<'a>(
-    finds: &mut Repeated<'a>,
+    finds: &mut Rerun<'a>,
     statements: &'a HashMap<Kind, Statements>,
     need: &Need,
-) -> Result<Fact, Fault> {
+) -> Result<Fact, SqliteFault> {
     match load_readable(finds, statements, need) {
-        Err(Fault::Internal(error)) => Ok(Fact::Unreadable(error)),
+        Err(SqliteFault::Internal(error)) => Ok(Fact::Unreadable(error)),
         loaded => loaded,
     }
 }
 
 fn load_readable<'a>(
-    finds: &mut Repeated<'a>,
+    finds: &mut Rerun<'a>,
     statements: &'a HashMap<Kind, Statements>,
     need: &Need,
-) -> Result<Fact, Fault> {
+) -> Result<Fact, SqliteFault> {
     let connection = finds.connection;
     let of = |kind: &Kind| {
         statements.get(kind).ok_or_else(|| Error::internal("a kind without statements"))
@@ -244,20 +248,20 @@ pub(super) fn sequence_table(sequence: Sequence) -> &'static str {
 }
 
 /// The largest id of a table. Rows are never removed, so it is the last one given.
-pub(super) fn newest_id(connection: &Connection, table: &str) -> Result<i64, Fault> {
+pub(super) fn newest_id(connection: &Connection, table: &str) -> Result<i64, SqliteFault> {
     let rows = query(connection, &format!("SELECT coalesce(max(id), 0) FROM {table}"), &[], 1)?;
     Ok(rows.first().and_then(|row| sql::first_int(row)).unwrap_or_default())
 }
 
 /// Writes what a commit holds beside records and their changes.
-pub(super) fn write_beside(connection: &Connection, writes: &Writes) -> Result<(), Fault> {
+pub(super) fn write_beside(connection: &Connection, writes: &Writes) -> Result<(), SqliteFault> {
     for content in &writes.contents {
         execute(connection, sql::CONTENT_PUT, &sql::encode_content(content))?;
     }
     for (credential_id, key, answer) in &writes.answers {
         let values = sql::encode_answer(*credential_id, key, answer)?;
         if execute(connection, sql::IDEMPOTENCY_PUT, &values)? != 1 {
-            return Err(Fault::Constraint("idempotency".to_owned()));
+            return Err(SqliteFault::Constraint("idempotency".to_owned()));
         }
     }
     for token in &writes.tokens {

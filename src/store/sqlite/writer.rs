@@ -11,7 +11,9 @@ use rusqlite::Connection;
 use super::bulk::{Bulk, Fatal, Turn, report};
 use super::log::{Log, checkpoint};
 use super::pool::Pool;
-use super::statement::{Fault, Repeated, execute, load, newest_id, sequence_table, write_beside};
+use super::statement::{
+    Rerun, SqliteFault, execute, load, newest_id, sequence_table, write_beside,
+};
 use super::{BUSY_TIMEOUT, Sqlite, connect, staging};
 use crate::domain::command::Entropy;
 use crate::domain::error::Error;
@@ -22,7 +24,7 @@ use crate::pipeline::{BATCH_MAX, Batch, Blame, Job, Pending, Writes};
 use crate::sabotage::Protection;
 use crate::store::cache::Cache;
 use crate::store::sql::{self, Sql, Statements, change_columns};
-use crate::store::{OpenError, Writer};
+use crate::store::{Blamed, OpenError, Writer};
 
 /// A new change.
 pub(super) const CHANGE_INSERT: &str = concat!(
@@ -118,18 +120,6 @@ fn spawn(name: &str, f: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>
     thread.spawn(f).map_err(|cause| OpenError::Open(cause.to_string()))
 }
 
-/// Why a batch was not committed, and where.
-struct Refused {
-    fault: Fault,
-    blame: Blame,
-}
-
-impl<F: Into<Fault>> From<F> for Refused {
-    fn from(fault: F) -> Self {
-        Self { fault: fault.into(), blame: Blame::Unknown }
-    }
-}
-
 struct WriterThread {
     connection: Connection,
     turn: Arc<Turn>,
@@ -160,18 +150,18 @@ impl WriterThread {
                 let mut batch = Batch::new(waiting, now(), Facts::over(self.cache.clone()));
                 match self.commit(&mut batch, entropy) {
                     Ok(()) => batch.answer(),
-                    Err(Refused { fault: Fault::Fatal(cause), .. }) => {
+                    Err(Blamed { fault: SqliteFault::Fatal(cause), .. }) => {
                         batch.refuse(&Error::Unavailable { retry_after_s: 5 });
                         report(fatal, cause);
                         return;
                     }
-                    Err(Refused {
-                        fault: fault @ (Fault::Constraint(_) | Fault::Internal(_)),
+                    Err(Blamed {
+                        fault: fault @ (SqliteFault::Constraint(_) | SqliteFault::Internal(_)),
                         blame,
                     }) => {
                         batch.split(attempt, &mut queue, &blame, &fault.into_error());
                     }
-                    Err(Refused { fault, .. }) => {
+                    Err(Blamed { fault, .. }) => {
                         batch.refuse(&fault.into_error());
                         // On a full disk the file may have room for what the log holds, and the log
                         // then for the next batch.
@@ -199,7 +189,11 @@ impl WriterThread {
         matches!(copied, Ok(Some(_)))
     }
 
-    fn commit(&mut self, batch: &mut Batch, entropy: &mut dyn Entropy) -> Result<(), Refused> {
+    fn commit(
+        &mut self,
+        batch: &mut Batch,
+        entropy: &mut dyn Entropy,
+    ) -> Result<(), Blamed<SqliteFault>> {
         let turn = Arc::clone(&self.turn);
         let _turn = turn.lock();
         execute(&self.connection, "BEGIN IMMEDIATE", &[])?;
@@ -241,9 +235,9 @@ impl WriterThread {
         &self,
         batch: &mut Batch,
         entropy: &mut dyn Entropy,
-    ) -> Result<bool, Refused> {
+    ) -> Result<bool, Blamed<SqliteFault>> {
         let mut issued = HashMap::new();
-        let mut finds = Repeated::over(&self.connection);
+        let mut finds = Rerun::over(&self.connection);
         let mut read = Vec::new();
         let mut needs = batch.needs();
         // The batch sees to it that there is an end.
@@ -286,7 +280,7 @@ impl WriterThread {
         &self,
         sequence: Sequence,
         issued: &mut HashMap<Sequence, i64>,
-    ) -> Result<i64, Fault> {
+    ) -> Result<i64, SqliteFault> {
         let last = if let Some(last) = issued.get(&sequence) {
             *last
         } else {
@@ -300,12 +294,12 @@ impl WriterThread {
         Ok(last + 1)
     }
 
-    fn apply(&self, writes: &Writes) -> Result<(), Refused> {
-        let mut rows = Repeated::over(&self.connection);
+    fn apply(&self, writes: &Writes) -> Result<(), Blamed<SqliteFault>> {
+        let mut rows = Rerun::over(&self.connection);
         for ((kind, key), pending) in &writes.documents {
             self.write_row(&mut rows, *kind, pending).map_err(|fault| {
                 let blame = Blame::Record(*kind, key.clone());
-                Refused { fault, blame }
+                Blamed { fault, blame }
             })?;
         }
         for change in &writes.changes {
@@ -316,10 +310,10 @@ impl WriterThread {
 
     fn write_row<'a>(
         &'a self,
-        rows: &mut Repeated<'a>,
+        rows: &mut Rerun<'a>,
         kind: Kind,
         pending: &Pending,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), SqliteFault> {
         let statements = self.statements.get(&kind);
         let statements = statements.ok_or_else(|| Error::internal("a kind without statements"))?;
         let (text, mut values) = match pending.stored_version {
