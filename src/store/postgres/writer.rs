@@ -38,12 +38,15 @@ const SWEEP_EVERY: Duration = Duration::from_mins(5);
 
 /// How long a batch waits for a lock before it looks who holds what.
 const WAIT_LONG: &str = "SET lock_timeout = '50ms'";
-/// The same while something is known to be held.
+/// The same while something is known to be held, and for a while after a lock was not had.
 const WAIT_BRIEFLY: &str = "SET lock_timeout = '5ms'";
+
+/// How long that while is.
+const BRIEF_FOR: Duration = Duration::from_secs(1);
 
 /// Large commands append many people's grams to the index's list of new ones: putting that in order is
 /// left for when the command is answered. Until then a search reads the list too.
-const GRAMS_LATER: &str = "SET gin_pending_list_limit = '64MB'";
+const GRAMS_LATER: &str = "SET gin_pending_list_limit = '64MB'; SET lock_timeout = '2s'";
 const GRAMS_NOW: &str = "SELECT gin_clean_pending_list('person_by_grams')";
 
 /// What a writer is for.
@@ -74,12 +77,21 @@ pub struct WriterTask {
     aside: Aside,
     /// Whether the connection waits for locks only briefly.
     is_brief: bool,
+    /// When a lock was last not had.
+    locked_at: Option<Instant>,
 }
 
 impl WriterTask {
     /// One that connects when there is something to write.
     pub const fn new(config: Arc<tokio_postgres::Config>, lane: Lane) -> Self {
-        Self { lane, config, connection: None, aside: Aside::new(), is_brief: false }
+        Self {
+            lane,
+            config,
+            connection: None,
+            aside: Aside::new(),
+            is_brief: false,
+            locked_at: None,
+        }
     }
 
     /// Writes until every sender of the queue is gone.
@@ -142,6 +154,7 @@ impl WriterTask {
     ) {
         match fault {
             PgFault::Locked if self.lane == Lane::Batches => {
+                self.locked_at = Some(Instant::now());
                 let holds = batch.holds().unwrap_or_default();
                 let all = holds.iter().flatten().cloned().collect();
                 let held = match self.connection().await {
@@ -229,7 +242,8 @@ impl WriterTask {
     ) -> Result<(), Blamed<PgFault>> {
         let connection = self.connection().await?;
         // While something is held by somebody else, each batch may run into it.
-        let is_brief = !self.aside.is_empty();
+        let was_locked = self.locked_at.is_some_and(|at| at.elapsed() < BRIEF_FOR);
+        let is_brief = was_locked || !self.aside.is_empty();
         if is_brief != self.is_brief {
             let wait = if is_brief { WAIT_BRIEFLY } else { WAIT_LONG };
             connection.script(wait).await?;

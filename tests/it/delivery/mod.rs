@@ -15,7 +15,7 @@ use haksa::domain::actor::Actor;
 use haksa::domain::certificate::achievement::{Achievement, IssuanceMethod};
 use haksa::domain::certificate::form::Form;
 use haksa::domain::change::Action;
-use haksa::domain::command::{Command, Context, Create, Decision};
+use haksa::domain::command::{self, Command, Context, Create, Decision};
 use haksa::domain::delivery::message::{Channel, Message};
 use haksa::domain::delivery::outbox::{Occasion, Outbox};
 use haksa::domain::facts::{Facts, Known};
@@ -79,7 +79,7 @@ impl Command for Announce {
             let message = self.outbox.message(&occasion, context);
             let create = Create { key: Some(key), created_at: None, record: achievement.clone() };
             let mut one = create.decide(context, facts)?;
-            one.writes.push(message.enqueue(context, facts)?);
+            one.writes.push(command::make(message, context, facts)?);
             match &mut decided {
                 None => decided = Some(one),
                 Some(decided) => decided.writes.extend(one.writes),
