@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::support::Backend;
 
 /// Names the variable with which the rendered files are written anew.
-const WRITE: &str = "HAKSA_WRITE_MIGRATIONS";
+const WRITE: &str = "WRITE_MIGRATIONS";
 
 const BACKENDS: [(Backend, &str); 2] =
     [(Backend::Sqlite, "sqlite"), (Backend::Postgres, "postgres")];
