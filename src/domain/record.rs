@@ -357,6 +357,25 @@ pub trait Record: Serialize + DeserializeOwned + Clone + PartialEq + Send + Sync
         Vec::new()
     }
 
+    /// The same without its names of a record that is gone: by default, columns become null.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when it has no JSON form.
+    fn without(self, (kind, key): &(Kind, Key)) -> Result<Self, Error> {
+        let mut fields = Fields::of(&self)?.values();
+        for column in Self::TABLE.columns {
+            if let ColumnType::Reference(to, Gone::Clears) = column.column_type
+                && to == *kind
+                && let Some(value) = fields.get_mut(column.name)
+                && (value.as_i64().is_some_and(|id| Key::Int(id) == *key)
+                    || value.as_str().is_some_and(|id| Key::from(id) == *key))
+            {
+                *value = Value::Null;
+            }
+        }
+        serde_json::from_value(fields.into()).map_err(Error::internal)
+    }
+
     /// True when a change of these fields can make it name other records than before.
     fn may_name_others(changed: &Changed) -> bool {
         !Self::NAMES_IN_BODY.is_empty()

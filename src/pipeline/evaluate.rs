@@ -3,14 +3,16 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use foldhash::HashMap;
 use jiff::Timestamp;
 
 use super::{Answer, Envelope, Outcome, Pending};
 use crate::domain::change::{self, Action, Change};
 use crate::domain::command::{Command, Content, Context, Decision, Entropy};
 use crate::domain::error::Error;
-use crate::domain::facts::{Facts, Known, Sequence};
-use crate::domain::record::Document;
+use crate::domain::facts::{Checkpoint, Facts, Known, Sequence};
+use crate::domain::kind::Kind;
+use crate::domain::record::{Document, Key};
 
 /// An accepted command, worded, before anything of it counts.
 pub(super) struct Evaluated {
@@ -24,19 +26,23 @@ pub(super) struct Evaluated {
 pub(super) fn evaluate(
     command: &dyn Command,
     envelope: &Envelope,
+    follow_max: usize,
     at: Timestamp,
     entropy: &mut dyn Entropy,
     facts: &mut Facts,
 ) -> Known<Evaluated> {
     let evaluation = || {
-        let mut context = Context { actor: &envelope.actor, at, entropy };
-        let decision = command.decide(&mut context, facts)?;
+        let mut context = Context { actor: &envelope.actor, at, entropy, follow_max };
+        let decided = command.decide(&mut context, facts);
+        facts.lift(Checkpoint::default());
+        let mut decision = decided?;
         let changed_count = decision.writes.len();
+        let kept = std::mem::take(&mut decision.kept);
         let (subject, recorded) = record(decision, envelope, at, facts)?;
         let written = recorded.documents.iter().map(|pending| Arc::clone(&pending.document));
         let written = written.collect();
         let changes = recorded.changes.clone();
-        let outcome = Outcome { subject, changes, written, changed_count };
+        let outcome = Outcome { subject, changes, written, changed_count, kept };
         let answer = (envelope.encode)(&outcome, facts)?;
         Ok(Evaluated { outcome, answer, recorded })
     };
@@ -58,13 +64,19 @@ fn record(
     at: Timestamp,
     facts: &mut Facts,
 ) -> Known<(Arc<Document>, Recorded)> {
-    let Decision { mut subject, writes, contents } = decision;
+    let Decision { mut subject, writes, contents, undoes, kept: _ } = decision;
     facts.want_ids(&[(Sequence::Change, writes.len())])?;
     let mut documents = Vec::with_capacity(writes.len());
     let mut changes = Vec::with_capacity(writes.len());
+    // A command of several writes may write one record more than once.
+    let is_single = writes.len() == 1;
+    let mut latest: HashMap<(Kind, Key), Arc<Document>> = HashMap::default();
     for write in writes {
         let mut after = write.after;
-        let before = write.before;
+        let written = (!is_single)
+            .then(|| latest.remove(&(after.meta.kind, after.meta.key.clone())))
+            .flatten();
+        let before = written.or(write.before);
         let (before_value, after_value) = change::diff(before.as_deref(), &after, write.action)?;
         let previous = before.as_ref().map(|document| document.meta.change_id);
         let stored_version = before.as_ref().map(|document| document.meta.version);
@@ -82,6 +94,7 @@ fn record(
             previous_id: previous,
             act_id: None,
             act_end: None,
+            undoes,
             at,
             actor: envelope.actor.label(),
             dialect: envelope.actor.dialect.name().to_owned(),
@@ -105,6 +118,9 @@ fn record(
         });
         if is_subject {
             subject = Some(Arc::clone(&after));
+        }
+        if !is_single {
+            latest.insert((after.meta.kind, after.meta.key.clone()), Arc::clone(&after));
         }
         documents.push(Pending { document: after, stored_version, is_body_only });
     }

@@ -307,6 +307,7 @@ mod tests {
             previous_id: None,
             act_id: None,
             act_end: None,
+            undoes: None,
             at: jiff::Timestamp::UNIX_EPOCH,
             actor: String::new(),
             dialect: String::new(),

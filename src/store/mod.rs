@@ -335,6 +335,7 @@ impl Store {
                     match f(&mut facts) {
                         Ok(value) => return Ok(value),
                         Err(Stop::Refused(error)) => return Err(error),
+                        Err(Stop::Large) => return Err(Error::internal("a read writes nothing")),
                         Err(Stop::Missing(needs)) => {
                             for need in needs {
                                 let fact = sqlite.fetch(&need)?;
@@ -350,6 +351,7 @@ impl Store {
                     match f(&mut facts) {
                         Ok(value) => return Ok(value),
                         Err(Stop::Refused(error)) => return Err(error),
+                        Err(Stop::Large) => return Err(Error::internal("a read writes nothing")),
                         Err(Stop::Missing(needs)) => {
                             for (need, fact) in postgres.load(needs).await? {
                                 facts.supply(need, fact);

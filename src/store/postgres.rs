@@ -21,7 +21,7 @@ use crate::sabotage::Protection;
 
 mod aside;
 mod reader;
-mod taken;
+mod sets;
 mod writer;
 
 use reader::Reader;
@@ -253,7 +253,7 @@ impl Connection {
     async fn load_one(&self, need: &Need) -> Result<Fact, PgFault> {
         let readable = |fact: Result<Fact, Error>| fact.unwrap_or_else(Fact::Unreadable);
         Ok(match need {
-            Need::Record(..) | Need::Select(_) | Need::Taken(_) => {
+            Need::Record(..) | Need::Select(_) | Need::Taken(_) | Need::Naming(_) => {
                 return Err(Error::internal("these are loaded kind by kind").into());
             }
             Need::Id(_) => return Err(Error::internal("ids are the writer's to give").into()),
@@ -268,6 +268,19 @@ impl Connection {
                 let rows = self.query(sql::HISTORY, &parameters, sql::CHANGE_WIDTH).await?;
                 let changes = rows.into_iter().map(sql::decode_change).collect::<Result<_, _>>();
                 readable(changes.map(Fact::Changes))
+            }
+            Need::Act(first, last, limit) => {
+                let parameters: Parameters =
+                    vec![Box::new(*first), Box::new(*last), Box::new(*limit)];
+                let rows = self.query(sql::ACT, &parameters, sql::CHANGE_WIDTH).await?;
+                let changes = rows.into_iter().map(sql::decode_change).collect::<Result<_, _>>();
+                readable(changes.map(Fact::Changes))
+            }
+            Need::Count(count) => {
+                let (text, parameters) = sql::counting(count);
+                let parameters = parameters.iter().map(parameter).collect();
+                let rows = self.query(&text, &parameters, 1).await?;
+                Fact::Count(rows.first().and_then(|row| sql::first_int(row)).unwrap_or_default())
             }
             Need::Idempotency(credential_id, key) => {
                 let parameters: Parameters = vec![Box::new(*credential_id), Box::new(key.clone())];
@@ -448,8 +461,8 @@ impl Postgres {
 
     pub(super) fn start_writer(&self, writer: Writer) -> JoinHandle<()> {
         let Writer { queues, now, entropy, fatal } = writer;
-        let mut task = WriterTask::new(Arc::clone(&self.config), Lane::Batches);
-        let mut large = WriterTask::new(Arc::clone(&self.config), Lane::Large);
+        let of = |lane| WriterTask::new(Arc::clone(&self.config), lane, queues.to_large.clone());
+        let (mut task, mut large) = (of(Lane::Batches), of(Lane::Large));
         let large_now = Arc::clone(&now);
         tokio::spawn(async move {
             // A server that goes away is never fatal: its own log decides what was committed.

@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::domain::access::Place;
-use crate::domain::command::{self, Command, Context, Decision, Delete, Expected};
+use crate::domain::command::Context;
 use crate::domain::error::{Error, FieldError, FieldErrors};
-use crate::domain::facts::{Facts, Known, Need, Selector};
+use crate::domain::facts::{Facts, Known, Need};
 use crate::domain::kind::Kind;
 use crate::domain::names::names;
 use crate::domain::patch::edit;
@@ -112,6 +112,8 @@ impl Record for Student {
             Derived: email_key, search_key;
             Plain: partner_id, person_id, status;
         },
+        stays_when_named: true,
+        ..Table::EMPTY
     };
     type Edit = StudentEdit;
 
@@ -156,35 +158,5 @@ impl Record for Student {
             }
         }
         Ok(errors)
-    }
-}
-
-/// Removes a student, and with it every membership.
-#[derive(Debug)]
-pub struct DeleteStudent {
-    /// Which.
-    pub id: i64,
-    /// From which version.
-    pub expected: Expected,
-}
-
-impl Command for DeleteStudent {
-    fn needs(&self) -> Vec<Need> {
-        let selector =
-            Selector { kind: Kind::Membership, column: "student_id", value: self.id.into() };
-        vec![Need::Record(Kind::Student, Key::Int(self.id)), Need::Select(selector)]
-    }
-
-    fn decide(&self, context: &mut Context<'_>, facts: &mut Facts) -> Known<Decision> {
-        let delete = Delete::<Student>::new(self.id.into(), self.expected.clone());
-        let mut decision = delete.decide_own_part(context, facts)?;
-        decision.writes.extend(command::ended(
-            context,
-            Kind::Membership,
-            "student_id",
-            self.id,
-            facts,
-        )?);
-        Ok(decision)
     }
 }

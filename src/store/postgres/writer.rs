@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio_postgres::types::ToSql;
 
 use super::aside::{self, Aside, Next};
-use super::{Connection, Parameters, PgFault, array, parameter, taken};
+use super::{Connection, Parameters, PgFault, array, parameter, sets};
 use crate::domain::change::Change;
 use crate::domain::command::Entropy;
 use crate::domain::facts::{Fact, Facts, Need, Selector, Sequence};
@@ -72,6 +72,8 @@ impl Lane {
 /// A writer of one node.
 pub struct WriterTask {
     lane: Lane,
+    /// Where a job goes that turns out to be large.
+    to_large: mpsc::WeakSender<Job>,
     config: Arc<tokio_postgres::Config>,
     connection: Option<Arc<Connection>>,
     aside: Aside,
@@ -83,9 +85,14 @@ pub struct WriterTask {
 
 impl WriterTask {
     /// One that connects when there is something to write.
-    pub const fn new(config: Arc<tokio_postgres::Config>, lane: Lane) -> Self {
+    pub const fn new(
+        config: Arc<tokio_postgres::Config>,
+        lane: Lane,
+        to_large: mpsc::WeakSender<Job>,
+    ) -> Self {
         Self {
             lane,
+            to_large,
             config,
             connection: None,
             aside: Aside::new(),
@@ -131,7 +138,7 @@ impl WriterTask {
                 let mut batch = Batch::new(waiting, now(), Facts::default());
                 match self.commit(&mut batch, &mut *entropy).await {
                     Ok(()) => {
-                        batch.answer();
+                        batch.answer(Some(&self.to_large));
                         self.tidy().await;
                     }
                     Err(refused) => self.take_back(batch, attempt, refused, &mut queue).await,
@@ -387,8 +394,8 @@ pub async fn load_round(
         let text = format!("SELECT nextval('{name}_id_seq') FROM generate_series(1, $1::bigint)");
         connection.query(&text, &vec![Box::new(*count)], 1).await
     });
-    let (questions, others) = taken::split(others);
-    let questions = questions.into_iter().map(|question| taken::load(connection, question));
+    let (questions, others) = sets::split(others);
+    let questions = questions.into_iter().map(|question| sets::load(connection, question));
     let rest = others.iter().map(|need| connection.load_one(need));
     // The first poll of each future sends its statement, in this order.
     let (begun, loaded, chosen, numbers, answers, taken) = tokio::join!(
@@ -691,7 +698,8 @@ pub fn statements() -> Vec<String> {
     let taken = columns().map(|(kind, column)| sql::taken_any(kind, column));
     let steps = steps.chain([change_insert(&[])]).map(|step| step.text);
     let searches = search::statements(Flavor::Postgres);
-    steps.chain(selections).chain(taken).chain(searches).chain(aside::statements()).collect()
+    let others = sets::statements().chain(aside::statements());
+    steps.chain(selections).chain(taken).chain(searches).chain(others).collect()
 }
 
 fn change_insert(changes: &[Arc<Change>]) -> WriteStep<'_> {

@@ -132,7 +132,7 @@ impl Bulk {
             let mut batch = Batch::new(jobs, now(), Facts::default());
             let fault = match self.write(&mut batch, entropy) {
                 Ok(()) => {
-                    batch.answer();
+                    batch.answer(None);
                     return;
                 }
                 Err(fault) => fault,

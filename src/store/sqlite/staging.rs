@@ -17,7 +17,7 @@ pub(super) const FIND: &str = "SELECT name, first_id, last_id FROM staging";
 pub(super) const CHANGE_PUT: &str = concat!(
     "INSERT INTO change_staged (",
     change_columns!(),
-    ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)"
+    ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)"
 );
 /// Shows the staged changes.
 const CHANGES_SHOW: &str = concat!(

@@ -212,6 +212,16 @@ fn load_readable<'a>(
             let rows = query(connection, &text, &[sql::key(&selector.value)], 1)?;
             Fact::Taken(!rows.is_empty())
         }
+        Need::Naming(naming) => {
+            let text = sql::naming((naming.by, naming.column), naming.to.0);
+            let rows = query(connection, &text, &sql::naming_parameters(naming), 1)?;
+            Fact::Naming(rows.iter().filter_map(|row| sql::named_key(naming.by, row)).collect())
+        }
+        Need::Count(count) => {
+            let (text, parameters) = sql::counting(count);
+            let rows = query(connection, &text, &parameters, 1)?;
+            Fact::Count(rows.first().and_then(|row| sql::first_int(row)).unwrap_or_default())
+        }
         Need::Id(_) => return Err(Error::internal("ids are the writer's to give").into()),
         Need::Change(id) => {
             let rows = query(connection, sql::CHANGE_FIND, &[Sql::Int(*id)], sql::CHANGE_WIDTH)?;
@@ -221,6 +231,11 @@ fn load_readable<'a>(
         Need::Changes(id, count) => {
             let parameters = [Sql::Int(*id), Sql::Int(*count)];
             let rows = query(connection, sql::HISTORY, &parameters, sql::CHANGE_WIDTH)?;
+            Fact::Changes(rows.into_iter().map(sql::decode_change).collect::<Result<_, _>>()?)
+        }
+        Need::Act(first, last, limit) => {
+            let parameters = [first, last, limit].map(|number| Sql::Int(*number));
+            let rows = query(connection, sql::ACT, &parameters, sql::CHANGE_WIDTH)?;
             Fact::Changes(rows.into_iter().map(sql::decode_change).collect::<Result<_, _>>()?)
         }
         Need::Idempotency(credential_id, key) => {
