@@ -107,11 +107,19 @@ macro_rules! kinds {
             /// # Errors
             /// [`Error::Internal`] naming the record and what is wrong, when they do not.
             pub fn references(self, document: &Document) -> Result<Vec<(Self, Key)>, Error> {
-                let mut named = match self {
-                    $(Self::$kind => document.typed::<$record>()?.record.named_in_body()),+
-                };
+                let mut named = self.named_in_body(document)?;
                 named.extend(document.named_in_columns()?);
                 Ok(named)
+            }
+
+            /// Those of them that it names elsewhere than in columns.
+            ///
+            /// # Errors
+            /// As [`Kind::references`].
+            pub fn named_in_body(self, document: &Document) -> Result<Vec<(Self, Key)>, Error> {
+                Ok(match self {
+                    $(Self::$kind => document.look::<$record>()?.named_in_body()),+
+                })
             }
         }
     };

@@ -67,6 +67,34 @@ pub enum Gone {
     Ends,
 }
 
+/// How records of one kind name those of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Way {
+    /// The kind of those that name.
+    pub by: Kind,
+    /// Their column; elsewhere than in columns, if absent.
+    pub column: Option<&'static str>,
+    /// What becomes of them when the one that they name is deleted.
+    pub gone: Gone,
+}
+
+impl Way {
+    /// Every way in which a record of `kind` is named.
+    pub fn to(kind: Kind) -> impl Iterator<Item = Self> {
+        Kind::ALL.iter().flat_map(move |by| {
+            let columns =
+                by.table().columns.iter().filter_map(move |column| match column.column_type {
+                    ColumnType::Reference(to, gone) if to == kind => {
+                        Some(Self { by: *by, column: Some(column.name), gone })
+                    }
+                    _ => None,
+                });
+            let elsewhere = by.names_in_body().iter().filter(move |(to, _)| *to == kind);
+            columns.chain(elsewhere.map(|(_, gone)| Self { by: *by, column: None, gone: *gone }))
+        })
+    }
+}
+
 /// Fields that no two records have in common; records that lack one of them do not count.
 #[derive(Debug)]
 pub struct Unique {

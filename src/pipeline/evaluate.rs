@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::naming::{Link, Naming};
 use super::{Answer, Envelope, Outcome, Pending};
 use crate::domain::change::{self, Action, Change};
 use crate::domain::command::{Command, Content, Context, Decision, Entropy};
@@ -49,6 +50,7 @@ pub(super) struct Recorded {
     pub(super) documents: Vec<Pending>,
     pub(super) changes: Vec<Arc<Change>>,
     pub(super) contents: Vec<Content>,
+    pub(super) links: Vec<(Link, bool)>,
 }
 
 /// Gives each write its version and its change.
@@ -62,6 +64,7 @@ fn record(
     facts.want_ids(&[(Sequence::Change, writes.len())])?;
     let mut documents = Vec::with_capacity(writes.len());
     let mut changes = Vec::with_capacity(writes.len());
+    let mut links = Vec::new();
     for write in writes {
         let mut after = write.after;
         let before = write.before;
@@ -99,6 +102,7 @@ fn record(
             }
             _ => false,
         };
+        links.extend(Naming::between(before.as_deref(), &after)?.links);
         let after = Arc::new(after);
         let is_subject = subject.as_ref().is_none_or(|subject: &Arc<Document>| {
             subject.meta.kind == after.meta.kind && subject.meta.key == after.meta.key
@@ -117,5 +121,5 @@ fn record(
         }
     }
     let changes = changes.into_iter().map(Arc::new).collect();
-    Ok((subject, Recorded { documents, changes, contents }))
+    Ok((subject, Recorded { documents, changes, contents, links }))
 }

@@ -20,6 +20,7 @@ use crate::domain::record::{Document, Key};
 use crate::sabotage::Protection;
 
 mod aside;
+mod naming;
 mod reader;
 mod taken;
 mod writer;

@@ -19,6 +19,7 @@ mod ispring;
 mod kolleges;
 mod matrix;
 mod migrations;
+mod naming;
 mod native;
 mod ncloud;
 mod neighbours;
