@@ -6,6 +6,7 @@
 //! `advance` …) → write [`Batch::writes`] → commit → [`Batch::answer`].
 
 mod evaluate;
+mod naming;
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
@@ -27,6 +28,7 @@ use crate::domain::kind::Kind;
 use crate::domain::record::{Document, Key, Meta};
 use crate::sabotage::Protection;
 use evaluate::{Evaluated, evaluate};
+pub use naming::Link;
 
 /// Commands in one commit at the most.
 pub const BATCH_MAX: usize = 512;
@@ -228,6 +230,8 @@ pub struct Writes {
     pub documents: BTreeMap<(Kind, Key), Pending>,
     /// Changes by id.
     pub changes: Vec<Arc<Change>>,
+    /// Links that stand from now on, and those that do not.
+    pub links: BTreeMap<Link, bool>,
     /// Content that rows name by its hash.
     pub contents: Vec<Content>,
     /// Answers to idempotency keys.
@@ -478,6 +482,7 @@ impl Batch {
             }
         }
         writes.contents.extend(recorded.contents);
+        writes.links.extend(recorded.links);
         let act_id = recorded.changes.first().map(|change| change.id);
         for change in recorded.changes {
             facts.remember(Need::Change(change.id), Fact::Change(Some(Arc::clone(&change))));

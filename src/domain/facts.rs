@@ -19,7 +19,7 @@ use crate::sabotage::Protection;
 mod need;
 
 pub use need::{
-    Count, Fact, Header, Known, Naming, Need, Selector, Sequence, Signature, Stop, StoredAnswer,
+    Count, Fact, Header, Known, Namers, Need, Selector, Sequence, Signature, Stop, StoredAnswer,
     Token,
 };
 
@@ -27,6 +27,25 @@ pub use need::{
 pub trait Memory: fmt::Debug + Send + Sync {
     /// A record or a selection, where it is known without asking the database.
     fn recall(&self, need: &Need) -> Option<Fact>;
+}
+
+/// Asks for each of many, so that what they lack is loaded in one round.
+///
+/// # Errors
+/// [`Stop::Missing`] with all that is lacking; otherwise the first that `f` refuses.
+pub fn all<T, U>(
+    items: impl IntoIterator<Item = T>,
+    mut f: impl FnMut(T) -> Known<U>,
+) -> Known<Vec<U>> {
+    let (mut found, mut missing, mut refusal) = (Vec::new(), Vec::new(), None);
+    for item in items {
+        match f(item) {
+            Ok(one) => found.push(one),
+            Err(Stop::Missing(needs)) => missing.extend(needs),
+            Err(stop) => refusal = refusal.or(Some(stop)),
+        }
+    }
+    if missing.is_empty() { refusal.map_or(Ok(found), Err) } else { Err(Stop::Missing(missing)) }
 }
 
 /// Records by kind and id, or that there is none.
@@ -279,17 +298,12 @@ impl Facts {
         named: impl IntoIterator<Item = &'a (Kind, Key)>,
         limit: i64,
     ) -> Known<Vec<Named<'a>>> {
-        let (mut found, mut missing) = (Vec::new(), Vec::new());
-        for to in named {
-            for way in Way::to(to.0) {
-                match self.naming_by(way, to, limit) {
-                    Ok(keys) => found.extend(keys.into_iter().map(|key| (way, to, key))),
-                    Err(Stop::Missing(needs)) => missing.extend(needs),
-                    Err(stop) => return Err(stop),
-                }
-            }
-        }
-        if missing.is_empty() { Ok(found) } else { Err(Stop::Missing(missing)) }
+        let ways = named.into_iter().flat_map(|to| Way::to(to.0).map(move |way| (way, to)));
+        let found = all(ways, |(way, to)| {
+            let keys = self.naming_by(way, to, limit)?;
+            Ok(keys.into_iter().map(move |key| (way, to, key)))
+        });
+        Ok(found?.into_iter().flatten().collect())
     }
 
     fn naming_by(&self, way: Way, to: &(Kind, Key), limit: i64) -> Known<Vec<Key>> {
@@ -298,9 +312,9 @@ impl Facts {
         let room = written.map_or(0, |written| written.len().next_multiple_of(512));
         let room = i64::try_from(room).unwrap_or(i64::MAX);
         let limit = limit.saturating_add(room);
-        let naming = Naming { by: way.by, column: way.column, to: to.clone(), limit };
-        let fact = self.other(Need::Naming(naming.clone()))?;
-        let Fact::Naming(keys) = &*fact else { return Ok(Vec::new()) };
+        let naming = Namers { by: way.by, column: way.column, to: to.clone(), limit };
+        let fact = self.other(Need::Namers(naming.clone()))?;
+        let Fact::Namers(keys) = &*fact else { return Ok(Vec::new()) };
         let Some(written) = written else { return Ok(keys.clone()) };
         let untouched = keys.iter().filter(|key| !written.contains_key(*key));
         let mut found: Vec<Key> = untouched.cloned().collect();

@@ -2,6 +2,7 @@
 //! Nothing here knows a rule, and nothing outside knows SQL.
 
 mod cache;
+mod links;
 mod postgres;
 mod search;
 mod sql;
@@ -569,6 +570,7 @@ impl Store {
         }
         let mut statements = sql::all();
         statements.extend(teaching::statements());
+        statements.extend(links::statements());
         statements.extend(match self {
             Self::Sqlite(_) => sqlite::statements(),
             Self::Postgres(_) => postgres::statements(),

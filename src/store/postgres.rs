@@ -20,6 +20,7 @@ use crate::domain::record::{Document, Key};
 use crate::sabotage::Protection;
 
 mod aside;
+mod naming;
 mod reader;
 mod sets;
 mod writer;
@@ -253,7 +254,7 @@ impl Connection {
     async fn load_one(&self, need: &Need) -> Result<Fact, PgFault> {
         let readable = |fact: Result<Fact, Error>| fact.unwrap_or_else(Fact::Unreadable);
         Ok(match need {
-            Need::Record(..) | Need::Select(_) | Need::Taken(_) | Need::Naming(_) => {
+            Need::Record(..) | Need::Select(_) | Need::Taken(_) | Need::Namers(_) => {
                 return Err(Error::internal("these are loaded kind by kind").into());
             }
             Need::Id(_) => return Err(Error::internal("ids are the writer's to give").into()),

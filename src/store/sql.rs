@@ -11,7 +11,7 @@ use crate::domain::change::{Action, Change};
 use crate::domain::command::Content;
 use crate::domain::delivery::message::{Channel, MessageStatus};
 use crate::domain::error::Error;
-use crate::domain::facts::{Count, Naming, Signature, StoredAnswer, Token};
+use crate::domain::facts::{Count, Namers, Signature, StoredAnswer, Token};
 use crate::domain::fields::Fields;
 use crate::domain::kind::Kind;
 use crate::domain::record::{Document, Key, Meta};
@@ -174,7 +174,7 @@ pub(super) fn naming(way: (Kind, Option<&str>), to: Kind) -> String {
 }
 
 /// What [`naming`] takes.
-pub(super) fn naming_parameters(naming: &Naming) -> [Sql; 2] {
+pub(super) fn naming_parameters(naming: &Namers) -> [Sql; 2] {
     let (to, limit) = (&naming.to.1, Sql::Int(naming.limit));
     let to = if naming.column.is_some() { key(to) } else { Sql::Text(to.to_string()) };
     [to, limit]

@@ -9,6 +9,7 @@
 )]
 mod support;
 
+mod acts;
 mod catalogue;
 mod cli;
 mod crash;
@@ -19,6 +20,7 @@ mod ispring;
 mod kolleges;
 mod matrix;
 mod migrations;
+mod naming;
 mod native;
 mod ncloud;
 mod neighbours;

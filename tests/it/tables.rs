@@ -88,10 +88,10 @@ fn decide(command: &dyn Command, world: &[Arc<Document>]) -> Result<Decision, Er
                 |one: &&Arc<Document>| one.meta.kind == wanted.kind && wanted.fits(one).unwrap();
             Fact::Select(world.iter().filter(fits).cloned().collect())
         }
-        Need::Naming(wanted) => {
+        Need::Namers(wanted) => {
             let fits =
                 |one: &&Arc<Document>| one.meta.kind == wanted.by && wanted.fits(one).unwrap();
-            Fact::Naming(world.iter().filter(fits).map(|one| one.meta.key.clone()).collect())
+            Fact::Namers(world.iter().filter(fits).map(|one| one.meta.key.clone()).collect())
         }
         Need::Id(_) => Fact::Ids(vec![100]),
         Need::Change(MAKING) => Fact::Change(Some(Arc::new(Change {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::{Command, Context, Decision, Expected, end, live, permit_document};
 use crate::domain::access::Right;
 use crate::domain::error::Error;
-use crate::domain::facts::{Facts, Known, Need, Stop};
+use crate::domain::facts::{self, Facts, Known, Need, Stop};
 use crate::domain::kind::Kind;
 use crate::domain::record::{Document, Key, Record};
 use crate::domain::table::Gone;
@@ -109,10 +109,11 @@ impl Cascade {
             facts.lay(Arc::new(write.after.clone()));
             decision.writes.push(write);
         }
-        for ((kind, key), named) in self.cleared {
-            let Some(document) = facts.document(kind, &key)? else { continue };
-            decision.writes.extend(kind.decide_forget(&named, document, context, facts)?);
-        }
+        let cleared = facts::all(self.cleared, |((kind, key), named)| {
+            let Some(document) = facts.document(kind, &key)? else { return Ok(None) };
+            kind.decide_forget(&named, document, context, facts)
+        });
+        decision.writes.extend(cleared?.into_iter().flatten());
         facts.lift(checkpoint);
         Ok(decision)
     }

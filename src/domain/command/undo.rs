@@ -7,7 +7,7 @@ use super::{Command, Context, Decision, Expected, Kept, Write, permit_document};
 use crate::domain::access::Right;
 use crate::domain::change::{Action, Change, MASK};
 use crate::domain::error::Error;
-use crate::domain::facts::{Facts, Known, Need, Stop};
+use crate::domain::facts::{self, Facts, Known, Need, Stop};
 use crate::domain::fields::Fields;
 use crate::domain::kind::Kind;
 use crate::domain::record::{Document, Key};
@@ -157,14 +157,15 @@ impl Back {
         context: &mut Context<'_>,
         facts: &mut Facts,
     ) -> Known<(Vec<Write>, Vec<Kept>)> {
-        let (mut writes, mut conflicts) = (Vec::with_capacity(records.len()), Vec::new());
-        for taken in records {
-            match self.take_back(taken, context, facts) {
-                Ok(write) => writes.extend(write),
-                Err(Stop::Refused(Error::Conflict(fields))) => conflicts.extend(fields),
-                Err(stop) => return Err(stop),
+        let mut conflicts = Vec::new();
+        let taken_back = facts::all(records, |taken| match self.take_back(taken, context, facts) {
+            Err(Stop::Refused(Error::Conflict(fields))) => {
+                conflicts.extend(fields);
+                Ok(None)
             }
-        }
+            others => others,
+        });
+        let mut writes: Vec<Write> = taken_back?.into_iter().flatten().collect();
         if !conflicts.is_empty() {
             return Err(Error::Conflict(conflicts).into());
         }
@@ -188,20 +189,16 @@ impl Back {
                 if self.naming.is_empty() { vec![RECORD.to_owned()] } else { self.naming };
             return Err(Error::Conflict(in_the_way).into());
         }
-        for write in &writes {
-            let Some(before) = &write.before else { continue };
-            match write.action {
-                Action::Delete => {}
-                Action::Restore => {
-                    permit_document(context, facts, &write.after, Right::Create)?;
-                    write.after.meta.kind.judge(before, &write.after, facts)?;
-                }
-                Action::Create | Action::Edit => {
-                    permit_document(context, facts, &write.after, Right::Edit)?;
-                    write.after.meta.kind.judge(before, &write.after, facts)?;
-                }
-            }
-        }
+        facts::all(&writes, |write| {
+            let right = match write.action {
+                Action::Restore => Right::Create,
+                Action::Create | Action::Edit => Right::Edit,
+                Action::Delete => return Ok(()),
+            };
+            let (Some(before), after) = (&write.before, &write.after) else { return Ok(()) };
+            permit_document(context, facts, after, right)?;
+            after.meta.kind.judge(before, after, facts)
+        })?;
         facts.lift(checkpoint);
         Ok((writes, self.kept))
     }
@@ -214,9 +211,13 @@ impl Back {
         facts: &mut Facts,
     ) -> Known<Option<Write>> {
         let Taken { document, changes } = taken;
-        let since = Since::of(document, self.act_id, facts)?;
         let (Some(newest), Some(oldest)) = (changes.first(), changes.last()) else {
             return Ok(None);
+        };
+        let since = if document.meta.change_id == newest.id {
+            Since::default()
+        } else {
+            Since::of(document, self.act_id, facts)?
         };
         let is_deleted = document.meta.deleted_at.is_some();
         match (oldest.action, newest.action) {

@@ -20,7 +20,7 @@ pub enum Need {
     /// Whether any row of the kind, deleted ones too, has a value in a column.
     Taken(Selector),
     /// Which live records name one.
-    Naming(Naming),
+    Namers(Namers),
     /// How many live records there are of a kind with some values.
     Count(Count),
     /// A new id.
@@ -52,7 +52,7 @@ pub struct Selector {
 
 /// The live records of kind `by` that name `to`, in no order.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Naming {
+pub struct Namers {
     /// The kind of those that name.
     pub by: Kind,
     /// Their column; elsewhere than in columns, if absent.
@@ -63,7 +63,7 @@ pub struct Naming {
     pub limit: i64,
 }
 
-impl Naming {
+impl Namers {
     /// True for a live record that names it in this way.
     ///
     /// # Errors
@@ -212,8 +212,8 @@ pub enum Fact {
     Select(Vec<Arc<Document>>),
     /// To [`Need::Taken`].
     Taken(bool),
-    /// To [`Need::Naming`].
-    Naming(Vec<Key>),
+    /// To [`Need::Namers`].
+    Namers(Vec<Key>),
     /// To [`Need::Count`].
     Count(i64),
     /// To [`Need::Id`].

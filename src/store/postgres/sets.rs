@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::{Connection, PgFault, array};
-use crate::domain::facts::{Fact, Naming, Need, Selector};
+use crate::domain::facts::{Fact, Namers, Need, Selector};
 use crate::domain::kind::Kind;
 use crate::domain::record::Key;
 use crate::domain::table::{KeyType, Way};
@@ -16,7 +16,7 @@ pub enum Question {
     Taken(Kind, &'static str),
     /// Which records of a kind, by a column or elsewhere, name those of another; so many of each at the
     /// most.
-    Naming(Kind, Option<&'static str>, Kind, i64),
+    Namers(Kind, Option<&'static str>, Kind, i64),
 }
 
 /// The values asked for, question by question.
@@ -28,8 +28,8 @@ pub fn split(needs: Vec<Need>) -> (Questions, Vec<Need>) {
     for need in needs {
         let (question, value) = match need {
             Need::Taken(Selector { kind, column, value }) => (Question::Taken(kind, column), value),
-            Need::Naming(Naming { by, column, to, limit }) => {
-                (Question::Naming(by, column, to.0, limit), to.1)
+            Need::Namers(Namers { by, column, to, limit }) => {
+                (Question::Namers(by, column, to.0, limit), to.1)
             }
             other => {
                 others.push(other);
@@ -59,7 +59,7 @@ pub async fn load(
             };
             Ok(values.into_iter().map(fact).collect())
         }
-        Question::Naming(by, column, to, limit) => {
+        Question::Namers(by, column, to, limit) => {
             let named: Vec<String>;
             let all: Vec<&Key> = values.iter().collect();
             let array = if column.is_some() {
@@ -78,8 +78,8 @@ pub async fn load(
             }
             let fact = |value: Key| {
                 let keys = found.remove(&value.to_string()).unwrap_or_default();
-                let naming = Naming { by, column, to: (to, value), limit };
-                (Need::Naming(naming), Fact::Naming(keys))
+                let naming = Namers { by, column, to: (to, value), limit };
+                (Need::Namers(naming), Fact::Namers(keys))
             };
             Ok(values.into_iter().map(fact).collect())
         }

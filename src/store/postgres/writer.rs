@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio_postgres::types::ToSql;
 
 use super::aside::{self, Aside, Next};
-use super::{Connection, Parameters, PgFault, array, parameter, sets};
+use super::{Connection, Parameters, PgFault, array, naming, parameter, sets};
 use crate::domain::change::Change;
 use crate::domain::command::Entropy;
 use crate::domain::facts::{Fact, Facts, Need, Selector, Sequence};
@@ -29,7 +29,7 @@ use crate::store::{Blamed, RETRY_PAUSE};
 /// How often a batch is tried again after a deadlock or a serialisation failure.
 const RETRIES_MAX: u32 = 3;
 /// Rows in one statement at the most: putting more into words would keep the thread from others.
-const ROWS_MAX: usize = 1000;
+pub(super) const ROWS_MAX: usize = 1000;
 /// Statements of a large command that are under way at once: while the database works on one, the
 /// next are put into words.
 const STEPS_AT_ONCE: usize = 3;
@@ -433,14 +433,14 @@ pub async fn load_round(
 }
 
 /// Parameters of a statement, and the number of rows that it must write.
-type StepValues = (Parameters, Option<u64>);
+pub(super) type StepValues = (Parameters, Option<u64>);
 
 /// A statement whose parameters are put into words when its turn comes.
-struct WriteStep<'a> {
+pub(super) struct WriteStep<'a> {
     /// The kind whose rows it writes.
-    kind: Option<Kind>,
-    text: String,
-    values: Box<dyn Fn() -> Result<StepValues, PgFault> + Send + Sync + 'a>,
+    pub(super) kind: Option<Kind>,
+    pub(super) text: String,
+    pub(super) values: Box<dyn Fn() -> Result<StepValues, PgFault> + Send + Sync + 'a>,
 }
 
 async fn apply(
@@ -571,6 +571,7 @@ fn steps(writes: &Writes) -> Vec<WriteStep<'_>> {
             steps.push(update(kind, rows.to_vec()));
         }
     }
+    steps.extend(naming::links(writes));
     steps.extend(writes.changes.chunks(ROWS_MAX).map(change_insert));
     for content in &writes.contents {
         let values = || Ok((sql::encode_content(content).iter().map(parameter).collect(), None));
@@ -698,7 +699,7 @@ pub fn statements() -> Vec<String> {
     let taken = columns().map(|(kind, column)| sql::taken_any(kind, column));
     let steps = steps.chain([change_insert(&[])]).map(|step| step.text);
     let searches = search::statements(Flavor::Postgres);
-    let others = sets::statements().chain(aside::statements());
+    let others = sets::statements().chain(aside::statements()).chain(naming::statements());
     steps.chain(selections).chain(taken).chain(searches).chain(others).collect()
 }
 
@@ -709,7 +710,7 @@ fn change_insert(changes: &[Arc<Change>]) -> WriteStep<'_> {
 }
 
 /// One statement for many rows: a column of values for each parameter.
-fn set_based<'a>(
+pub(super) fn set_based<'a>(
     head: &str,
     tail: &str,
     types: String,

@@ -16,13 +16,13 @@ use tokio::sync::mpsc;
 use super::statement::{
     Rerun, SqliteFault, execute, load, newest_id, query, sequence_table, write_beside,
 };
-use super::{Sqlite, Statements, staging};
+use super::{Sqlite, Statements, links, staging};
 use crate::domain::command::Entropy;
 use crate::domain::error::Error;
 use crate::domain::facts::{Fact, Facts, Need, Sequence};
 use crate::domain::kind::Kind;
 use crate::domain::record::Key;
-use crate::pipeline::{Batch, Job, Pending, Writes};
+use crate::pipeline::{Batch, Job, Link, Pending, Writes};
 use crate::store::OpenError;
 use crate::store::sql::{self, Sql};
 
@@ -58,7 +58,7 @@ pub(super) struct Bulk {
     fatal: Fatal,
 }
 
-/// A row on its way, or a change: the statement that inserts one.
+/// A row on its way, a change or a link: the statement that inserts one.
 struct Staged<'a> {
     text: &'a str,
     values: Vec<Sql>,
@@ -262,7 +262,10 @@ impl Bulk {
             let text = &self.statements(hidden.meta.kind)?.insert;
             Ok(Staged { text, values: sql::encode(&hidden)? })
         });
-        let mut all = changes.chain(rows).peekable();
+        let links = links_apart(writes).0.into_iter();
+        let links =
+            links.map(|link| Ok(Staged { text: staging::LINK_PUT, values: links::encode(link) }));
+        let mut all = changes.chain(rows).chain(links).peekable();
         while all.peek().is_some() {
             let ready = all.by_ref().take(CHUNK).collect::<Result<Vec<_>, SqliteFault>>()?;
             let mut ready = groups(ready);
@@ -286,6 +289,7 @@ impl Bulk {
     fn publish(&self, batch: &Batch, marks: &[u64]) -> Result<(), SqliteFault> {
         let writes = batch.writes();
         let runs = runs(writes);
+        let (staged_links, links) = links_apart(writes);
         let relied = batch.relied_on()?;
         self.connection.pragma_update(None, "synchronous", "FULL")?;
         let statements = &self.store.statements;
@@ -327,6 +331,10 @@ impl Bulk {
             if staging::show_changes(&self.connection)? != writes.changes.len() {
                 return Err(Error::internal("staged changes are gone").into());
             }
+            if staging::show_links(&self.connection)? != staged_links.len() {
+                return Err(Error::internal("staged links are gone").into());
+            }
+            links::write(&self.connection, links.into_iter())?;
             write_beside(&self.connection, writes)?;
             staging::forget(&self.connection)
         };
@@ -364,6 +372,15 @@ impl Bulk {
 /// New rows whose ids were put aside are staged; all others are written with the last part.
 fn is_staged(pending: &Pending) -> bool {
     pending.stored_version.is_none() && matches!(pending.document.meta.key, Key::Int(_))
+}
+
+/// Links of staged rows, which are staged as well, and all others.
+fn links_apart(writes: &Writes) -> (Vec<&Link>, Vec<(&Link, &bool)>) {
+    let is_staged = |(link, stands): &(&Link, &bool)| {
+        **stands && writes.documents.get(&link.from).is_some_and(is_staged)
+    };
+    let (staged, rest): (Vec<_>, Vec<_>) = writes.links.iter().partition(is_staged);
+    (staged.into_iter().map(|(link, _)| link).collect(), rest)
 }
 
 /// The ids of staged rows, in as few runs as there are: table, first, last.

@@ -212,10 +212,10 @@ fn load_readable<'a>(
             let rows = query(connection, &text, &[sql::key(&selector.value)], 1)?;
             Fact::Taken(!rows.is_empty())
         }
-        Need::Naming(naming) => {
+        Need::Namers(naming) => {
             let text = sql::naming((naming.by, naming.column), naming.to.0);
             let rows = query(connection, &text, &sql::naming_parameters(naming), 1)?;
-            Fact::Naming(rows.iter().filter_map(|row| sql::named_key(naming.by, row)).collect())
+            Fact::Namers(rows.iter().filter_map(|row| sql::named_key(naming.by, row)).collect())
         }
         Need::Count(count) => {
             let (text, parameters) = sql::counting(count);

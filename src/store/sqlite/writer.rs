@@ -15,7 +15,7 @@ use super::pool::Pool;
 use super::statement::{
     Rerun, SqliteFault, execute, load, newest_id, sequence_table, write_beside,
 };
-use super::{BUSY_TIMEOUT, Sqlite, connect, staging};
+use super::{BUSY_TIMEOUT, Sqlite, connect, links, staging};
 use crate::domain::command::Entropy;
 use crate::domain::error::Error;
 use crate::domain::facts::{Fact, Facts, Need, Sequence};
@@ -308,6 +308,7 @@ impl WriterThread {
         for change in &writes.changes {
             rows.execute(CHANGE_INSERT, &sql::encode_change(change))?;
         }
+        links::write(&self.connection, writes.links.iter())?;
         Ok(write_beside(&self.connection, writes)?)
     }
 
