@@ -16,6 +16,7 @@ on_both_stores!(
     undo_keeps_references_whole,
     undo_after_a_value_came_back,
     undo_obeys_the_rules,
+    undo_that_changes_nothing,
     who_may,
     bad_input,
     request_ids,
@@ -137,7 +138,7 @@ async fn undo_keeps_references_whole(server: Server) {
         (&birth("account/3").await, json!(["account"])),
         (&birth("model/1").await, json!(["class"])),
     ] {
-        set_models(&server).await;
+        set_models(&server, json!({"primary_model_id": 2, "allowed_model_ids": [2, 1]})).await;
         let refused = undo_change(&server, change).await;
         assert_eq!((refused.status, &refused.json()["conflicts"]), (409, &naming));
     }
@@ -153,10 +154,9 @@ async fn undo_keeps_references_whole(server: Server) {
     server.assert_sound().await;
 }
 
-/// Makes class 11 name model 1, in the list alone.
-async fn set_models(server: &Server) {
+/// Edits which models class 11 names.
+async fn set_models(server: &Server, body: Value) {
     let request = server.request("PATCH", "/partner/7/classes/11").bearer("demo-partner-token");
-    let body = json!({"primary_model_id": 2, "allowed_model_ids": [2, 1]});
     assert_eq!(request.json(&body).send().await.status, 200);
 }
 
@@ -186,6 +186,24 @@ async fn undo_obeys_the_rules(server: Server) {
     assert_eq!(refused.status, 400, "{}", refused.text());
     assert_eq!(refused.json()["errors"][0]["field"], "course_end_at");
     assert_eq!(history_of(&server, "achievement/1539").await, all);
+}
+
+async fn undo_that_changes_nothing(server: Server) {
+    set_models(&server, json!({"primary_model_id": 2, "allowed_model_ids": [2]})).await;
+    set_models(&server, json!({"allowed_model_ids": [2, 1]})).await;
+    set_models(&server, json!({"primary_model_id": 1})).await;
+    let all = history_of(&server, "class/11").await;
+    assert_eq!(all[1]["before"], json!({"allowed_model_ids": [2]}));
+    // The list has to hold the first model, so it stays as it is.
+    let target = format!("/haksa/v1/changes/{}/undo", all[1]["change_id"]);
+    let tag = format!("\"{}\"", all[0]["version"]);
+    for (is_dry, changes) in [("true", "0"), ("false", "")] {
+        let request = server.request("POST", &target).bearer(KEY).header("haksa-dry-run", is_dry);
+        let reply = request.send().await;
+        assert_eq!((reply.status, &*reply.text()), (200, "null"));
+        assert_eq!((reply.header("etag"), reply.header("haksa-changes")), (&*tag, changes));
+    }
+    assert_eq!(history_of(&server, "class/11").await, all);
 }
 
 async fn who_may(server: Server) {
