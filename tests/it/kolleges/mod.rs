@@ -453,13 +453,14 @@ async fn list(server: Server) {
 
 /// Pages of many holders, and what no stored text can hold.
 async fn long_lists(server: Server) {
-    let run = |command: Box<dyn Command>| {
-        server.app.pipeline.run(command, Envelope::new(Actor::operator(3), "test"))
-    };
+    async fn run(server: &Server, command: impl Command) {
+        let envelope = Envelope::new(Actor::operator(3), "test");
+        server.app.pipeline.run(command, envelope).await.unwrap();
+    }
     let keys = || (20_000..21_100).map(|id| (id, Some(Key::Int(id))));
     let people = keys().map(|(id, key)| {
         let record = Person { name: format!("사람 {}", id - 20_000), ..Person::default() };
-        run(Box::new(Create { key, created_at: None, record }))
+        run(&server, Create { key, created_at: None, record })
     });
     let certificates = keys().map(|(id, key)| {
         let record = Achievement {
@@ -469,11 +470,10 @@ async fn long_lists(server: Server) {
             issued_at: "2026-01-01T00:00:00Z".parse().unwrap(),
             ..Achievement::default()
         };
-        run(Box::new(Create { key, created_at: None, record }))
+        run(&server, Create { key, created_at: None, record })
     });
-    for made in join_all(people).await.into_iter().chain(join_all(certificates).await) {
-        made.unwrap();
-    }
+    join_all(people).await;
+    join_all(certificates).await;
     let get = async |query: &str| {
         let request = server.request("GET", &format!("/open-api/achievements?{query}"));
         let reply = request.bearer(KEY).send().await;
