@@ -518,10 +518,7 @@ async fn deletion(server: Server) {
     let list = server.request("GET", "/open-api/achievements").bearer(KEY).send().await.json();
     assert_eq!((&list["achievements"], &list["totalPages"]), (&json!([]), &json!(0)));
     // It can be taken back.
-    let history = "/haksa/v1/records/achievement/1539/history";
-    let history = server.request("GET", history).bearer("demo-admin-key").send().await.json();
-    let undo = format!("/haksa/v1/changes/{}/undo", history["items"][0]["change_id"]);
-    let reply = server.request("POST", &undo).bearer("demo-admin-key").send().await;
+    let reply = server.undo(&server.history("achievement/1539").await[0]).send().await;
     assert_eq!(reply.status, 200, "{}", reply.text());
     assert_eq!(read(&server).await["certificate_number"], "SAND-202504-r9a1pt");
     server.assert_sound().await;

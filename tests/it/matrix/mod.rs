@@ -96,14 +96,7 @@ struct Edit {
 }
 
 async fn newest(server: &Server, record: &str) -> Value {
-    let target = format!("/haksa/v1/records/{record}/history?limit=1");
-    let reply = server.request("GET", &target).bearer("demo-admin-key").send().await;
-    reply.json()["items"][0].clone()
-}
-
-async fn undo(server: &Server, change: &Value) -> u16 {
-    let target = format!("/haksa/v1/changes/{}/undo", change["change_id"]);
-    server.request("POST", &target).bearer("demo-admin-key").send().await.status
+    server.history(record).await[0].clone()
 }
 
 fn merged(base: &Value, with: &Value) -> Value {
@@ -180,7 +173,7 @@ async fn run(server: &Server, edit: Edit) {
                     for name in changed.keys().filter(|name| *name != field.name) {
                         assert!(field.along.contains(&name.as_str()), "{about} touched {name}");
                     }
-                    assert_eq!(undo(server, &after).await, 200, "{about}");
+                    assert_eq!(server.undo(&after).send().await.status, 200, "{about}");
                     let undone = newest(server, edit.record).await;
                     assert_eq!(undone["version"], version + 2, "{about}");
                     assert_eq!(undone["after"], after["before"], "{about}");

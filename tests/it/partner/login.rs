@@ -222,10 +222,8 @@ async fn a_spent_token_that_comes_again_ends_its_family(server: Server) {
         let found = server.app.store.read(|facts| facts.select::<Credential>(3, "person_id", 101));
         found.await.unwrap().iter().find(|c| c.record.label == "logins").expect("one").id()
     };
-    let target = format!("/haksa/v1/records/credential/{credential}/history?limit=1");
-    let newest = server.request("GET", &target).bearer("demo-admin-key").send().await.json();
-    let target = format!("/haksa/v1/changes/{}/undo", newest["items"][0]["change_id"]);
-    let undone = server.request("POST", &target).bearer("demo-admin-key").send().await;
+    let newest = &server.history(&format!("credential/{credential}")).await[0];
+    let undone = server.undo(newest).send().await;
     assert_eq!(undone.json()["errors"][0]["field"], "ended_sessions", "{}", undone.text());
     assert_detail(&get(&server, &access(&third), CLASS).await, 401, "unauthorized");
     // It stays ended for as long as any of its tokens would have been good.

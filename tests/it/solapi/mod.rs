@@ -304,15 +304,12 @@ async fn concurrent_edits(server: Server) {
 async fn history_and_undo(server: Server) {
     let body = json!({"metadata": {"role": "secondary"}});
     assert_eq!(edit(&server, &body).header("x-request-id", "r-1").send().await.status, 200);
-    let target = format!("/haksa/v1/records/relationship/{ID}/history");
-    let history = server.request("GET", &target).bearer("demo-admin-key").send().await.json();
-    let change = &history["items"][0];
+    let change = &server.history(&format!("relationship/{ID}")).await[0];
     assert_eq!(change["before"], json!({"metadata": {"role": "primary", "isPrimary": true}}));
     assert_eq!(change["after"], json!({"metadata": {"role": "secondary"}}));
     assert_eq!(change["actor"], "credential:31");
     assert_eq!((&change["dialect"], &change["request_id"]), (&json!("solapi"), &json!("r-1")));
-    let target = format!("/haksa/v1/changes/{}/undo", change["change_id"]);
-    let reply = server.request("POST", &target).bearer("demo-admin-key").send().await;
+    let reply = server.undo(change).send().await;
     assert_eq!(reply.status, 200, "{}", reply.text());
     assert_eq!(read(&server).await["metadata"], json!({"role": "primary", "isPrimary": true}));
 }
