@@ -267,12 +267,6 @@ async fn idempotency_keys(server: Server) {
     };
     let first = with("k1", 1).send().await;
     assert_eq!(first.status, 200, "{}", first.text());
-    assert_eq!(edit(&server, &json!({"metadata": {"n": 2}})).send().await.status, 200);
-    // A retry is signed anew and gets the first answer, although the record has moved on.
-    let again = with("k1", 1).send().await;
-    assert_eq!((again.status, &again.body), (200, &first.body));
-    assert_eq!(again.header("etag"), first.header("etag"));
-    assert_eq!(read(&server).await["metadata"], json!({"n": 2}), "done twice");
     assert_refused(&with("k1", 3).send().await, 422, "ValidationError");
     assert_refused(&with(&"k".repeat(256), 3).send().await, 400, "ValidationError");
 }
