@@ -10,9 +10,10 @@ use super::access::{self, Right, Verdict};
 use super::actor::Actor;
 use super::change::Action;
 use super::error::Error;
-use super::facts::{Facts, Known, Need, Stop};
+use super::facts::{Count, Facts, Known, Need, Stop};
 use super::kind::Kind;
 use super::record::{Changed, Document, Key, Meta, Record, Stored};
+use super::table::Among;
 use crate::sabotage::Protection;
 
 mod delete;
@@ -501,5 +502,30 @@ fn refuse_faulty<R: Record>(
         Err(Stop::Refused(Error::Conflict(_))) if !texts.is_empty() => errors.extend(texts),
         others => errors.extend(texts.into_iter().chain(others?)),
     }
-    if errors.is_empty() { Ok(()) } else { Err(Error::Invalid(errors).into()) }
+    if !errors.is_empty() {
+        return Err(Error::Invalid(errors).into());
+    }
+    refuse_taken(document, changed, facts)
+}
+
+/// Refuses a record that has in common with another what each must have alone. (What no two may ever
+/// have had, deleted ones too, is the database's to find out.)
+fn refuse_taken(document: &Document, changed: &Changed, facts: &Facts) -> Known<()> {
+    let Meta { kind, key, account_id, version, .. } = &document.meta;
+    let fields = document.fields()?;
+    for unique in kind.table().unique.iter().filter(|unique| unique.among == Among::Live) {
+        if !changed.any(unique.fields) {
+            continue;
+        }
+        let values = unique.fields.iter().map(|name| Some((*name, Key::of(&fields.value(name))?)));
+        // Records that lack one of the fields do not count.
+        let Some(mut is) = values.collect::<Option<Vec<_>>>() else { continue };
+        is.push(("account_id", Key::Int(*account_id)));
+        let count = Count { kind: *kind, is };
+        let itself = if *version == 0 { None } else { facts.document(*kind, key)? };
+        if facts.count(&count)? > count.of(itself.as_ref())? {
+            return Err(Error::Conflict(vec![unique.refusal.to_owned()]).into());
+        }
+    }
+    Ok(())
 }

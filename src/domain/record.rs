@@ -58,6 +58,15 @@ impl Key {
         }
     }
 
+    /// The key that a JSON value is.
+    pub fn of(value: &Value) -> Option<Self> {
+        match value {
+            Value::Number(id) => id.as_i64().map(Self::Int),
+            Value::String(id) => Some(Self::from(id.as_str())),
+            _ => None,
+        }
+    }
+
     /// The integer, where it is one.
     pub const fn as_int(&self) -> Option<i64> {
         match self {
@@ -197,12 +206,7 @@ impl Document {
         let fields = self.fields()?;
         Ok(self.meta.kind.table().columns.iter().filter_map(|column| {
             let ColumnType::Reference(kind, _) = column.column_type else { return None };
-            let key = match fields.value(column.name) {
-                Value::Number(id) => id.as_i64().map(Key::Int),
-                Value::String(id) => Some(Key::from(id.as_str())),
-                _ => None,
-            };
-            Some((kind, key?))
+            Some((kind, Key::of(&fields.value(column.name))?))
         }))
     }
 }
@@ -367,8 +371,7 @@ pub trait Record: Serialize + DeserializeOwned + Clone + PartialEq + Send + Sync
             if let ColumnType::Reference(to, Gone::Clears) = column.column_type
                 && to == *kind
                 && let Some(value) = fields.get_mut(column.name)
-                && (value.as_i64().is_some_and(|id| Key::Int(id) == *key)
-                    || value.as_str().is_some_and(|id| Key::from(id) == *key))
+                && Key::of(value).as_ref() == Some(key)
             {
                 *value = Value::Null;
             }

@@ -204,6 +204,18 @@ impl Unique {
         Self { fields, among: Among::Live, refusal }
     }
 
+    /// The name of the index or constraint that holds it in a database: of the table and the fields.
+    pub fn name_in(&self, table: &Table) -> String {
+        match self.among {
+            Among::Ever => format!("{}_{}_key", table.name, self.fields.join("_")),
+            Among::Live => {
+                let fields =
+                    self.fields.iter().map(|name| name.strip_suffix("_id").unwrap_or(name));
+                format!("{}_{}_live", table.name, fields.collect::<Vec<_>>().join("_"))
+            }
+        }
+    }
+
     /// Unique among all that ever were.
     pub const fn ever(fields: &'static [&'static str], refusal: &'static str) -> Self {
         Self { fields, among: Among::Ever, refusal }

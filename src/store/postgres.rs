@@ -151,8 +151,12 @@ impl From<tokio_postgres::Error> for PgFault {
         };
         let text = || refusal.to_string();
         match refusal.code().code().as_bytes() {
-            [b'2', b'3', ..] => {
-                Self::Constraint(refusal.constraint().unwrap_or("constraint").to_owned())
+            b"23505" => {
+                let name = refusal.constraint().unwrap_or_default();
+                match sql::refusal(|table, unique| unique.name_in(table) == name) {
+                    Some(refusal) => Self::Constraint(refusal.to_owned()),
+                    None => Self::Internal(Error::Internal(text())),
+                }
             }
             b"40001" | b"40P01" => Self::Retry,
             b"55P03" => Self::Locked,

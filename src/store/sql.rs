@@ -15,7 +15,7 @@ use crate::domain::facts::{Count, Namers, Signature, StoredAnswer, Token};
 use crate::domain::fields::Fields;
 use crate::domain::kind::Kind;
 use crate::domain::record::{Document, Key, Meta};
-use crate::domain::table::{Column, ColumnType, KeyType, Table, Way};
+use crate::domain::table::{Column, ColumnType, KeyType, Table, Unique, Way};
 use crate::domain::time::Instant;
 
 /// A value on its way to or from the database.
@@ -204,6 +204,15 @@ pub(super) fn count(kind: Kind, columns: &[&str]) -> String {
 pub(super) fn counting(asked: &Count) -> (String, Vec<Sql>) {
     let columns: Vec<&str> = asked.is.iter().map(|(column, _)| *column).collect();
     (count(asked.kind, &columns), asked.is.iter().map(|(_, value)| key(value)).collect())
+}
+
+/// What stands in the way where the database finds that something is not unique: what `is_it` holds
+/// for. None for what no table declares, which is no caller's business.
+pub(super) fn refusal(is_it: impl Fn(&Table, &Unique) -> bool) -> Option<&'static str> {
+    Kind::ALL.iter().find_map(|kind| {
+        let table = kind.table();
+        table.unique.iter().find(|unique| is_it(table, unique)).map(|unique| unique.refusal)
+    })
 }
 
 /// Content by its hash.

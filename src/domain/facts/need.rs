@@ -88,7 +88,10 @@ pub struct Count {
 
 impl Count {
     /// 1 for a live record with the values, else 0.
-    pub(super) fn of(&self, document: Option<&Arc<Document>>) -> Result<i64, Error> {
+    ///
+    /// # Errors
+    /// As [`Document::fields`].
+    pub fn of(&self, document: Option<&Arc<Document>>) -> Result<i64, Error> {
         let Some(document) = document else { return Ok(0) };
         for (column, value) in &self.is {
             let selector = Selector { kind: self.kind, column, value: value.clone() };

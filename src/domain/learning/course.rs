@@ -141,7 +141,7 @@ impl Record for Course {
         Ok(if is_shared { Place::Account } else { Place::Department(Vec::new()) })
     }
 
-    fn validate(&self, meta: &Meta, changed: &Changed, facts: &mut Facts) -> Known<FieldErrors> {
+    fn validate(&self, _: &Meta, changed: &Changed, _: &mut Facts) -> Known<FieldErrors> {
         let mut errors = Vec::new();
         if changed.any(&["start_date", "end_date"])
             && let (Some(start), Some(end)) = (self.start_date, self.end_date)
@@ -152,16 +152,6 @@ impl Record for Course {
                 "end_date_before_start_date",
                 "end_date is before start_date",
             ));
-        }
-        if errors.is_empty()
-            && changed.has("course_key")
-            && let Some(key) = self.course_key.as_deref()
-            && facts
-                .select::<Self>(meta.account_id, "course_key", key)?
-                .iter()
-                .any(|other| other.meta.key != meta.key)
-        {
-            return Err(Error::Conflict(vec!["course_key".to_owned()]).into());
         }
         Ok(errors)
     }

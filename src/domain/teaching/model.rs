@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::domain::error::{Error, FieldError, FieldErrors};
+use crate::domain::error::{FieldError, FieldErrors};
 use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
 use crate::domain::names::names;
@@ -83,22 +83,13 @@ impl Record for Model {
     };
     type Edit = ModelEdit;
 
-    fn validate(&self, meta: &Meta, changed: &Changed, facts: &mut Facts) -> Known<FieldErrors> {
+    fn validate(&self, _: &Meta, changed: &Changed, _: &mut Facts) -> Known<FieldErrors> {
         let mut errors = Vec::new();
         if changed.has("default_pricing")
             && self.default_pricing.as_ref().is_some_and(|pricing| !pricing.is_object())
         {
             let detail = "must be an object";
             errors.push(FieldError::new("default_pricing", "not_an_object", detail));
-        }
-        if errors.is_empty()
-            && changed.any(&["provider", "model_name"])
-            && facts
-                .select::<Self>(meta.account_id, "model_name", self.model_name.as_str())?
-                .iter()
-                .any(|other| other.meta.key != meta.key && other.record.provider == self.provider)
-        {
-            return Err(Error::Conflict(vec!["model_name".to_owned()]).into());
         }
         Ok(errors)
     }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::access::Place;
 use crate::domain::command::Context;
-use crate::domain::error::{Error, FieldError, FieldErrors};
+use crate::domain::error::{FieldError, FieldErrors};
 use crate::domain::facts::{Facts, Known, Need};
 use crate::domain::kind::Kind;
 use crate::domain::names::names;
@@ -142,20 +142,6 @@ impl Record for Student {
             && facts.find::<Person>(meta.account_id, id)?.is_none()
         {
             errors.push(FieldError::new("person_id", "user_not_found", "no such person"));
-        }
-        if errors.is_empty() {
-            let person = self.person_id.filter(|_| changed.has("person_id")).map(Key::Int);
-            let email = self.email_key.as_deref().filter(|_| changed.has("email_key"));
-            for (column, value) in [("person_id", person), ("email_key", email.map(Key::from))] {
-                let Some(value) = value else { continue };
-                let found = facts.select::<Self>(meta.account_id, column, value)?;
-                let is_taken = found.iter().any(|other| {
-                    other.meta.key != meta.key && other.record.partner_id == self.partner_id
-                });
-                if is_taken {
-                    return Err(Error::Conflict(vec!["student".to_owned()]).into());
-                }
-            }
         }
         Ok(errors)
     }

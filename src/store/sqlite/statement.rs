@@ -58,7 +58,10 @@ impl From<rusqlite::Error> for SqliteFault {
             return Self::Internal(Error::Internal(text));
         };
         match failure.code {
-            ErrorCode::ConstraintViolation => Self::Constraint(text),
+            ErrorCode::ConstraintViolation => match taken(&text) {
+                Some(refusal) => Self::Constraint(refusal.to_owned()),
+                None => Self::Internal(Error::Internal(text)),
+            },
             _ if failure.extended_code == ffi::SQLITE_IOERR_FSYNC => Self::Fatal(text),
             ErrorCode::DiskFull
             | ErrorCode::DatabaseBusy
@@ -70,6 +73,18 @@ impl From<rusqlite::Error> for SqliteFault {
             _ => Self::Internal(Error::Internal(text)),
         }
     }
+}
+
+/// What is not unique, from what the database says of it.
+fn taken(message: &str) -> Option<&'static str> {
+    let columns = message.strip_prefix("UNIQUE constraint failed: ")?;
+    let columns: Vec<&str> = columns.split(", ").collect();
+    sql::refusal(|table, unique| {
+        let names = columns.iter().map(|column| column.strip_prefix(table.name)?.strip_prefix('.'));
+        let Some(mut names) = names.collect::<Option<Vec<_>>>() else { return false };
+        names.retain(|name| *name != "account_id");
+        names == unique.fields
+    })
 }
 
 impl From<Error> for SqliteFault {
