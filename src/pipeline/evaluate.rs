@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::naming::{Link, Naming};
+use super::naming::Naming;
 use super::{Answer, Envelope, Outcome, Pending};
 use crate::domain::change::{self, Action, Change};
 use crate::domain::command::{Command, Content, Context, Decision, Entropy};
@@ -50,7 +50,7 @@ pub(super) struct Recorded {
     pub(super) documents: Vec<Pending>,
     pub(super) changes: Vec<Arc<Change>>,
     pub(super) contents: Vec<Content>,
-    pub(super) links: Vec<(Link, bool)>,
+    pub(super) naming: Naming,
 }
 
 /// Gives each write its version and its change.
@@ -64,7 +64,7 @@ fn record(
     facts.want_ids(&[(Sequence::Change, writes.len())])?;
     let mut documents = Vec::with_capacity(writes.len());
     let mut changes = Vec::with_capacity(writes.len());
-    let mut links = Vec::new();
+    let mut naming = Naming::default();
     for write in writes {
         let mut after = write.after;
         let before = write.before;
@@ -102,7 +102,7 @@ fn record(
             }
             _ => false,
         };
-        links.extend(Naming::between(before.as_deref(), &after)?.links);
+        naming.note(before.as_deref(), &after, is_body_only)?;
         let after = Arc::new(after);
         let is_subject = subject.as_ref().is_none_or(|subject: &Arc<Document>| {
             subject.meta.kind == after.meta.kind && subject.meta.key == after.meta.key
@@ -121,5 +121,5 @@ fn record(
         }
     }
     let changes = changes.into_iter().map(Arc::new).collect();
-    Ok((subject, Recorded { documents, changes, contents, links }))
+    Ok((subject, Recorded { documents, changes, contents, naming }))
 }

@@ -13,6 +13,7 @@ mod catalogue;
 mod cli;
 mod crash;
 mod delivery;
+mod ends;
 mod fuzz;
 mod http;
 mod ispring;
