@@ -205,3 +205,65 @@ async fn a_model_goes_at_one_node_while_classes_of_another_begin_to_allow_it() {
     assert!(before > 0, "the model was always gone: {after}");
     nodes[0].assert_sound().await;
 }
+
+async fn model(server: &Server, name: &str) -> i64 {
+    let body = json!({"provider": "test", "model_name": name});
+    let make = server.request("POST", "/haksa/v1/models").bearer("demo-admin-key").json(&body);
+    make.send().await.json()["id"].as_i64().expect("an id")
+}
+
+/// Who names a model that somebody is about to end waits, and then sees that it is gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_waits_for_who_ends_what_it_names() {
+    let server = Server::start(Backend::Postgres).await;
+    let mut outsider = server.outsider().await;
+    // Longer than a batch waits for a lock, at last.
+    for ms in [10, 15, 20, 25, 30, 35, 300] {
+        let id = model(&server, &format!("model {ms}")).await;
+        let ending = outsider.transaction().await.expect("a transaction");
+        let end = format!(
+            "UPDATE model SET deleted_at = updated_at WHERE id = {id}; \
+             SELECT 1 FROM model WHERE id = {id} FOR UPDATE"
+        );
+        ending.batch_execute(&end).await.expect("it ends");
+        let class = server.request("POST", "/partner/7/classes").bearer("demo-partner-token");
+        let class = class.json(&json!({"name": "a", "allowed_model_ids": [1, id]})).send();
+        let class = tokio::spawn(class);
+        tokio::time::sleep(Duration::from_millis(ms)).await;
+        assert!(!class.is_finished(), "it did not wait {ms} ms");
+        ending.commit().await.expect("committed");
+        let reply = class.await.expect("no panic");
+        assert_eq!(reply.status, 400, "after {ms} ms: {}", reply.text());
+    }
+    server.assert_sound().await;
+}
+
+/// Who ends a model that somebody begins to name waits, and then sees the name. Nobody else waits, not
+/// even who edits the model.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_end_waits_for_who_names_what_it_ends() {
+    let server = Server::start(Backend::Postgres).await;
+    let mut outsider = server.outsider().await;
+    let id = model(&server, "named").await;
+    let naming = outsider.transaction().await.expect("a transaction");
+    let name = format!("UPDATE class SET primary_model_id = {id} WHERE id = 11");
+    naming.batch_execute(&name).await.expect("it names");
+    let target = format!("/haksa/v1/models/{id}");
+    let delete = server.request("DELETE", &target).bearer("demo-admin-key").send();
+    let delete = tokio::spawn(delete);
+    for _ in 0..10 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let begun = std::time::Instant::now();
+        let edit = server.request("PATCH", &target).bearer("demo-admin-key");
+        let edited = edit.json(&json!({"supports_parallel": true})).send().await;
+        assert_eq!(edited.status, 200, "{}", edited.text());
+        assert!(begun.elapsed() < Duration::from_secs(1), "an edit waits for no name");
+    }
+    assert!(!delete.is_finished(), "the end did not wait for the name");
+    naming.commit().await.expect("committed");
+    let reply = delete.await.expect("no panic");
+    assert_eq!(reply.status, 204, "{}", reply.text());
+    let named = format!("SELECT count(*) FROM class WHERE primary_model_id = {id}");
+    assert_eq!(server.numbers(&named).await, [0]);
+    server.assert_sound().await;
+}
