@@ -9,7 +9,7 @@ mod evaluate;
 mod naming;
 
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -232,6 +232,8 @@ pub struct Writes {
     pub changes: Vec<Arc<Change>>,
     /// Links that stand from now on, and those that do not.
     pub links: BTreeMap<Link, bool>,
+    /// What records name that they did not name before; see [`Writes::relied_on`].
+    pub named: BTreeSet<(Kind, Key)>,
     /// Content that rows name by its hash.
     pub contents: Vec<Content>,
     /// Answers to idempotency keys.
@@ -271,6 +273,8 @@ pub enum Blame {
 pub enum Hold {
     /// A record that it changes.
     Record(Kind, Key),
+    /// A record that it ends.
+    Ended(Kind, Key),
     /// A record that what it writes names.
     Named(Kind, Key),
     /// An idempotency key, and the credential it belongs to.
@@ -482,7 +486,7 @@ impl Batch {
             }
         }
         writes.contents.extend(recorded.contents);
-        writes.links.extend(recorded.links);
+        writes.take_in(recorded.naming);
         let act_id = recorded.changes.first().map(|change| change.id);
         for change in recorded.changes {
             facts.remember(Need::Change(change.id), Fact::Change(Some(Arc::clone(&change))));
@@ -508,22 +512,6 @@ impl Batch {
     /// Everything to write in this commit.
     pub fn writes(&self) -> &Writes {
         &self.writes
-    }
-
-    /// The records that new ones name and that are not written here: whoever decided without
-    /// holding them has to see that they are still there.
-    ///
-    /// # Errors
-    /// [`Error::Internal`] when a record cannot be read.
-    pub fn relied_on(&self) -> Result<HashSet<(Kind, Key)>, Error> {
-        let mut relied = HashSet::new();
-        for pending in self.writes.documents.values() {
-            if pending.stored_version.is_none() {
-                relied.extend(pending.document.meta.kind.references(&pending.document)?);
-            }
-        }
-        relied.retain(|place| !self.writes.documents.contains_key(place));
-        Ok(relied)
     }
 
     /// Tells everybody what became of it, once it is durable. What turned out to be large goes on to
@@ -593,7 +581,11 @@ impl Batch {
         let of = |job: &Job| {
             let mut holds = job.holds();
             for document in written(results.next()) {
-                let Meta { kind, key, version, .. } = &document.meta;
+                let Meta { kind, key, version, deleted_at, .. } = &document.meta;
+                if deleted_at.is_some() {
+                    holds.push(Hold::Ended(*kind, key.clone()));
+                    continue;
+                }
                 if *version > 1 {
                     holds.push(Hold::Record(*kind, key.clone()));
                 }

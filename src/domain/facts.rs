@@ -13,7 +13,7 @@ use super::change::Change;
 use super::error::Error;
 use super::kind::Kind;
 use super::record::{Document, Key, Record, Stored};
-use super::table::Way;
+use super::table::{ColumnType, Way};
 use crate::sabotage::Protection;
 
 mod need;
@@ -333,13 +333,31 @@ impl Facts {
     /// # Errors
     /// [`Stop::Missing`] until it is known.
     pub fn count(&self, count: &Count) -> Known<i64> {
-        let fact = self.other(Need::Count(count.clone()))?;
-        let Fact::Count(mut counted) = *fact else { return Ok(0) };
+        let mut counted = 0;
+        if !count.is.iter().any(|(column, value)| self.is_new(count.kind, column, value)) {
+            let fact = self.other(Need::Count(count.clone()))?;
+            let Fact::Count(stored) = *fact else { return Ok(0) };
+            counted = stored;
+        }
         for (key, before) in self.written.get(&count.kind).into_iter().flatten() {
             let now = self.document(count.kind, key)?;
             counted += count.of(now.as_ref())? - count.of(before.as_ref())?;
         }
         Ok(counted)
+    }
+
+    /// True for the id, in a column, of a record that is being made: nothing stored names it. (The
+    /// database is not asked about an id that may be another's the next time the decision is run.)
+    fn is_new(&self, kind: Kind, column: &str, value: &Key) -> bool {
+        let column = kind.table().columns.iter().find(|known| known.name == column);
+        let Some(ColumnType::Reference(to, _)) = column.map(|column| column.column_type) else {
+            return false;
+        };
+        let is_taken = |(sequence, id): &(Sequence, i64)| {
+            *sequence == Sequence::Record(to) && Key::Int(*id) == *value
+        };
+        matches!(self.written.get(&to).and_then(|written| written.get(value)), Some(None))
+            || self.taken.iter().any(is_taken)
     }
 
     /// Asks for so many new ids at once.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use foldhash::HashMap;
 use jiff::Timestamp;
 
-use super::naming::{Link, Naming};
+use super::naming::Naming;
 use super::{Answer, Envelope, Outcome, Pending};
 use crate::domain::change::{self, Action, Change};
 use crate::domain::command::{Command, Content, Context, Decision, Entropy};
@@ -56,7 +56,7 @@ pub(super) struct Recorded {
     pub(super) documents: Vec<Pending>,
     pub(super) changes: Vec<Arc<Change>>,
     pub(super) contents: Vec<Content>,
-    pub(super) links: Vec<(Link, bool)>,
+    pub(super) naming: Naming,
 }
 
 /// Gives each write its version and its change.
@@ -73,7 +73,7 @@ fn record(
     // A command of several writes may write one record more than once.
     let is_single = writes.len() == 1;
     let mut latest: HashMap<(Kind, Key), Arc<Document>> = HashMap::default();
-    let mut links = Vec::new();
+    let mut naming = Naming::default();
     for write in writes {
         let mut after = write.after;
         let written = (!is_single)
@@ -115,7 +115,7 @@ fn record(
             }
             _ => false,
         };
-        links.extend(Naming::between(before.as_deref(), &after)?.links);
+        naming.note(before.as_deref(), &after, is_body_only)?;
         let after = Arc::new(after);
         let is_subject = subject.as_ref().is_none_or(|subject: &Arc<Document>| {
             subject.meta.kind == after.meta.kind && subject.meta.key == after.meta.key
@@ -137,5 +137,5 @@ fn record(
         }
     }
     let changes = changes.into_iter().map(Arc::new).collect();
-    Ok((subject, Recorded { documents, changes, contents, links }))
+    Ok((subject, Recorded { documents, changes, contents, naming }))
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::{Pending, Writes};
 use crate::domain::error::Error;
 use crate::domain::kind::Kind;
 use crate::domain::record::{Document, Key};
@@ -37,19 +38,56 @@ impl Link {
     }
 }
 
-/// How one write changes what its record names.
+/// How writes change what their records name.
 #[derive(Debug, Default)]
 pub(super) struct Naming {
     /// Links that come, and those that go.
     pub(super) links: Vec<(Link, bool)>,
+    /// What they name that they did not name before.
+    pub(super) newly: Vec<(Kind, Key)>,
 }
 
 impl Naming {
-    pub(super) fn between(before: Option<&Document>, after: &Document) -> Result<Self, Error> {
+    /// Takes in one write, which may change only what has no column.
+    pub(super) fn note(
+        &mut self,
+        before: Option<&Document>,
+        after: &Document,
+        is_body_only: bool,
+    ) -> Result<(), Error> {
         let old = before.map_or(Ok(BTreeSet::new()), Link::of)?;
         let new = Link::of(after)?;
-        let gone = old.difference(&new).map(|link| (link.clone(), false));
-        let come = new.difference(&old).map(|link| (link.clone(), true));
-        Ok(Self { links: gone.chain(come).collect() })
+        self.newly.extend(new.difference(&old).map(|link| link.to.clone()));
+        self.links.extend(new.difference(&old).map(|link| (link.clone(), true)));
+        self.links.extend(old.difference(&new).map(|link| (link.clone(), false)));
+        if !is_body_only && after.meta.deleted_at.is_none() {
+            let before = before.filter(|before| before.meta.deleted_at.is_none());
+            let old = before.map(Document::named_in_columns).transpose()?;
+            let old: Vec<(Kind, Key)> = old.into_iter().flatten().collect();
+            self.newly.extend(after.named_in_columns()?.filter(|to| !old.contains(to)));
+        }
+        Ok(())
+    }
+}
+
+impl Writes {
+    pub(super) fn take_in(&mut self, naming: Naming) {
+        self.links.extend(naming.links);
+        let newly = naming.newly.into_iter();
+        self.named.extend(newly.filter(|place| !self.documents.contains_key(place)));
+    }
+
+    /// What records name from now on and is not written here: somebody else may end it.
+    pub fn relied_on(&self) -> impl Iterator<Item = &(Kind, Key)> {
+        self.named.iter().filter(|place| !self.documents.contains_key(*place))
+    }
+
+    /// The stored records that end here: others may begin to name them.
+    pub fn ended(&self) -> impl Iterator<Item = &(Kind, Key)> {
+        let is_ended = |pending: &Pending| {
+            pending.stored_version.is_some() && pending.document.meta.deleted_at.is_some()
+        };
+        let ended = self.documents.iter().filter(move |(_, pending)| is_ended(pending));
+        ended.map(|(place, _)| place)
     }
 }

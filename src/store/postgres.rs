@@ -101,7 +101,7 @@ pub(super) struct Connection {
 enum PgFault {
     /// A rule of the database itself.
     Constraint(String),
-    /// Another node was in the way: the same batch may succeed now.
+    /// Another node was in the way: the same batch may succeed now, or be refused by what is so now.
     Retry,
     /// A lock was not had in time.
     Locked,
@@ -158,7 +158,8 @@ impl From<tokio_postgres::Error> for PgFault {
                     None => Self::Internal(Error::Internal(text())),
                 }
             }
-            b"40001" | b"40P01" => Self::Retry,
+            // A division by zero: see `naming`.
+            b"40001" | b"40P01" | b"22012" => Self::Retry,
             b"55P03" => Self::Locked,
             b"57014" => Self::Late,
             [b'0', b'8', ..] | [b'5', b'3' | b'7' | b'8', ..] => Self::Unavailable(text()),

@@ -14,6 +14,7 @@ mod catalogue;
 mod cli;
 mod crash;
 mod delivery;
+mod ends;
 mod fuzz;
 mod http;
 mod ispring;

@@ -93,6 +93,10 @@ fn decide(command: &dyn Command, world: &[Arc<Document>]) -> Result<Decision, Er
                 |one: &&Arc<Document>| one.meta.kind == wanted.by && wanted.fits(one).unwrap();
             Fact::Namers(world.iter().filter(fits).map(|one| one.meta.key.clone()).collect())
         }
+        Need::Count(wanted) => {
+            let of_kind = world.iter().filter(|one| one.meta.kind == wanted.kind);
+            Fact::Count(of_kind.map(|one| wanted.of(Some(one)).unwrap()).sum())
+        }
         Need::Id(_) => Fact::Ids(vec![100]),
         Need::Change(MAKING) => Fact::Change(Some(Arc::new(Change {
             act_id: None,

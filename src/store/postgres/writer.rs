@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio_postgres::types::ToSql;
 
 use super::aside::{self, Aside, Next};
-use super::{Connection, Parameters, PgFault, array, naming, parameter, sets};
+use super::{Connection, Parameters, PgFault, naming, parameter, sets};
 use crate::domain::change::Change;
 use crate::domain::command::Entropy;
 use crate::domain::facts::{Fact, Facts, Need, Selector, Sequence};
@@ -306,11 +306,7 @@ async fn decide_and_apply(
         }
         needs = lane.run(|| batch.advance(entropy));
         if needs.is_empty() {
-            let relied = match lane {
-                Lane::Batches => HashSet::new(),
-                Lane::Large => batch.relied_on().map_err(PgFault::from)?,
-            };
-            return apply(connection, batch.writes(), &locked, &relied, lane).await;
+            return apply(connection, batch.writes(), &locked, lane).await;
         }
     }
 }
@@ -447,7 +443,6 @@ async fn apply(
     connection: &Connection,
     writes: &Writes,
     locked: &HashSet<(Kind, Key)>,
-    relied: &HashSet<(Kind, Key)>,
     lane: Lane,
 ) -> Result<(), Blamed<PgFault>> {
     if writes.is_empty() {
@@ -459,14 +454,14 @@ async fn apply(
         return Ok(());
     }
     let mut steps = steps(writes);
-    steps.extend(still_there(relied));
+    steps.extend(naming::agree(writes, locked));
     // A statement that had to be prepared in between would fall behind the others.
     for step in &steps {
         connection.statement(&step.text).await?;
     }
     // A row that was not locked may have moved on, and a key may have come in by another node: then
     // the numbers of rows have to be seen before the commit is sent.
-    let is_certain = relied.is_empty()
+    let is_certain = lane == Lane::Batches
         && writes.answers.is_empty()
         && writes
             .documents
@@ -508,24 +503,6 @@ async fn run(
 ) -> Result<bool, PgFault> {
     let written = connection.execute(text, &parameters).await?;
     Ok(rows.is_none_or(|rows| rows == written))
-}
-
-/// Holds the records that others name, until the commit; not all of them may be there any more.
-fn still_there<'a>(relied: &'a HashSet<(Kind, Key)>) -> Vec<WriteStep<'a>> {
-    let mut by_kind: BTreeMap<Kind, Vec<&'a Key>> = BTreeMap::new();
-    for (kind, key) in relied {
-        by_kind.entry(*kind).or_default().push(key);
-    }
-    let of = |(kind, keys): (Kind, Vec<&'a Key>)| WriteStep {
-        kind: None,
-        text: format!(
-            "SELECT id FROM {} WHERE id = ANY($1) AND deleted_at IS NULL \
-             ORDER BY id FOR NO KEY UPDATE",
-            kind.table().name
-        ),
-        values: Box::new(move || Ok((vec![array(&keys)], Some(keys.len() as u64)))),
-    };
-    by_kind.into_iter().map(of).collect()
 }
 
 fn check(

@@ -4,7 +4,7 @@
 //! short transaction, looks again at what was decided by and takes the mark off all of them at once.
 //! What a crash leaves behind is removed before the next one.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -22,6 +22,7 @@ use crate::domain::error::Error;
 use crate::domain::facts::{Fact, Facts, Need, Sequence};
 use crate::domain::kind::Kind;
 use crate::domain::record::Key;
+use crate::domain::table::Way;
 use crate::pipeline::{Batch, Job, Link, Pending, Writes};
 use crate::store::OpenError;
 use crate::store::sql::{self, Sql};
@@ -290,17 +291,15 @@ impl Bulk {
         let writes = batch.writes();
         let runs = runs(writes);
         let (staged_links, links) = links_apart(writes);
-        let relied = batch.relied_on()?;
+        // Kinds of which nothing was written since are as they were.
+        let is_as_before =
+            |kind: Kind| marks.get(kind as usize) == Some(&self.store.cache.kind(kind));
         self.connection.pragma_update(None, "synchronous", "FULL")?;
         let statements = &self.store.statements;
         let show = || {
             let mut finds = Rerun::over(&self.connection);
-            for (kind, key) in relied {
-                // Kinds of which nothing was written since are as they were.
-                if marks.get(kind as usize) == Some(&self.store.cache.kind(kind)) {
-                    continue;
-                }
-                let found = load(&mut finds, statements, &Need::Record(kind, key))?;
+            for (kind, key) in writes.relied_on().filter(|(kind, _)| !is_as_before(*kind)) {
+                let found = load(&mut finds, statements, &Need::Record(*kind, key.clone()))?;
                 if !matches!(found, Fact::Record(Some(found)) if found.meta.deleted_at.is_none()) {
                     return Err(SqliteFault::Constraint(kind.name().to_owned()));
                 }
@@ -335,6 +334,17 @@ impl Bulk {
                 return Err(Error::internal("staged links are gone").into());
             }
             links::write(&self.connection, links.into_iter())?;
+            let mut ended: BTreeMap<Kind, Vec<&Key>> = BTreeMap::new();
+            for (kind, key) in writes.ended() {
+                ended.entry(*kind).or_default().push(key);
+            }
+            for (kind, keys) in ended {
+                for way in Way::to(kind).filter(|way| !is_as_before(way.by)) {
+                    if links::is_named(&self.connection, kind, way, &keys)? {
+                        return Err(SqliteFault::Constraint(kind.name().to_owned()));
+                    }
+                }
+            }
             write_beside(&self.connection, writes)?;
             staging::forget(&self.connection)
         };
