@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::domain::actor::Actor;
 use crate::domain::change::Change;
-use crate::domain::command::{Command, Content, Entropy, FOLLOW_MAX, Kept};
+use crate::domain::command::{Command, Content, Entropy, FOLLOW_MAX, Kept, RefusedItem};
 use crate::domain::error::Error;
 use crate::domain::facts::{
     Fact, Facts, Header, Known, Need, Sequence, Signature, Stop, StoredAnswer, Token,
@@ -55,6 +55,8 @@ pub struct Outcome {
     pub changed_count: usize,
     /// What stays of the act that was taken back.
     pub kept: Vec<Kept>,
+    /// Which of several commands were not done.
+    pub refused: Vec<RefusedItem>,
 }
 
 /// An HTTP answer as bytes, for an idempotency key to repeat.
@@ -211,6 +213,17 @@ impl Pipeline {
     }
 }
 
+/// What of a stored row a write changes, beside its version, newest change and time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Touched {
+    /// Anything.
+    All,
+    /// No field with a column of its own: the row's index entries and references stay as they are.
+    Body,
+    /// No field: it was deleted, or brought back.
+    State,
+}
+
 /// A row to write.
 #[derive(Clone, Debug)]
 pub struct Pending {
@@ -218,9 +231,8 @@ pub struct Pending {
     pub document: Arc<Document>,
     /// The version that is stored now; absent for a new row.
     pub stored_version: Option<i64>,
-    /// Only the body differs from the stored row, no field with a column of its own: the row's
-    /// index entries and references stay as they are.
-    pub is_body_only: bool,
+    /// What of the stored row differs.
+    pub touched: Touched,
 }
 
 /// Everything that one commit writes.
@@ -478,7 +490,9 @@ impl Batch {
                 Entry::Occupied(mut earlier) => {
                     let earlier = earlier.get_mut();
                     earlier.document = pending.document;
-                    earlier.is_body_only &= pending.is_body_only;
+                    if earlier.touched != pending.touched {
+                        earlier.touched = Touched::All;
+                    }
                 }
                 Entry::Vacant(place) => {
                     place.insert(pending);
@@ -733,6 +747,7 @@ mod tests {
                 written,
                 changed_count: 1,
                 kept: Vec::new(),
+                refused: Vec::new(),
             };
             batch.results.push(Ok(Reply::Done(outcome, Answer::default())));
         }

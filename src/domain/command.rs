@@ -16,9 +16,11 @@ use super::record::{Changed, Document, Key, Meta, Record, Stored};
 use super::table::Among;
 use crate::sabotage::Protection;
 
+mod all;
 mod delete;
 mod undo;
 
+pub use all::{All, Policy, RefusedItem};
 pub use delete::Delete;
 pub use undo::Undo;
 
@@ -105,6 +107,8 @@ pub struct Decision {
     pub undoes: Option<i64>,
     /// What stays of that act.
     pub kept: Vec<Kept>,
+    /// Which of several commands are not done.
+    pub refused: Vec<RefusedItem>,
 }
 
 /// What stays when an act is taken back.

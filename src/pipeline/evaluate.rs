@@ -7,7 +7,7 @@ use foldhash::HashMap;
 use jiff::Timestamp;
 
 use super::naming::Naming;
-use super::{Answer, Envelope, Outcome, Pending};
+use super::{Answer, Envelope, Outcome, Pending, Touched};
 use crate::domain::change::{self, Action, Change};
 use crate::domain::command::{Command, Content, Context, Decision, Entropy};
 use crate::domain::error::Error;
@@ -39,11 +39,12 @@ pub(super) fn evaluate(
         let mut decision = decided?;
         let changed_count = decision.writes.len();
         let kept = std::mem::take(&mut decision.kept);
+        let refused = std::mem::take(&mut decision.refused);
         let (subject, recorded) = record(decision, envelope, at, facts)?;
         let written = recorded.documents.iter().map(|pending| Arc::clone(&pending.document));
         let written = written.collect();
         let changes = recorded.changes.clone();
-        let outcome = Outcome { subject, changes, written, changed_count, kept };
+        let outcome = Outcome { subject, changes, written, changed_count, kept, refused };
         let answer = (envelope.encode)(&outcome, facts)?;
         Ok(Evaluated { outcome, answer, recorded })
     };
@@ -66,7 +67,7 @@ fn record(
     at: Timestamp,
     facts: &mut Facts,
 ) -> Known<(Arc<Document>, Recorded)> {
-    let Decision { mut subject, writes, contents, undoes, kept: _ } = decision;
+    let Decision { mut subject, writes, contents, undoes, .. } = decision;
     facts.want_ids(&[(Sequence::Change, writes.len())])?;
     let mut documents = Vec::with_capacity(writes.len());
     let mut changes = Vec::with_capacity(writes.len());
@@ -107,15 +108,19 @@ fn record(
             after: after_value,
         });
         debug_assert!(write.action != Action::Create || stored_version.is_none());
-        let is_body_only = match &before {
+        let touched = match &before {
             Some(before) if before.meta.deleted_at == after.meta.deleted_at => {
                 let (old, new) = (before.fields()?, after.fields()?);
-                let columns = after.meta.kind.table().columns;
-                columns.iter().all(|column| old.get(column.name) == new.get(column.name))
+                let mut columns = after.meta.kind.table().columns.iter();
+                let is_same = columns.all(|column| old.get(column.name) == new.get(column.name));
+                if is_same { Touched::Body } else { Touched::All }
             }
-            _ => false,
+            Some(before) if after.fields()?.changes(before.fields()?).next().is_none() => {
+                Touched::State
+            }
+            _ => Touched::All,
         };
-        naming.note(before.as_deref(), &after, is_body_only)?;
+        naming.note(before.as_deref(), &after, touched == Touched::Body)?;
         let after = Arc::new(after);
         let is_subject = subject.as_ref().is_none_or(|subject: &Arc<Document>| {
             subject.meta.kind == after.meta.kind && subject.meta.key == after.meta.key
@@ -126,7 +131,7 @@ fn record(
         if !is_single {
             latest.insert((after.meta.kind, after.meta.key.clone()), Arc::clone(&after));
         }
-        documents.push(Pending { document: after, stored_version, is_body_only });
+        documents.push(Pending { document: after, stored_version, touched });
     }
     let subject = subject.ok_or_else(|| Error::internal("a decision about nothing"))?;
     if let [first, .., last] = &mut *changes {

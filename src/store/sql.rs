@@ -72,6 +72,9 @@ pub(super) struct Statements {
     /// The same, but of a record's own fields only the body, with the values of [`encode_body`].
     /// SQLite would rewrite the index entries of every column that is named, changed or not.
     pub update_body: String,
+    /// The same, but of no field of the record, with the values of [`encode_state`]: it was deleted or
+    /// brought back.
+    pub update_state: String,
 }
 
 /// All columns of a kind, in the order of [`encode`].
@@ -119,6 +122,14 @@ impl Statements {
                 "change_id",
                 "updated_at",
                 "body",
+            ]),
+            update_state: update(&[
+                "id",
+                "account_id",
+                "version",
+                "change_id",
+                "updated_at",
+                "deleted_at",
             ]),
         }
     }
@@ -394,6 +405,20 @@ pub(super) fn encode_body(document: &Document) -> Result<Vec<Sql>, Error> {
         Sql::Int(micros(*updated_at)),
         Sql::Text(body(document)?),
     ])
+}
+
+/// A record as the values that [`Statements::update_state`] takes.
+pub(super) fn encode_state(document: &Document) -> Vec<Sql> {
+    let Meta { key: id, account_id, version, change_id, updated_at, deleted_at, .. } =
+        &document.meta;
+    vec![
+        key(id),
+        Sql::Int(*account_id),
+        Sql::Int(*version),
+        Sql::Int(*change_id),
+        Sql::Int(micros(*updated_at)),
+        optional(deleted_at.map(micros)),
+    ]
 }
 
 /// Why a row is no record.

@@ -247,8 +247,8 @@ pub(super) fn statements() -> Vec<String> {
     all.extend(links::statements());
     all.extend(search::statements(Flavor::Sqlite));
     for kind in Kind::ALL {
-        let Statements { insert, update, update_body, .. } = Statements::new(*kind);
-        all.extend([insert, update, update_body]);
+        let Statements { insert, update, update_body, update_state, .. } = Statements::new(*kind);
+        all.extend([insert, update, update_body, update_state]);
     }
     all
 }

@@ -3,11 +3,13 @@
 
 use futures_util::future::join_all;
 use haksa::domain::actor::Actor;
-use haksa::domain::command::{Create, Expected};
+use haksa::domain::command::{All, Command, Create, Edit, Expected, Policy, Undo};
+use haksa::domain::error::Error;
+use haksa::domain::patch::Patch;
 use haksa::domain::people::department::Department;
 use haksa::domain::people::person::Person;
 use haksa::domain::record::Record;
-use haksa::domain::teaching::invite_code::InviteCode;
+use haksa::domain::teaching::invite_code::{InviteCode, InviteCodeEdit};
 use haksa::pipeline::{Envelope, Outcome, Reply as PipelineReply};
 use serde_json::{Value, json};
 
@@ -27,6 +29,7 @@ on_both_stores!(
     an_undo_needs_its_right_on_every_record,
     a_class_goes_with_its_codes_and_comes_back_with_them,
     what_others_name_is_told_of_without_looking_at_them_all,
+    of_many_commands_the_bad_ones_are_told_of_or_stop_all,
 );
 
 async fn get(server: &Server, key: &str, target: &str) -> Value {
@@ -206,8 +209,7 @@ async fn an_undo_needs_its_right_on_every_record(server: Server) {
     let undo = |actor: Actor| async {
         let change_id = made["change_id"].as_i64().expect("an id");
         let expected = Expected::Any;
-        let command =
-            haksa::domain::command::Undo { change_id, expected, held: Vec::new(), is_large: false };
+        let command = Undo { change_id, expected, held: Vec::new(), is_large: false };
         server.app.pipeline.run(command, Envelope::new(actor, "test")).await
     };
     let refused = undo(actor).await;
@@ -224,8 +226,8 @@ async fn a_class_goes_with_its_codes_and_comes_back_with_them(server: Server) {
     let codes = async || live(&server, "invite_code").await;
     let (before, mut made) = (codes().await, Vec::new());
     for part in 0..6_i64 {
-        let code = |n: i64| InviteCode::new(7, 11, format!("{:06}", 100 * part + n));
-        made.extend(join_all((0..100).map(|n| run(&server, code(n)))).await);
+        let codes = (0..100).map(|n| run(&server, code_of(100 * part + n)));
+        made.extend(join_all(codes).await);
     }
     assert_eq!(codes().await, before + 600);
     let deleted = server.request("DELETE", CLASS).bearer(TEACHER).send().await;
@@ -262,4 +264,47 @@ async fn what_others_name_is_told_of_without_looking_at_them_all(server: Server)
     assert_eq!(refused.status, 409);
     assert!(refused.text().contains("person"), "{}", refused.text());
     server.assert_sound().await;
+}
+
+async fn of_many_commands_the_bad_ones_are_told_of_or_stop_all(server: Server) {
+    let mut ids = Vec::new();
+    for made in join_all((0..100).map(|n| run(&server, code_of(n)))).await {
+        ids.push(made.subject.meta.key.as_int().expect("an id"));
+    }
+    // The last one is edited twice: the second time from the version that the first one makes.
+    ids[99] = ids[98];
+    let edits = |expected: fn(usize) -> Expected| -> Vec<Box<dyn Command>> {
+        let edit = |(n, id): (usize, &i64)| -> Box<dyn Command> {
+            // A use less than what was used is none.
+            let max_uses = Patch::Value(if [3, 50, 77].contains(&n) { -1 } else { 100 + n as i64 });
+            let edit = InviteCodeEdit { max_uses, ..InviteCodeEdit::default() };
+            Box::new(Edit::<InviteCode> { key: (*id).into(), edit, expected: expected(n) })
+        };
+        ids.iter().enumerate().map(edit).collect()
+    };
+    let ask = async |policy| {
+        let commands = edits(|n| Expected::Versions(vec![if n == 99 { 2 } else { 1 }]));
+        let envelope = Envelope::new(Actor::operator(3), "test");
+        server.app.pipeline.run(All { commands, policy }, envelope).await
+    };
+    let refused = ask(Policy::AllOrNone).await;
+    assert!(matches!(&refused, Err(Error::Invalid(errors)) if errors[0].field == "max_uses"));
+    let edited = "SELECT count(*) FROM invite_code WHERE version > 1 AND class_id = 11";
+    assert_eq!(server.numbers(edited).await, [0]);
+    let Ok(PipelineReply::Done(outcome, _)) = ask(Policy::Each).await else { panic!("refused") };
+    let refused: Vec<usize> = outcome.refused.iter().map(|(index, _)| *index).collect();
+    assert_eq!((refused, outcome.changes.len()), (vec![3, 50, 77], 97));
+    assert_eq!(server.numbers(edited).await, [96]);
+    let newest = &history(&server, &format!("invite_code/{}", ids[99])).await[0];
+    assert_eq!((&newest["version"], &newest["after"]), (&json!(3), &json!({"max_uses": 199})));
+    // It is one act, and goes back as one: by the large lane, for it is long.
+    assert_eq!(undo(&server, newest).await.status, 200);
+    assert_eq!(server.numbers("SELECT count(*) FROM invite_code WHERE version = 3").await, [95]);
+    let newest = &history(&server, &format!("invite_code/{}", ids[99])).await[0];
+    assert_eq!(newest["after"], json!({"max_uses": null}));
+    server.assert_sound().await;
+}
+
+fn code_of(n: i64) -> InviteCode {
+    InviteCode::new(7, 11, format!("{n:06}"))
 }

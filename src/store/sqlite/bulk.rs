@@ -14,7 +14,7 @@ use rusqlite::Connection;
 use tokio::sync::mpsc;
 
 use super::statement::{
-    Rerun, SqliteFault, execute, load, newest_id, query, sequence_table, write_beside,
+    Rerun, SqliteFault, execute, load, newest_id, query, sequence_table, write, write_beside,
 };
 use super::{Sqlite, Statements, links, staging};
 use crate::domain::command::Entropy;
@@ -296,6 +296,14 @@ impl Bulk {
             |kind: Kind| marks.get(kind as usize) == Some(&self.store.cache.kind(kind));
         self.connection.pragma_update(None, "synchronous", "FULL")?;
         let statements = &self.store.statements;
+        // Put into words before anybody waits for it.
+        let rows = writes.documents.values().filter(|pending| !is_staged(pending));
+        let rows = rows.map(|pending| {
+            let kind = pending.document.meta.kind;
+            let (text, values) = write(self.statements(kind)?, pending)?;
+            Ok((kind, text, values))
+        });
+        let rows = rows.collect::<Result<Vec<_>, SqliteFault>>()?;
         let show = || {
             let mut finds = Rerun::over(&self.connection);
             for (kind, key) in writes.relied_on().filter(|(kind, _)| !is_as_before(*kind)) {
@@ -304,20 +312,10 @@ impl Bulk {
                     return Err(SqliteFault::Constraint(kind.name().to_owned()));
                 }
             }
-            for pending in writes.documents.values().filter(|pending| !is_staged(pending)) {
-                let statements = self.statements(pending.document.meta.kind)?;
-                let mut values = sql::encode(&pending.document)?;
-                let text = match pending.stored_version {
-                    None => &statements.insert,
-                    Some(version) => {
-                        values.push(Sql::Int(version));
-                        &statements.update
-                    }
-                };
-                if execute(&self.connection, text, &values)? != 1 {
-                    return Err(SqliteFault::Constraint(
-                        pending.document.meta.kind.name().to_owned(),
-                    ));
+            let mut written = Rerun::over(&self.connection);
+            for (kind, text, values) in rows {
+                if written.execute(text, &values)? != 1 {
+                    return Err(SqliteFault::Constraint(kind.name().to_owned()));
                 }
             }
             for (name, first, last) in runs {

@@ -10,7 +10,7 @@ use rusqlite::{CachedStatement, Connection, ErrorCode, Row, Statement, ToSql, ff
 use crate::domain::error::Error;
 use crate::domain::facts::{Fact, Need, Sequence};
 use crate::domain::kind::Kind;
-use crate::pipeline::Writes;
+use crate::pipeline::{Pending, Touched, Writes};
 use crate::store::sql::{self, Cell, Sql, Statements};
 
 impl ToSql for Sql {
@@ -101,10 +101,10 @@ pub(super) fn numbered(text: &str) -> Cow<'_, str> {
 
 /// The statements of a kind, numbered beforehand.
 pub(super) fn numbered_statements(kind: Kind) -> Statements {
-    let Statements { find, insert, update, update_body } = Statements::new(kind);
-    let [find, insert, update, update_body] =
-        [find, insert, update, update_body].map(|text| numbered(&text).into_owned());
-    Statements { find, insert, update, update_body }
+    let Statements { find, insert, update, update_body, update_state } = Statements::new(kind);
+    let [find, insert, update, update_body, update_state] =
+        [find, insert, update, update_body, update_state].map(|text| numbered(&text).into_owned());
+    Statements { find, insert, update, update_body, update_state }
 }
 
 pub(super) fn query(
@@ -267,6 +267,22 @@ fn load_readable<'a>(
             Fact::Signature(!query(connection, sql::SIGNATURE_FIND, &parameters, 1)?.is_empty())
         }
     })
+}
+
+/// The statement that writes a row, and its parameters.
+pub(super) fn write<'a>(
+    statements: &'a Statements,
+    pending: &Pending,
+) -> Result<(&'a str, Vec<Sql>), Error> {
+    let document = &pending.document;
+    let (text, mut values) = match (pending.stored_version, pending.touched) {
+        (None, _) => (&statements.insert, sql::encode(document)?),
+        (Some(_), Touched::All) => (&statements.update, sql::encode(document)?),
+        (Some(_), Touched::Body) => (&statements.update_body, sql::encode_body(document)?),
+        (Some(_), Touched::State) => (&statements.update_state, sql::encode_state(document)),
+    };
+    values.extend(pending.stored_version.map(Sql::Int));
+    Ok((text, values))
 }
 
 /// The table whose ids a sequence gives.

@@ -13,7 +13,7 @@ use super::bulk::{Bulk, Fatal, Turn, report};
 use super::log::{Log, checkpoint};
 use super::pool::Pool;
 use super::statement::{
-    Rerun, SqliteFault, execute, load, newest_id, sequence_table, write_beside,
+    Rerun, SqliteFault, execute, load, newest_id, sequence_table, write, write_beside,
 };
 use super::{BUSY_TIMEOUT, Sqlite, connect, links, staging};
 use crate::domain::command::Entropy;
@@ -320,14 +320,7 @@ impl WriterThread {
     ) -> Result<(), SqliteFault> {
         let statements = self.statements.get(&kind);
         let statements = statements.ok_or_else(|| Error::internal("a kind without statements"))?;
-        let (text, mut values) = match pending.stored_version {
-            None => (&statements.insert, sql::encode(&pending.document)?),
-            Some(_) if pending.is_body_only => {
-                (&statements.update_body, sql::encode_body(&pending.document)?)
-            }
-            Some(_) => (&statements.update, sql::encode(&pending.document)?),
-        };
-        values.extend(pending.stored_version.map(Sql::Int));
+        let (text, values) = write(statements, pending)?;
         if rows.execute(text, &values)? == 1 {
             Ok(())
         } else {
