@@ -32,7 +32,7 @@ enum Way {
 
 const WAYS: [Way; 3] = [Way::InColumn, Way::InBody, Way::ByEdit];
 
-/// A command that waits, once it is decided, until it is let go.
+/// A command that waits, once it is decided, until it is let go; one without a gate does not.
 struct Paused {
     inner: Box<dyn Command>,
     is_large: bool,
@@ -47,6 +47,10 @@ impl Paused {
         let (decided, is_decided) = oneshot::channel();
         let (let_go, go) = mpsc::channel();
         (Self { inner, is_large, gate: Mutex::new(Some((decided, go))) }, is_decided, let_go)
+    }
+
+    fn never(inner: Box<dyn Command>) -> Self {
+        Self { inner, is_large: false, gate: Mutex::new(None) }
     }
 }
 
@@ -128,7 +132,7 @@ async fn whoever_comes_first(one: &Server, other: &Server, is_large: bool) {
         let (naming, decided, go) = Paused::new(naming, is_large);
         let (named_it, ended) = tokio::join!(run(one, naming), async {
             let _ = decided.await;
-            let ended = run(other, end(way, id)).await;
+            let ended = run(other, Paused::never(end(way, id))).await;
             let _ = go.send(());
             ended
         });
@@ -140,7 +144,7 @@ async fn whoever_comes_first(one: &Server, other: &Server, is_large: bool) {
         let (ending, decided, go) = Paused::new(end(way, id), is_large);
         let (ended, named_it) = tokio::join!(run(other, ending), async {
             let _ = decided.await;
-            let named_it = run(one, naming).await;
+            let named_it = run(one, Paused::never(naming)).await;
             let _ = go.send(());
             named_it
         });
