@@ -82,10 +82,14 @@ impl Writes {
         self.named.iter().filter(|place| !self.documents.contains_key(*place))
     }
 
-    /// The stored records that end here: others may begin to name them.
+    /// The stored records that end here and that nothing may name then: others may begin to. (What
+    /// belongs to an account stays as it is when that is closed.)
     pub fn ended(&self) -> impl Iterator<Item = &(Kind, Key)> {
         let is_ended = |pending: &Pending| {
-            pending.stored_version.is_some() && pending.document.meta.deleted_at.is_some()
+            let meta = &pending.document.meta;
+            pending.stored_version.is_some()
+                && meta.deleted_at.is_some()
+                && meta.kind != Kind::Account
         };
         let ended = self.documents.iter().filter(move |(_, pending)| is_ended(pending));
         ended.map(|(place, _)| place)
