@@ -28,11 +28,11 @@ pub struct All {
 
 impl Command for All {
     fn needs(&self) -> Vec<Need> {
-        self.commands.iter().flat_map(|command| command.needs()).collect()
+        self.commands.iter().flat_map(Command::needs).collect()
     }
 
     fn is_large(&self) -> bool {
-        self.commands.len() > BATCHED_MAX || self.commands.iter().any(|command| command.is_large())
+        self.commands.len() > BATCHED_MAX || self.commands.iter().any(Command::is_large)
     }
 
     fn decide(&self, context: &mut Context<'_>, facts: &mut Facts) -> Known<Decision> {
