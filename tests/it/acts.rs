@@ -276,7 +276,11 @@ async fn of_many_commands_the_bad_ones_are_told_of_or_stop_all(server: Server) {
     let edits = |expected: fn(usize) -> Expected| -> Vec<Box<dyn Command>> {
         let edit = |(n, id): (usize, &i64)| -> Box<dyn Command> {
             // A use less than what was used is none.
-            let max_uses = Patch::Value(if [3, 50, 77].contains(&n) { -1 } else { 100 + n as i64 });
+            let max_uses = Patch::Value(if [3, 50, 77].contains(&n) {
+                -1
+            } else {
+                i64::try_from(100 + n).expect("small")
+            });
             let edit = InviteCodeEdit { max_uses, ..InviteCodeEdit::default() };
             Box::new(Edit::<InviteCode> { key: (*id).into(), edit, expected: expected(n) })
         };
