@@ -42,6 +42,12 @@ impl From<i64> for Key {
     }
 }
 
+impl From<String> for Key {
+    fn from(id: String) -> Self {
+        Self::Text(id)
+    }
+}
+
 impl From<&str> for Key {
     fn from(id: &str) -> Self {
         Self::Text(id.to_owned())

@@ -439,6 +439,18 @@ impl Postgres {
         lister.query(text, &parameters, width).await.map_err(PgFault::into_error)
     }
 
+    /// The first column of all rows that statements without parameters find.
+    #[cfg(debug_assertions)]
+    pub(super) async fn lines(&self, script: &str) -> Result<Vec<String>, Error> {
+        let messages = self.lister().await?.client.simple_query(script).await;
+        let messages = messages.map_err(|cause| PgFault::from(cause).into_error())?;
+        let line = |message| match message {
+            tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+            _ => None,
+        };
+        Ok(messages.into_iter().filter_map(line).collect())
+    }
+
     /// Runs a statement by itself, outside of the writer: for what is done before there is one.
     pub(super) async fn execute(&self, text: &str, parameters: &[Sql]) -> Result<(), Error> {
         let lister = self.lister().await?;

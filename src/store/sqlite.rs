@@ -21,7 +21,6 @@ use rusqlite::{Connection, OpenFlags};
 use self::pool::Pool;
 use self::statement::{Rerun, SqliteFault, execute, load, numbered, numbered_statements, query};
 use super::cache::Cache;
-use super::search::{self, Flavor};
 use super::sql::{self, Sql, Statements};
 use super::{OpenError, Writer};
 use crate::domain::error::Error;
@@ -243,7 +242,6 @@ pub(super) fn version_faults(kind: Kind) -> String {
 pub(super) fn statements() -> Vec<String> {
     let mut all = vec![writer::CHANGE_INSERT.to_owned()];
     all.extend(staging::statements());
-    all.extend(search::statements(Flavor::Sqlite));
     for kind in Kind::ALL {
         let Statements { insert, update, update_body, .. } = Statements::new(*kind);
         all.extend([insert, update, update_body]);

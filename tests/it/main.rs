@@ -17,6 +17,7 @@ mod fuzz;
 mod http;
 mod ispring;
 mod kolleges;
+mod lists;
 mod matrix;
 mod migrations;
 mod native;
