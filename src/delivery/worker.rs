@@ -6,6 +6,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -18,7 +19,6 @@ use crate::domain::command::Command;
 use crate::domain::delivery::attempt::{Claim, Fate, HoldBack, Settle};
 use crate::domain::delivery::message::{Channel, Message, MessageStatus};
 use crate::domain::error::Error;
-use crate::domain::facts::Known;
 use crate::domain::kind::Kind;
 use crate::domain::list::List;
 use crate::domain::record::{Key, Stored};
@@ -165,7 +165,7 @@ async fn find_due(
     channel: Channel,
     statuses: &[MessageStatus],
 ) -> Result<Vec<Stored<Message>>, Error> {
-    let mut places = Vec::new();
+    let mut ids = Vec::new();
     for status in statuses {
         let list = List::of_all_accounts::<Message>()
             .is("status", status.name())
@@ -173,16 +173,18 @@ async fn find_due(
             .until("due_at", app.clock.now().into())
             .by(&["due_at"])
             .page(PAGE, 0);
-        let ids = app.store.list(&list).await?;
-        places.extend(ids.into_iter().map(|id| (Kind::Message, Key::Int(id))));
+        ids.extend(app.store.list(&list).await?);
     }
-    let found = app.store.read(|facts| {
-        facts.want(places.iter().cloned())?;
-        let documents =
-            places.iter().filter_map(|(kind, key)| facts.document(*kind, key).transpose());
-        documents.map(|document| Ok(document?.typed::<Message>()?)).collect::<Known<Vec<_>>>()
-    });
-    let mut found = found.await?;
+    let read = |id| app.store.read(move |facts| facts.document(Kind::Message, &Key::Int(id)));
+    let mut found = Vec::with_capacity(ids.len());
+    for document in join_all(ids.into_iter().map(read)).await {
+        match document.and_then(|one| one.map(|one| one.typed::<Message>()).transpose()) {
+            Ok(message) => found.extend(message),
+            // One that cannot be read keeps no other from being sent.
+            Err(error @ Error::Internal(_)) => log("cannot read a message", &error),
+            Err(error) => return Err(error),
+        }
+    }
     found.sort_by_key(|message| (message.record.due_at, message.id()));
     found.truncate(usize::try_from(PAGE).unwrap_or_default());
     Ok(found)

@@ -97,12 +97,6 @@ impl List {
         self.and_any(column, value.map(|value| Test::Is(value.into())))
     }
 
-    /// Those with a value of this name, if one is given.
-    #[must_use]
-    pub fn is_named(self, column: &'static str, value: Option<impl Named>) -> Self {
-        self.is_given(column, value.map(Named::name))
-    }
-
     /// Those with one of these names, if any are given.
     #[must_use]
     pub fn among(self, column: &'static str, values: &[impl Named]) -> Self {
@@ -193,16 +187,11 @@ impl List {
         self.newest_by(&[])
     }
 
-    /// By their ids, those behind `cursor`, if one is given.
+    /// Those beyond `cursor`, if one is given, in a list by the ids alone.
     #[must_use]
-    pub fn after(self, cursor: Option<i64>) -> Self {
-        self.and_any("id", cursor.map(Test::Above))
-    }
-
-    /// By their ids, the greatest first, those before `cursor`, if one is given.
-    #[must_use]
-    pub fn before(self, cursor: Option<i64>) -> Self {
-        self.and_any("id", cursor.map(Test::Below)).backwards()
+    pub fn beyond(self, cursor: Option<i64>) -> Self {
+        let test = if self.is_descending { Test::Below } else { Test::Above };
+        self.and_any("id", cursor.map(test))
     }
 
     /// So many at the most, after `offset` of them.

@@ -65,6 +65,9 @@ fn record(
     for write in writes {
         let mut after = write.after;
         let before = write.before;
+        if let Some(before) = &before {
+            after.keep_unknown(before);
+        }
         let (before_value, after_value) = change::diff(before.as_deref(), &after, write.action)?;
         let previous = before.as_ref().map(|document| document.meta.change_id);
         let stored_version = before.as_ref().map(|document| document.meta.version);

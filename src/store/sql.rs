@@ -277,11 +277,17 @@ pub(super) fn key(key: &Key) -> Sql {
 }
 
 /// The fields of a record without a column of their own, as JSON, but those that are as its kind has
-/// them by default.
+/// them by default; and what of a newer release's stood beside them.
 fn body(document: &Document) -> Result<String, Error> {
     let kind = document.meta.kind;
     let has_column = |name: &str| kind.table().columns.iter().any(|column| column.name == name);
-    Ok(document.fields()?.object_but(kind.defaults(), |name| !has_column(name)))
+    let mut body = document.fields()?.object_but(kind.defaults(), |name| !has_column(name));
+    if let Some(unknown) = document.unknown() {
+        body.pop();
+        let comma = if body.len() > 1 { "," } else { "" };
+        let _ = write!(body, "{comma}{unknown}}}");
+    }
+    Ok(body)
 }
 
 /// A record as the values of its columns.

@@ -26,6 +26,7 @@ mod neighbours;
 mod openapi;
 mod partner;
 mod pipeline;
+mod releases;
 mod solapi;
 mod tables;
 mod tidy;

@@ -58,24 +58,6 @@ async fn beside(server: &Server, bad: Request) -> Vec<Reply> {
     told
 }
 
-/// Runs a statement on the database behind the server's back.
-async fn spoil(server: &Server, statement: &str) {
-    if let Some(path) = server.url.strip_prefix("sqlite:") {
-        let connection = rusqlite::Connection::open(path).expect("the file opens");
-        connection.execute_batch(statement).expect("it takes that");
-    } else {
-        outsider(server).await.batch_execute(statement).await.expect("it takes that");
-    }
-}
-
-/// A session beside the server's own.
-async fn outsider(server: &Server) -> tokio_postgres::Client {
-    let (client, connection) =
-        tokio_postgres::connect(&server.url, tokio_postgres::NoTls).await.expect("a session");
-    tokio::spawn(connection);
-    client
-}
-
 async fn an_unreadable_row_is_the_trouble_of_who_asks_for_it(server: Server) {
     let users = json!([{"name": "이몽룡", "email": "lee@example.com"}]);
     let body = json!({"achievementFormId": 551, "mode": "email", "users": users});
@@ -85,7 +67,7 @@ async fn an_unreadable_row_is_the_trouble_of_who_asks_for_it(server: Server) {
     let list = server.request("GET", "/open-api/achievements?search=lee%40example.com");
     let list = list.bearer("demo-kolleges-key").send().await.json();
     let id = list["achievements"][0]["id"].as_i64().unwrap_or_else(|| panic!("no id in {list}"));
-    spoil(&server, &format!("UPDATE achievement SET body = '{{' WHERE id = {id}")).await;
+    server.spoil(&format!("UPDATE achievement SET body = '{{' WHERE id = {id}")).await;
     // A server that has it in memory would not notice.
     let server = Server::start_on(&server.url).await;
     let target = format!("/open-api/achievements/{id}");
@@ -166,7 +148,7 @@ async fn others_go_on(server: &Server, until: Duration) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_locked_row_stops_only_who_needs_it() {
     let server = Arc::new(Server::start(Backend::Postgres).await);
-    let mut outsider = outsider(&server).await;
+    let mut outsider = server.outsider().await;
     let waits = |level| {
         let server = Arc::clone(&server);
         tokio::spawn(async move { edit(&server, ONE, "demo-kolleges-key", level).await })

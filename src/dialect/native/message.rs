@@ -53,8 +53,8 @@ fn id(call: &Call) -> Result<i64, Error> {
 fn decode(call: &Call, account_id: i64) -> Result<List, Error> {
     let mut errors = Vec::new();
     let list = List::of::<Message>(account_id)
-        .is_named("status", named::<MessageStatus>(call, "status", &mut errors))
-        .is_named("channel", named::<Channel>(call, "channel", &mut errors));
+        .among("status", named::<MessageStatus>(call, "status", &mut errors).as_slice())
+        .among("channel", named::<Channel>(call, "channel", &mut errors).as_slice());
     let achievement_id = call.query_parameter("achievement_id").and_then(|text| {
         let id = parse_id(&text);
         if id.is_none() {

@@ -24,9 +24,8 @@ impl Page {
     /// over.
     pub async fn ids(&self, call: &Call, list: List) -> Result<(Vec<i64>, Option<String>), Error> {
         // One more tells whether there is another page.
-        let list =
-            if list.is_descending { list.before(self.cursor) } else { list.after(self.cursor) };
-        let mut ids = call.app.store.list(&list.page(self.limit + 1, 0)).await?;
+        let mut ids =
+            call.app.store.list(&list.beyond(self.cursor).page(self.limit + 1, 0)).await?;
         let length = usize::try_from(self.limit).unwrap_or_default();
         let has_more = ids.len() > length;
         ids.truncate(length);

@@ -30,7 +30,7 @@ fn page_of(call: &Call, faults: &mut RequestFaults) -> Option<(Option<Membership
 
 /// The memberships of what `column` names.
 fn list(account_id: i64, column: &'static str, id: i64, status: Option<MembershipStatus>) -> List {
-    let list = List::of::<Membership>(account_id).is(column, id).is_named("status", status);
+    let list = List::of::<Membership>(account_id).is(column, id).among("status", status.as_slice());
     list.newest_by(&["enrolled_at"])
 }
 

@@ -24,7 +24,7 @@ pub async fn list(call: &Call) -> Result<Answer, Refusal> {
     let search = filter(call, "q")?.map(|text| fold(&text));
     let list = List::of::<Student>(actor.account_id)
         .is("partner_id", partner_id(&actor))
-        .is_named("status", status)
+        .among("status", status.as_slice())
         .found("search_key", search)
         .newest()
         .page(slice.limit, slice.offset);

@@ -66,7 +66,7 @@ pub async fn classes(call: &Call) -> Result<Answer, Refusal> {
     let account_id = person.meta.account_id;
     let list = List::of::<Membership>(account_id)
         .through("student_id", "person_id", person.id())
-        .among("status", &status.map_or_else(|| vec![Active, Completed], |status| vec![status]))
+        .among("status", status.as_ref().map_or(&[Active, Completed], std::slice::from_ref))
         .newest_by(&["enrolled_at"]);
     let (ids, total) = ids(call, list, slice).await?;
     let views = call.read(|facts| views(account_id, &ids, facts)).await?;
