@@ -231,7 +231,9 @@ pub(super) async fn credential(command: CredentialCommand) -> anyhow::Result<Exi
             find_account(&store, account).await?;
             for document in documents(&store, Kind::Credential).await? {
                 if document.meta.account_id == account && document.meta.deleted_at.is_none() {
-                    say(line(&document.typed::<Credential>()?))?;
+                    let credential = document.typed::<Credential>()?;
+                    let is_outdated = is_outdated(&credential, &store).await?;
+                    say(line(&credential, is_outdated))?;
                 }
             }
         }
@@ -240,8 +242,17 @@ pub(super) async fn credential(command: CredentialCommand) -> anyhow::Result<Exi
     Ok(ExitCode::SUCCESS)
 }
 
+/// True for what a password opened that its person no longer has.
+async fn is_outdated(stored: &Stored<Credential>, store: &Store) -> anyhow::Result<bool> {
+    let Credential { password_mark: Some(_), person_id: Some(id), .. } = &*stored.record else {
+        return Ok(false);
+    };
+    let person = store.read(|facts| facts.find::<Person>(stored.meta.account_id, *id)).await?;
+    Ok(person.is_none_or(|person| !stored.record.is_of_password(&person.record)))
+}
+
 /// A credential as it is listed.
-fn line(stored: &Stored<Credential>) -> String {
+fn line(stored: &Stored<Credential>, is_outdated: bool) -> String {
     let Credential {
         dialect,
         label,
@@ -257,6 +268,7 @@ fn line(stored: &Stored<Credential>) -> String {
     let state = match (revoked_at, expires_at) {
         (Some(at), _) => format!("revoked at {at}"),
         (None, Some(end)) if !stored.record.is_live(now) => format!("expired at {end}"),
+        _ if is_outdated => "ended by a new password".to_owned(),
         (None, Some(end)) => format!("live until {end}"),
         (None, None) => "live".to_owned(),
     };

@@ -8,21 +8,9 @@ pub fn elements<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = 
     lines.filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(','))
 }
 
-/// The weight in a parameter, in thousandths (section 12.4.2): `q=0.5`, `Q=1.000`; what is no weight
-/// weighs nothing. None where the parameter is another.
-pub fn weight(parameter: &str) -> Option<u16> {
+/// The text of the weight in a parameter (section 12.4.2): `0.5` of `q=0.5`. None where the parameter is
+/// another. What makes it a weight is the dialect's to say.
+pub fn weight(parameter: &str) -> Option<&str> {
     let (name, value) = parameter.split_once('=')?;
-    if !name.eq_ignore_ascii_case("q") {
-        return None;
-    }
-    let (whole, fraction) = value.split_once('.').unwrap_or((value, ""));
-    if fraction.len() > 3 || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Some(0);
-    }
-    let fraction = format!("{fraction:0<3}").parse().unwrap_or(0);
-    Some(match whole {
-        "0" => fraction,
-        "1" if fraction == 0 => 1000,
-        _ => 0,
-    })
+    name.eq_ignore_ascii_case("q").then_some(value)
 }

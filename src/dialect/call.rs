@@ -3,7 +3,7 @@
 
 use std::any::Any;
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use axum::RequestExt as _;
 use axum::extract::{FromRequest, MatchedPath, Request};
@@ -17,7 +17,7 @@ use crate::app::App;
 use crate::domain::actor::Actor;
 use crate::domain::command::{Command, Expected};
 use crate::domain::error::Error;
-use crate::domain::facts::{Facts, Known};
+use crate::domain::facts::{Facts, Known, Signature};
 use crate::domain::record::parse_id;
 use crate::pipeline::{Envelope, Idempotency, Outcome, Reply};
 
@@ -77,6 +77,7 @@ pub struct Call {
     body: Result<Bytes, Malformed>,
     parameters: Vec<(String, String)>,
     note: OnceLock<Box<dyn Any + Send + Sync>>,
+    signature: Mutex<Option<Signature>>,
 }
 
 impl FromRequest<App> for Call {
@@ -108,6 +109,7 @@ impl FromRequest<App> for Call {
             at: arrival.at,
             parameters,
             note: OnceLock::new(),
+            signature: Mutex::new(None),
         })
     }
 }
@@ -185,6 +187,27 @@ impl Call {
         self.note.get()?.downcast_ref()
     }
 
+    /// Notes the signature that proves who calls, where it is good once: whatever becomes of the call,
+    /// it is used up, by the command that is submitted or, where none is, before the answer leaves.
+    pub fn signed(&self, signature: Signature) {
+        *self.signature.lock().unwrap_or_else(PoisonError::into_inner) = Some(signature);
+    }
+
+    fn take_signature(&self) -> Option<Signature> {
+        self.signature.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Uses up the signature that no command took along.
+    ///
+    /// # Errors
+    /// [`Error::Replayed`] when it was used before.
+    pub(super) async fn use_up(&self) -> Result<(), Error> {
+        match self.take_signature() {
+            Some(signature) => self.app.pipeline.burn_signature(signature).await,
+            None => Ok(()),
+        }
+    }
+
     /// A query parameter, decoded; the first where it is repeated.
     pub fn query_parameter(&self, name: &str) -> Option<String> {
         form_urlencoded::parse(self.query().as_bytes())
@@ -251,29 +274,18 @@ impl Call {
         self.app.store.read(f).await
     }
 
-    /// Runs a command for `actor` and words its outcome with `encode`. Entity tag, idempotency key
-    /// and dry run are seen to here.
+    /// Runs a command for `actor` and words its outcome with `encode`. Entity tag, idempotency key,
+    /// dry run and a signature that is good once are seen to here.
     ///
     /// # Errors
-    /// The command's refusal; [`Error::Invalid`] for an unusable idempotency key.
+    /// The command's refusal; [`Error::Invalid`] for an unusable idempotency key, or what is neither a
+    /// dry run nor none.
     pub async fn submit(
         &self,
         actor: Actor,
         command: impl Command,
         encode: impl Fn(&Outcome, &mut Facts) -> Known<Answer> + Send + 'static,
     ) -> Result<Answer, Error> {
-        self.run(command, self.envelope(actor, encode)?).await
-    }
-
-    /// What [`Call::submit`] wraps a command in.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] for an unusable idempotency key, or what is neither a dry run nor none.
-    pub fn envelope(
-        &self,
-        actor: Actor,
-        encode: impl Fn(&Outcome, &mut Facts) -> Known<Answer> + Send + 'static,
-    ) -> Result<Envelope, Error> {
         let is_dry_run = self.is_dry_run()?;
         let encode = move |outcome: &Outcome, facts: &mut Facts| {
             let mut answer = encode(outcome, facts)?;
@@ -287,19 +299,14 @@ impl Call {
                 answer
             })
         };
-        Ok(Envelope {
+        let envelope = Envelope {
             is_dry_run,
             idempotency: self.idempotency()?,
+            // In one commit: who waits for a signed edit waits for the disk once.
+            signature: self.take_signature(),
             encode: Box::new(encode),
             ..Envelope::new(actor, &self.request_id)
-        })
-    }
-
-    /// Runs a command in its envelope.
-    ///
-    /// # Errors
-    /// The command's refusal.
-    pub async fn run(&self, command: impl Command, envelope: Envelope) -> Result<Answer, Error> {
+        };
         match self.app.pipeline.run(command, envelope).await? {
             Reply::Done(_, answer) | Reply::Repeated(answer) => Ok(answer),
             Reply::Noted => Err(Error::internal("a command was only noted")),

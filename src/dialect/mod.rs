@@ -166,7 +166,9 @@ impl Wire {
 
     /// Serves a call. The cause of a fault of ours is logged, since the caller is not told.
     pub async fn serve(&self, handler: Handler, call: Call) -> Answer {
-        match handler(&call).await {
+        let served = handler(&call).await;
+        // Before anything else is told: a signature that was used before is no caller's.
+        match call.use_up().await.map_err(Refusal::from).and(served) {
             Ok(answer) | Err(Refusal::Answer(answer)) => answer,
             Err(Refusal::Error(error)) => {
                 if let Error::Internal(cause) = &error {

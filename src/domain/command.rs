@@ -120,20 +120,6 @@ pub trait Command: Send + 'static {
     fn decide(&self, context: &mut Context<'_>, facts: &mut Facts) -> Known<Decision>;
 }
 
-impl Command for Box<dyn Command> {
-    fn needs(&self) -> Vec<Need> {
-        (**self).needs()
-    }
-
-    fn is_large(&self) -> bool {
-        (**self).is_large()
-    }
-
-    fn decide(&self, context: &mut Context<'_>, facts: &mut Facts) -> Known<Decision> {
-        (**self).decide(context, facts)
-    }
-}
-
 /// Makes a record.
 #[derive(Debug)]
 pub struct Create<R: Record> {

@@ -267,6 +267,9 @@ fn assert_declared(catalogue: &Catalogue, backend: Backend) {
                 |name: &String| name == "account_id" || table.references.contains_key(name);
             assert!(index.columns.iter().any(has_owner), "{index:?}");
         }
+        for index in table.indexes.iter().filter(|index| index.is_unique) {
+            assert!(!index.columns.iter().skip(1).any(|name| name == "account_id"), "{index:?}");
+        }
     }
 }
 

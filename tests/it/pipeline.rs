@@ -10,7 +10,7 @@ use haksa::domain::kind::Kind;
 use haksa::domain::people::department::Department;
 use haksa::domain::record::{Document, Key, Meta, Record};
 use haksa::pipeline::{Envelope, Reply};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::{Server, on_both_stores};
 
@@ -28,12 +28,6 @@ on_both_stores!(
     several_changes_of_one_command_are_one_act,
     a_signature_is_used_up_whatever_becomes_of_its_command,
 );
-
-async fn history(server: &Server) -> Vec<Value> {
-    let target = "/haksa/v1/records/achievement/1539/history?limit=100";
-    let reply = server.request("GET", target).bearer("demo-admin-key").send().await;
-    reply.json()["items"].as_array().unwrap().clone()
-}
 
 async fn all<T: Send + 'static>(
     tasks: impl IntoIterator<Item = impl Future<Output = T> + Send + 'static>,
@@ -54,7 +48,7 @@ async fn every_edit_counts(server: Server) {
     for reply in all(edits).await {
         assert_eq!(reply.status, 200, "{}", reply.text());
     }
-    let changes = history(&server).await;
+    let changes = server.history("achievement/1539").await;
     assert_eq!(changes.len(), WRITERS + 1);
     let mut before = changes[0]["after"].clone();
     for (index, change) in changes.iter().enumerate() {
@@ -78,7 +72,7 @@ async fn one_of_two_conditional_edits_wins(server: Server) {
         statuses.sort_unstable();
         assert_eq!(statuses, [200, 412, 412, 412, 412, 412, 412, 412]);
     }
-    assert_eq!(history(&server).await.len(), 11);
+    assert_eq!(server.history("achievement/1539").await.len(), 11);
 }
 
 async fn an_idempotency_key_works_once(server: Server) {
@@ -89,7 +83,7 @@ async fn an_idempotency_key_works_once(server: Server) {
     for reply in all(edits).await {
         assert_eq!((reply.status, reply.header("etag")), (200, "\"2\""));
     }
-    assert_eq!(history(&server).await.len(), 2);
+    assert_eq!(server.history("achievement/1539").await.len(), 2);
 }
 
 /// Certificate numbers are unique in the database alone, so a second one fails the whole commit; its
@@ -150,9 +144,7 @@ async fn undo_races_edit(server: Server) {
         let level = json!({"level": round + 1});
         let request = server.request("PATCH", ONE).bearer("demo-kolleges-key").json(&level);
         assert_eq!(request.send().await.status, 200);
-        let change = history(&server).await[0]["change_id"].clone();
-        let target = format!("/haksa/v1/changes/{change}/undo");
-        let undo = server.request("POST", &target).bearer("demo-admin-key");
+        let undo = server.undo(&server.history("achievement/1539").await[0]);
         let edit = server.request("PATCH", ONE).bearer("demo-kolleges-key");
         let edit = edit.json(&json!({"level": round + 1000}));
         let (undone, edited) = tokio::join!(undo.send(), edit.send());

@@ -1,7 +1,7 @@
 //! What the tables of the domain declare is so: against the records' fields, against what commands
 //! decide, and against the migrations of both stores.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -407,76 +407,6 @@ fn tables(store: &str) -> BTreeMap<String, Vec<String>> {
 }
 
 const STORES: [&str; 2] = ["sqlite", "postgres"];
-
-#[test]
-fn columns_and_what_they_name_are_as_in_the_migrations() {
-    for store in STORES {
-        let tables = tables(store);
-        for kind in Kind::ALL {
-            let table = kind.table();
-            let columns = tables[table.name].iter().map(|part| part.split_once(' ').unwrap());
-            let columns: BTreeMap<&str, &str> = columns.collect();
-            for column in table.columns {
-                let said = columns[column.name];
-                let type_name = if column.column_type.is_text() { "TEXT" } else { "BIGINT" };
-                assert!(said.starts_with(type_name), "{store}: {}.{}", table.name, column.name);
-            }
-            let is_kind = |name: &str| Kind::parse(name).is_some();
-            let named: BTreeSet<(&str, &str)> = columns
-                .iter()
-                .filter_map(|(name, said)| Some((*name, said.split_once("REFERENCES ")?.1)))
-                .map(|(name, to)| (name, to.split(' ').next().unwrap()))
-                .filter(|(name, to)| *name != "account_id" && is_kind(to))
-                .collect();
-            let declared = table.columns.iter().filter_map(|column| match column.column_type {
-                ColumnType::Reference(to, _) => Some((column.name, to.name())),
-                _ => None,
-            });
-            assert_eq!(declared.collect::<BTreeSet<_>>(), named, "{store}: {}", table.name);
-        }
-    }
-}
-
-#[test]
-fn what_is_unique_is_so_in_the_migrations() {
-    for store in STORES {
-        let mut found: BTreeMap<String, BTreeSet<(Vec<String>, bool)>> = BTreeMap::new();
-        for (table, said) in tables(store) {
-            let unique = said.iter().filter(|part| part.starts_with("UNIQUE ("));
-            let unique = unique.map(|part| (parts(within(part).0), false));
-            found.entry(table).or_default().extend(unique);
-        }
-        for text in statements(store) {
-            let Some(index) = text.strip_prefix("CREATE UNIQUE INDEX ") else { continue };
-            let (_, on) = index.split_once(" ON ").unwrap();
-            let (columns, rest) = within(on);
-            let table = on.split([' ', '(']).next().unwrap().to_owned();
-            let is_live = rest.contains("deleted_at IS NULL");
-            found.entry(table).or_default().insert((parts(columns), is_live));
-        }
-        for kind in Kind::ALL {
-            let table = kind.table();
-            let said = found.get(table.name).cloned().unwrap_or_default();
-            let is_named = |field: &&str| {
-                let mut columns = table.columns.iter();
-                let is_it = |one: &&haksa::domain::table::Column| one.name == *field;
-                matches!(columns.find(is_it).unwrap().column_type, ColumnType::Reference(..))
-            };
-            let mut declared = BTreeSet::new();
-            for unique in table.unique {
-                let fields: Vec<String> = unique.fields.iter().map(ToString::to_string).collect();
-                let is_live = unique.among == Among::Live;
-                // Within the account, unless one of the fields names something of the account's.
-                let mut within = vec!["account_id".to_owned()];
-                within.extend(fields.clone());
-                let is_bare = !is_live || unique.fields.iter().any(is_named);
-                let is_said = said.contains(&(within.clone(), is_live));
-                declared.insert((if is_bare && !is_said { fields } else { within }, is_live));
-            }
-            assert_eq!(said, declared, "{store}: {}", table.name);
-        }
-    }
-}
 
 #[test]
 fn values_that_the_databases_check_are_those_of_the_enums() {

@@ -106,21 +106,6 @@ fn no_file_is_too_long() {
 }
 
 #[test]
-fn both_stores_have_the_same_migrations() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
-    let names = |folder: &str| {
-        let mut names: Vec<_> = std::fs::read_dir(root.join(folder))
-            .expect("migrations")
-            .map(|entry| entry.expect("an entry").file_name())
-            .collect();
-        names.sort();
-        names
-    };
-    assert!(!names("sqlite").is_empty());
-    assert_eq!(names("sqlite"), names("postgres"));
-}
-
-#[test]
 fn passwords_are_judged_at_one_door() {
     let judges = ["is_password(", "NOBODYS_HASH"];
     let rooms = ["src/vault.rs", "src/dialect/password.rs", "src/demo/"];

@@ -82,9 +82,24 @@ fn weight(headers: &HeaderMap, main: &str, sub: &str) -> u16 {
             }
             _ => continue,
         };
-        best = best.max((specificity, parts.find_map(accept::weight).unwrap_or(1000)));
+        let weight = parts.find_map(accept::weight).map_or(1000, thousandths);
+        best = best.max((specificity, weight));
     }
     best.1
+}
+
+/// A `qvalue`: `0`, `0.5`, `1.000`; what is none weighs nothing.
+fn thousandths(text: &str) -> u16 {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    if fraction.len() > 3 || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
+        return 0;
+    }
+    let fraction = format!("{fraction:0<3}").parse().unwrap_or(0);
+    match whole {
+        "0" => fraction,
+        "1" if fraction == 0 => 1000,
+        _ => 0,
+    }
 }
 
 fn open(text: &mut String, name: &str) {

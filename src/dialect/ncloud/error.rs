@@ -91,10 +91,10 @@ pub fn malformed(fault: Malformed, _path: &str, _headers: &HeaderMap) -> Answer 
 /// The language that `Accept-Language` likes best among ours; Korean when it has no say. A range
 /// whose weight cannot be read counts for nothing.
 fn language(headers: &HeaderMap) -> Language {
-    let mut best = (Language::Ko, 0);
+    let mut best = (Language::Ko, 0.0);
     for range in accept::elements(headers, "accept-language") {
         let (tag, parameter) = range.split_once(';').unwrap_or((range, "q=1"));
-        let weight = accept::weight(parameter.trim()).unwrap_or(0);
+        let Some(weight) = accept::weight(parameter.trim()).and_then(weight) else { continue };
         let primary = tag.trim().split('-').next().unwrap_or_default().to_ascii_lowercase();
         let known = match primary.as_str() {
             "*" => Some(Language::Ko),
@@ -106,6 +106,12 @@ fn language(headers: &HeaderMap) -> Language {
         }
     }
     best.0
+}
+
+/// A decimal from 0 to 1, with as many digits as it has.
+fn weight(text: &str) -> Option<f32> {
+    let is_decimal = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    text.parse().ok().filter(|weight| is_decimal && (0.0..=1.0).contains(weight))
 }
 
 #[cfg(test)]
@@ -127,6 +133,9 @@ mod tests {
             (&["fr", "ja;q=0.2", "en;q=0.9"], Language::En),
             (&["ja, en"], Language::Ja),
             (&["en;q=0"], Language::Ko),
+            (&["en;q=.5"], Language::En),
+            (&["ja;q=0.5, en;q=0.50001"], Language::En),
+            (&["en;q=0.9, ja;q=1.0000"], Language::Ja),
             (&["en, ja;q=5"], Language::En),
             (&["en;q=5"], Language::Ko),
             (&["en;q=-1"], Language::Ko),

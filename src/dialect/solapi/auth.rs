@@ -25,24 +25,9 @@ const SALT_BYTES: std::ops::RangeInclusive<usize> = 12..=64;
 /// The roles, each of which may do everything that is served: the vendor asks for the last or higher.
 pub const ROLES: [&str; 3] = ["OWNER", "DEVELOPER", "MEMBER"];
 
-/// A signature that was made with a key's secret. It may have been used before, and the key may not be
-/// good for anything.
-pub struct Signer {
-    /// To be used up, whatever is answered: after that the rest of the checks counts.
-    pub signature: Signature,
-    /// The caller, or why it is refused.
-    pub actor: Result<Actor, Refusal>,
-}
-
-/// Finds out who calls, in the vendor's order of checks, and uses the signature up.
+/// Finds out who calls, in the vendor's order of checks. From the moment that the signature proves to
+/// be made with the key's secret it is the call's to use up, even where the key is good for nothing.
 pub async fn authenticate(call: &Call) -> Result<Actor, Refusal> {
-    let Signer { signature, actor } = identify(call).await?;
-    call.app.pipeline.burn_signature(signature).await?;
-    actor
-}
-
-/// The same, for what uses the signature up itself.
-pub async fn identify(call: &Call) -> Result<Signer, Refusal> {
     let signed = call
         .sole_header("authorization")
         .and_then(Signed::parse)
@@ -71,12 +56,12 @@ pub async fn identify(call: &Call) -> Result<Signer, Refusal> {
     if !signed.is_made_with(secret.expose()) {
         return Err(error::wrong_signature().into());
     }
-    let signature = Signature {
+    call.signed(Signature {
         expires_at: date.checked_add(SIGNATURE_LIFE).unwrap_or(Timestamp::MAX),
         credential_id: credential.id(),
         digest: signed.signature.to_ascii_lowercase(),
-    };
-    Ok(Signer { signature, actor: actor(call, &credential, is_account_live) })
+    });
+    actor(call, &credential, is_account_live)
 }
 
 fn actor(

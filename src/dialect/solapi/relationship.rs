@@ -2,9 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::auth::{Signer, authenticate, identify};
+use super::auth::authenticate;
 use crate::dialect::{Answer, Call, Refusal, json};
-use crate::domain::actor::Actor;
 use crate::domain::command::{self, Edit};
 use crate::domain::error::Error;
 use crate::domain::facts::{Facts, Known};
@@ -14,33 +13,18 @@ use crate::domain::people::account::Account;
 use crate::domain::record::{Key, Stored};
 use crate::domain::relation::relationship::{Metadata, Relationship, RelationshipEdit};
 use crate::domain::table::KeyType;
-use crate::pipeline::Envelope;
 
 /// `PATCH /crm-core/v1/relationships/{relationshipId}`, "관계 수정".
 pub async fn patch(call: &Call) -> Result<Answer, Refusal> {
-    let Signer { signature, actor } = identify(call).await?;
-    match actor.and_then(|actor| edit(call, actor)) {
-        // In one commit: who waits for a signed edit waits for the disk once.
-        Ok((command, envelope)) => {
-            let envelope = Envelope { signature: Some(signature), ..envelope };
-            Ok(call.run(command, envelope).await?)
-        }
-        Err(refusal) => {
-            call.app.pipeline.burn_signature(signature).await?;
-            Err(refusal)
-        }
-    }
-}
-
-fn edit(call: &Call, actor: Actor) -> Result<(Edit<Relationship>, Envelope), Refusal> {
+    let actor = authenticate(call).await?;
     // The body is judged before the id, so a wrong one is 400 even where nothing has that id.
     let edit = decode(call.body()?)?;
-    let command = Edit { key: key(call)?, edit, expected: call.expected() };
-    let envelope = call.envelope(actor, |outcome, facts| {
+    let command = Edit::<Relationship> { key: key(call)?, edit, expected: call.expected() };
+    let answered = call.submit(actor, command, |outcome, facts| {
         let relationship = outcome.subject.typed::<Relationship>()?;
         Ok(Answer::json(200, &encode(&relationship, facts)?))
     });
-    Ok((command, envelope?))
+    Ok(answered.await?)
 }
 
 /// `GET /crm-core/v1/relationships/{relationshipId}`. The vendor has no page for it.

@@ -2,15 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::change::Action;
-use crate::domain::command::{Command, Context, Create, Decision, Write};
+use crate::domain::actor::Actor;
+use crate::domain::command::{self, Command, Context, Create, Decision};
 use crate::domain::error::{Error, FieldError, FieldErrors};
 use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
 use crate::domain::names::names;
 use crate::domain::patch::edit;
 use crate::domain::people::account::Account;
-use crate::domain::record::{Changed, Document, Meta, Record};
+use crate::domain::record::{Changed, Meta, Record};
 use crate::domain::table::{Column, Gone, KeyType, Table, Unique, data};
 
 /// An alias's length, characters.
@@ -94,22 +94,19 @@ pub struct CreateWithTenant {
 impl Command for CreateWithTenant {
     fn decide(&self, context: &mut Context<'_>, facts: &mut Facts) -> Known<Decision> {
         let mut decision = Create::new(self.account.clone()).decide(context, facts)?;
-        let owner = decision.writes.first().map(|write| write.after.meta.clone());
-        let owner = owner.ok_or_else(|| Error::internal("an account that is not written"))?;
+        let owner = decision.writes.first().map(|write| write.after.meta.account_id);
+        let owner_id = owner.ok_or_else(|| Error::internal("an account that is not written"))?;
         let key = Tenant::new_key(context, facts)?;
         let tenant = Tenant {
-            owner_id: owner.account_id,
+            owner_id,
             alias: self.alias.clone().unwrap_or_else(|| key.to_string()),
             mbr_login_allow: MainAccountRule::default(),
         };
-        let meta = Meta { kind: Kind::Tenant, key, ..owner };
-        let after = Document::of(meta, tenant);
-        let tenant = after.typed::<Tenant>()?.record;
-        let errors = tenant.validate(&after.meta, &Changed::all(after.fields()?), facts)?;
-        if !errors.is_empty() {
-            return Err(Error::Invalid(errors).into());
-        }
-        decision.writes.push(Write { action: Action::Create, before: None, after });
+        // The tenant is the new account's, not of whoever makes that.
+        let actor = Actor { account_id: owner_id, ..context.actor.clone() };
+        let (at, entropy) = (context.at, &mut *context.entropy);
+        let mut within = Context { actor: &actor, at, entropy };
+        decision.writes.push(command::make_with(Some(key), tenant, &mut within, facts)?);
         Ok(decision)
     }
 }

@@ -53,6 +53,16 @@ async fn an_instructor_is_made_and_signs_in(backend: Backend) {
     let refresh = json!({"refresh_token": reply.json()["refresh_token"]});
     let refresh = server.request("POST", "/user/refresh").json(&refresh).send().await;
     assert_eq!(refresh.status, 401, "{}", refresh.text());
+    let body = json!({"email": "teach@example.com", "password": "another-password"});
+    let reply = server.request("POST", "/user/login").json(&body).send().await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    let list = text(&place.run(&["credential", "list", "--account", "1"]));
+    let without_ids = list.lines().filter_map(|line| line.split_once("  ")).map(|(_, line)| line);
+    let expected = [
+        "partner  -  logins  ended by a new password  as person 1",
+        "partner  -  logins  live  as person 1",
+    ];
+    assert_eq!(without_ids.collect::<Vec<_>>(), expected);
     server.assert_sound().await;
 }
 

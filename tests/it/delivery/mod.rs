@@ -169,11 +169,8 @@ async fn a_while() {
 
 /// What happened to a message, oldest first: who did it, and which status it left.
 async fn history(server: &Server, id: i64) -> Vec<(String, String)> {
-    let target = format!("/haksa/v1/records/message/{id}/history");
-    let page = server.request("GET", &target).bearer(ADMIN).send().await.json();
-    let mut changes: Vec<_> = page["items"]
-        .as_array()
-        .unwrap()
+    let all = server.history(&format!("message/{id}")).await;
+    let mut changes: Vec<_> = all
         .iter()
         .map(|item| {
             let status = item["after"]["status"].as_str().unwrap_or_default();

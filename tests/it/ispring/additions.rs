@@ -82,9 +82,7 @@ async fn dry_runs(server: Server) {
 async fn history(server: Server) {
     let request = post(&server, "DA1", E1, DOCUMENTED).header("x-request-id", "r-1");
     assert_edited(&request.send().await);
-    let target = format!("/haksa/v1/records/enrollment/{E1}/history");
-    let reply = server.request("GET", &target).bearer("demo-admin-key").send().await;
-    let newest = reply.json()["items"][0].clone();
+    let newest = &server.history(&format!("enrollment/{E1}")).await[0];
     assert_eq!(newest["dialect"], "ispring");
     assert_eq!(newest["actor"], "person:313");
     assert_eq!(newest["request_id"], "r-1");
@@ -97,8 +95,7 @@ async fn history(server: Server) {
             "lock_after_due_date": false,
         })
     );
-    let undo = format!("/haksa/v1/changes/{}/undo", newest["change_id"]);
-    let reply = server.request("POST", &undo).bearer("demo-admin-key").send().await;
+    let reply = server.undo(newest).send().await;
     assert_eq!(reply.status, 200, "{}", reply.text());
     assert_eq!(read(&server, E1).await["dueDate"], "2026-02-01");
 }

@@ -453,13 +453,14 @@ async fn list(server: Server) {
 
 /// Pages of many holders, and what no stored text can hold.
 async fn long_lists(server: Server) {
-    let run = |command: Box<dyn Command>| {
-        server.app.pipeline.run(command, Envelope::new(Actor::operator(3), "test"))
-    };
+    async fn run(server: &Server, command: impl Command) {
+        let envelope = Envelope::new(Actor::operator(3), "test");
+        server.app.pipeline.run(command, envelope).await.unwrap();
+    }
     let keys = || (20_000..21_100).map(|id| (id, Some(Key::Int(id))));
     let people = keys().map(|(id, key)| {
         let record = Person { name: format!("사람 {}", id - 20_000), ..Person::default() };
-        run(Box::new(Create { key, created_at: None, record }))
+        run(&server, Create { key, created_at: None, record })
     });
     let certificates = keys().map(|(id, key)| {
         let record = Achievement {
@@ -469,11 +470,10 @@ async fn long_lists(server: Server) {
             issued_at: "2026-01-01T00:00:00Z".parse().unwrap(),
             ..Achievement::default()
         };
-        run(Box::new(Create { key, created_at: None, record }))
+        run(&server, Create { key, created_at: None, record })
     });
-    for made in join_all(people).await.into_iter().chain(join_all(certificates).await) {
-        made.unwrap();
-    }
+    join_all(people).await;
+    join_all(certificates).await;
     let get = async |query: &str| {
         let request = server.request("GET", &format!("/open-api/achievements?{query}"));
         let reply = request.bearer(KEY).send().await;
@@ -518,10 +518,7 @@ async fn deletion(server: Server) {
     let list = server.request("GET", "/open-api/achievements").bearer(KEY).send().await.json();
     assert_eq!((&list["achievements"], &list["totalPages"]), (&json!([]), &json!(0)));
     // It can be taken back.
-    let history = "/haksa/v1/records/achievement/1539/history";
-    let history = server.request("GET", history).bearer("demo-admin-key").send().await.json();
-    let undo = format!("/haksa/v1/changes/{}/undo", history["items"][0]["change_id"]);
-    let reply = server.request("POST", &undo).bearer("demo-admin-key").send().await;
+    let reply = server.undo(&server.history("achievement/1539").await[0]).send().await;
     assert_eq!(reply.status, 200, "{}", reply.text());
     assert_eq!(read(&server).await["certificate_number"], "SAND-202504-r9a1pt");
     server.assert_sound().await;

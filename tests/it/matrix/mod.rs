@@ -1,6 +1,7 @@
 //! One table over all dialects: field × absent, null, value, invalid × allowed, denied. Whatever the
 //! wire language, an accepted edit is one new version with one change that names the dialect and the
-//! field, and undo takes it back; anything else leaves no trace.
+//! field, and undo takes it back; anything else leaves no trace. And whatever the wire language, an edit
+//! gains entity tags, dry runs and idempotency keys.
 
 mod ispring;
 mod kolleges;
@@ -96,14 +97,7 @@ struct Edit {
 }
 
 async fn newest(server: &Server, record: &str) -> Value {
-    let target = format!("/haksa/v1/records/{record}/history?limit=1");
-    let reply = server.request("GET", &target).bearer("demo-admin-key").send().await;
-    reply.json()["items"][0].clone()
-}
-
-async fn undo(server: &Server, change: &Value) -> u16 {
-    let target = format!("/haksa/v1/changes/{}/undo", change["change_id"]);
-    server.request("POST", &target).bearer("demo-admin-key").send().await.status
+    server.history(record).await[0].clone()
 }
 
 fn merged(base: &Value, with: &Value) -> Value {
@@ -125,7 +119,43 @@ fn set(body: &Value, pointer: &str, value: Option<&Value>) -> Value {
     body
 }
 
+/// An edit of a version that is gone, a trial and a repetition.
+async fn gains(server: &Server, edit: &Edit) {
+    let is_telling = |field: &&Field| matches!(field.value.1, Becomes(_));
+    let field = edit.fields.iter().find(is_telling).expect("a field that changes");
+    let base = merged(&edit.base, &field.with);
+    let body = merged(&set(&base, field.wire, Some(&field.value.0)), &field.beside);
+    let about = edit.dialect;
+    let send = async |body: &Value, name: &str, value: &str| {
+        (edit.allowed)(server, body).header(name, value).send().await
+    };
+    assert_eq!((edit.allowed)(server, &base).send().await.status, 200, "{about}");
+    let before = newest(server, edit.record).await;
+    let version = before["version"].as_i64().unwrap();
+    let gone = format!("\"{}\"", version + 1);
+    assert_eq!(send(&body, "if-match", &gone).await.status, 412, "{about}");
+    let dry = send(&body, "haksa-dry-run", "true").await;
+    assert_eq!((dry.status, dry.header("haksa-changes")), (200, "1"), "{about}");
+    assert_eq!(newest(server, edit.record).await, before, "{about}");
+    let first = send(&body, "idempotency-key", "the same").await;
+    assert_eq!(first.status, 200, "{about}: {}", first.text());
+    assert_eq!(first.header("etag"), gone, "{about}");
+    let after = newest(server, edit.record).await;
+    assert_eq!(after["version"], version + 1, "{about}");
+    assert_eq!(server.undo(&after).send().await.status, 200, "{about}");
+    // The first answer again, whatever has become of the record since.
+    let undone = newest(server, edit.record).await;
+    let again = send(&body, "idempotency-key", "the same").await;
+    assert_eq!((again.status, again.text()), (200, first.text()), "{about}");
+    assert_eq!(again.header("etag"), gone, "{about}");
+    assert_eq!(send(&base, "idempotency-key", "the same").await.status, 422, "{about}");
+    assert_eq!(newest(server, edit.record).await, undone, "{about}");
+    let current = format!("\"{}\"", version + 2);
+    assert_eq!(send(&base, "if-match", &current).await.status, 200, "{about}");
+}
+
 async fn run(server: &Server, edit: Edit) {
+    gains(server, &edit).await;
     for field in &edit.fields {
         let base = merged(&edit.base, &field.with);
         let reply = (edit.allowed)(server, &base).send().await;
@@ -180,7 +210,7 @@ async fn run(server: &Server, edit: Edit) {
                     for name in changed.keys().filter(|name| *name != field.name) {
                         assert!(field.along.contains(&name.as_str()), "{about} touched {name}");
                     }
-                    assert_eq!(undo(server, &after).await, 200, "{about}");
+                    assert_eq!(server.undo(&after).send().await.status, 200, "{about}");
                     let undone = newest(server, edit.record).await;
                     assert_eq!(undone["version"], version + 2, "{about}");
                     assert_eq!(undone["after"], after["before"], "{about}");

@@ -16,6 +16,7 @@ on_both_stores!(
     undo_keeps_references_whole,
     undo_after_a_value_came_back,
     undo_obeys_the_rules,
+    undo_that_changes_nothing,
     who_may,
     bad_input,
     request_ids,
@@ -31,12 +32,6 @@ async fn set(server: &Server, body: Value) {
     assert_eq!(reply.status, 200, "{}", reply.text());
 }
 
-async fn history_of(server: &Server, record: &str) -> Vec<Value> {
-    let reply = get(server, &format!("/haksa/v1/records/{record}/history")).send().await;
-    assert_eq!(reply.status, 200, "{}", reply.text());
-    reply.json()["items"].as_array().unwrap().clone()
-}
-
 async fn read(server: &Server) -> Value {
     let request = server.request("GET", "/open-api/achievements/1539");
     request.bearer("demo-kolleges-key").send().await.json()["achievement"].clone()
@@ -46,7 +41,7 @@ async fn history(server: Server) {
     for level in 1..=5 {
         set(&server, json!({"level": level})).await;
     }
-    let all = history_of(&server, "achievement/1539").await;
+    let all = server.history("achievement/1539").await;
     assert_eq!(all.len(), 6);
     assert_eq!(all[0]["before"], json!({"level": 4}));
     assert_eq!(all[0]["after"], json!({"level": 5}));
@@ -76,57 +71,45 @@ async fn history(server: Server) {
 async fn undo(server: Server) {
     set(&server, json!({"level": 1, "admin_comment": "하나"})).await;
     set(&server, json!({"level": 2})).await;
-    let all = history_of(&server, "achievement/1539").await;
-    let target = format!("/haksa/v1/changes/{}/undo", all[0]["change_id"]);
-    let dry = server.request("POST", &target).bearer(KEY).header("haksa-dry-run", "true");
-    let reply = dry.send().await;
+    let newest = &server.history("achievement/1539").await[0];
+    let reply = server.undo(newest).header("haksa-dry-run", "true").send().await;
     assert_eq!((reply.status, reply.header("haksa-changes")), (200, "1"));
     assert_eq!(read(&server).await["level"], 2);
-    let reply = server.request("POST", &target).bearer(KEY).send().await;
+    let reply = server.undo(newest).send().await;
     assert_eq!(reply.status, 200, "{}", reply.text());
     assert_eq!(reply.json()["after"], json!({"level": 1}));
     assert_eq!(read(&server).await["level"], 1);
     // Undoing the undo brings it back.
-    let target = format!("/haksa/v1/changes/{}/undo", reply.json()["change_id"]);
-    let stale = server.request("POST", &target).bearer(KEY).header("if-match", "\"1\"");
-    assert_eq!(stale.send().await.status, 412);
-    assert_eq!(server.request("POST", &target).bearer(KEY).send().await.status, 200);
+    let undone = reply.json();
+    assert_eq!(server.undo(&undone).header("if-match", "\"1\"").send().await.status, 412);
+    assert_eq!(server.undo(&undone).send().await.status, 200);
     assert_eq!(read(&server).await["level"], 2);
-    assert_eq!(history_of(&server, "achievement/1539").await[0]["dialect"], "native");
+    assert_eq!(server.history("achievement/1539").await[0]["dialect"], "native");
 }
 
 async fn undo_in_conflict(server: Server) {
     set(&server, json!({"level": 1, "admin_comment": "하나"})).await;
     set(&server, json!({"level": 2})).await;
-    let all = history_of(&server, "achievement/1539").await;
-    let target = format!("/haksa/v1/changes/{}/undo", all[1]["change_id"]);
-    let reply = server.request("POST", &target).bearer(KEY).send().await;
+    let all = server.history("achievement/1539").await;
+    let reply = server.undo(&all[1]).send().await;
     assert_eq!(reply.status, 409);
     assert_eq!(reply.json()["conflicts"], json!(["level"]));
     assert_eq!(reply.header("content-type"), "application/problem+json");
     assert_eq!(read(&server).await["admin_comment"], "하나");
     // A creation cannot be undone under later changes.
-    let target = format!("/haksa/v1/changes/{}/undo", all[2]["change_id"]);
-    let reply = server.request("POST", &target).bearer(KEY).send().await;
+    let reply = server.undo(&all[2]).send().await;
     assert_eq!(reply.json()["conflicts"], json!(["record"]));
     // Without any, undoing it deletes the record, and undoing that brings it back.
-    let birth = &history_of(&server, "form/482").await[0]["change_id"];
-    let target = format!("/haksa/v1/changes/{birth}/undo");
-    let deleted = server.request("POST", &target).bearer(KEY).send().await.json();
+    let birth = &server.history("form/482").await[0];
+    let deleted = server.undo(birth).send().await.json();
     assert_eq!(deleted["action"], "delete");
-    let target = format!("/haksa/v1/changes/{}/undo", deleted["change_id"]);
-    let restored = server.request("POST", &target).bearer(KEY).send().await.json();
+    let restored = server.undo(&deleted).send().await.json();
     assert_eq!(restored["action"], "restore");
     assert_eq!(restored["version"], 3);
 }
 
-async fn undo_change(server: &Server, change: &Value) -> crate::support::Reply {
-    let target = format!("/haksa/v1/changes/{}/undo", change["change_id"]);
-    server.request("POST", &target).bearer(KEY).send().await
-}
-
 async fn undo_keeps_references_whole(server: Server) {
-    let birth = async |record: &str| history_of(&server, record).await[0].clone();
+    let birth = async |record: &str| server.history(record).await[0].clone();
     let (form, design) = (birth("form/551").await, birth("design/165").await);
     let certificate = birth("achievement/1539").await;
     // What others name stays.
@@ -137,26 +120,25 @@ async fn undo_keeps_references_whole(server: Server) {
         (&birth("account/3").await, json!(["account"])),
         (&birth("model/1").await, json!(["class"])),
     ] {
-        set_models(&server).await;
-        let refused = undo_change(&server, change).await;
+        set_models(&server, json!({"primary_model_id": 2, "allowed_model_ids": [2, 1]})).await;
+        let refused = server.undo(change).send().await;
         assert_eq!((refused.status, &refused.json()["conflicts"]), (409, &naming));
     }
     // Nothing comes back to what is gone.
-    let certificate = undo_change(&server, &certificate).await.json();
-    let form = undo_change(&server, &form).await.json();
+    let certificate = server.undo(&certificate).send().await.json();
+    let form = server.undo(&form).send().await.json();
     assert_eq!((&certificate["action"], &form["action"]), (&json!("delete"), &json!("delete")));
-    let refused = undo_change(&server, &certificate).await;
+    let refused = server.undo(&certificate).send().await;
     assert_eq!((refused.status, &refused.json()["conflicts"]), (409, &json!(["form"])));
-    assert_eq!(undo_change(&server, &form).await.status, 200);
-    assert_eq!(undo_change(&server, &certificate).await.status, 200);
+    assert_eq!(server.undo(&form).send().await.status, 200);
+    assert_eq!(server.undo(&certificate).send().await.status, 200);
     assert_eq!(read(&server).await["id"], 1539);
     server.assert_sound().await;
 }
 
-/// Makes class 11 name model 1, in the list alone.
-async fn set_models(server: &Server) {
+/// Edits which models class 11 names.
+async fn set_models(server: &Server, body: Value) {
     let request = server.request("PATCH", "/partner/7/classes/11").bearer("demo-partner-token");
-    let body = json!({"primary_model_id": 2, "allowed_model_ids": [2, 1]});
     assert_eq!(request.json(&body).send().await.status, 200);
 }
 
@@ -164,16 +146,16 @@ async fn undo_after_a_value_came_back(server: Server) {
     for level in [1, 2, 3, 2] {
         set(&server, json!({"level": level})).await;
     }
-    let all = history_of(&server, "achievement/1539").await;
-    let refused = undo_change(&server, &all[2]).await;
+    let all = server.history("achievement/1539").await;
+    let refused = server.undo(&all[2]).send().await;
     assert_eq!((refused.status, &refused.json()["conflicts"]), (409, &json!(["level"])));
     // However long ago: histories are walked in strides.
     set(&server, json!({"admin_comment": "먼저"})).await;
-    let first = history_of(&server, "achievement/1539").await[0].clone();
+    let first = server.history("achievement/1539").await[0].clone();
     for level in 0..250 {
         set(&server, json!({"level": level})).await;
     }
-    let undone = undo_change(&server, &first).await;
+    let undone = server.undo(&first).send().await;
     assert_eq!(undone.json()["after"], json!({"admin_comment": null}), "{}", undone.text());
 }
 
@@ -181,15 +163,31 @@ async fn undo_obeys_the_rules(server: Server) {
     set(&server, json!({"course_begin_at": "2025-01-01", "course_end_at": "2025-02-01"})).await;
     set(&server, json!({"course_begin_at": "2024-01-01"})).await;
     set(&server, json!({"course_end_at": "2024-02-01"})).await;
-    let all = history_of(&server, "achievement/1539").await;
-    let refused = undo_change(&server, &all[1]).await;
+    let all = server.history("achievement/1539").await;
+    let refused = server.undo(&all[1]).send().await;
     assert_eq!(refused.status, 400, "{}", refused.text());
     assert_eq!(refused.json()["errors"][0]["field"], "course_end_at");
-    assert_eq!(history_of(&server, "achievement/1539").await, all);
+    assert_eq!(server.history("achievement/1539").await, all);
+}
+
+async fn undo_that_changes_nothing(server: Server) {
+    set_models(&server, json!({"primary_model_id": 2, "allowed_model_ids": [2]})).await;
+    set_models(&server, json!({"allowed_model_ids": [2, 1]})).await;
+    set_models(&server, json!({"primary_model_id": 1})).await;
+    let all = server.history("class/11").await;
+    assert_eq!(all[1]["before"], json!({"allowed_model_ids": [2]}));
+    // The list has to hold the first model, so it stays as it is.
+    let tag = format!("\"{}\"", all[0]["version"]);
+    for (is_dry, changes) in [("true", "0"), ("false", "")] {
+        let reply = server.undo(&all[1]).header("haksa-dry-run", is_dry).send().await;
+        assert_eq!((reply.status, &*reply.text()), (200, "null"));
+        assert_eq!((reply.header("etag"), reply.header("haksa-changes")), (&*tag, changes));
+    }
+    assert_eq!(server.history("class/11").await, all);
 }
 
 async fn who_may(server: Server) {
-    let all = history_of(&server, "achievement/1539").await;
+    let all = server.history("achievement/1539").await;
     let change = format!("/haksa/v1/changes/{}", all[0]["change_id"]);
     for target in ["/haksa/v1/records/achievement/1539/history", &change] {
         for key in ["", "wrong", "demo-kolleges-key"] {
@@ -199,7 +197,7 @@ async fn who_may(server: Server) {
         }
     }
     // Secrets never show.
-    let credential = history_of(&server, "credential/1").await;
+    let credential = server.history("credential/1").await;
     assert_eq!(credential[0]["after"]["secret_hash"], "\u{2022}\u{2022}\u{2022}");
 }
 

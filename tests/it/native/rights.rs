@@ -100,13 +100,7 @@ async fn edit(server: &Server, id: i64, edit: CredentialEdit) -> Result<Reply, E
 
 /// The newest change of a credential.
 async fn newest(server: &Server, id: i64) -> Value {
-    let target = format!("/haksa/v1/records/credential/{id}/history?limit=1");
-    let page = server.request("GET", &target).bearer(KEY).send().await.json();
-    page["items"][0]["change_id"].clone()
-}
-
-fn undo(server: &Server, change: &Value) -> Request {
-    server.request("POST", &format!("/haksa/v1/changes/{change}/undo")).bearer(KEY)
+    server.history(&format!("credential/{id}")).await[0].clone()
 }
 
 async fn status(server: &Server, key: &str) -> u16 {
@@ -118,7 +112,7 @@ async fn a_revocation_is_for_good(server: Server) {
     // What opens nothing may be taken back.
     let label = Patch::Value("renamed".to_owned());
     edit(&server, id, CredentialEdit { label, ..<_>::default() }).await.expect("accepted");
-    assert_eq!(undo(&server, &newest(&server, id).await).send().await.status, 200);
+    assert_eq!(server.undo(&newest(&server, id).await).send().await.status, 200);
     assert_eq!(status(&server, "victim").await, 200);
     let now = server.clock.now();
     let (label, revoked_at) = (Patch::Value("gone".to_owned()), Patch::Value(now));
@@ -126,7 +120,7 @@ async fn a_revocation_is_for_good(server: Server) {
     assert_eq!(status(&server, "victim").await, 401);
     let revocation = newest(&server, id).await;
     for dry in ["true", "false"] {
-        let reply = undo(&server, &revocation).header("haksa-dry-run", dry).send().await;
+        let reply = server.undo(&revocation).header("haksa-dry-run", dry).send().await;
         assert_eq!(reply.status, 400, "{}", reply.text());
         let error = reply.json()["errors"][0].clone();
         assert_eq!((&error["field"], &error["code"]), (&json!("revoked_at"), &json!("final")));
@@ -142,10 +136,10 @@ async fn a_revocation_is_for_good(server: Server) {
 
 async fn a_removed_credential_does_not_come_back(server: Server) {
     let id = give_key(&server, "victim", &["*"]).await;
-    let removed = undo(&server, &newest(&server, id).await).send().await;
+    let removed = server.undo(&newest(&server, id).await).send().await;
     assert_eq!((removed.status, &removed.json()["action"]), (200, &json!("delete")));
     assert_eq!(status(&server, "victim").await, 401);
-    let reply = undo(&server, &removed.json()["change_id"]).send().await;
+    let reply = server.undo(&removed.json()).send().await;
     assert_eq!(reply.status, 400, "{}", reply.text());
     assert_eq!(reply.json()["errors"][0]["code"], "final");
     assert_eq!(status(&server, "victim").await, 401);
@@ -172,7 +166,7 @@ async fn a_life_that_was_shortened_stays_short(server: Server) {
         let end = End(id, now + SignedDuration::from_hours(hours));
         let envelope = Envelope::new(Actor::operator(3), "test");
         server.app.pipeline.run(end, envelope).await.expect("accepted");
-        let reply = undo(&server, &newest(&server, id).await).send().await;
+        let reply = server.undo(&newest(&server, id).await).send().await;
         assert_eq!(reply.status, 400, "{}", reply.text());
         assert_eq!(reply.json()["errors"][0]["field"], "expires_at");
     }

@@ -150,8 +150,7 @@ async fn history(server: Server) {
     assert_eq!(items[1]["actor"], "credential:21");
     assert_eq!(items[1]["dialect"], "ncloud");
     assert_eq!(items[1]["request_id"], "r-1");
-    let undo = format!("/haksa/v1/changes/{}/undo", items[1]["change_id"]);
-    let reply = server.request("POST", &undo).bearer("demo-admin-key").send().await;
+    let reply = server.undo(&items[1]).send().await;
     assert_eq!(reply.status, 200, "{}", reply.text());
     assert_eq!(read(&server, ONE).await["consentPage"]["defaultLanguage"], "ko");
 }

@@ -447,12 +447,8 @@ async fn a_class_that_is_full_or_over(server: Server) {
     let by_hand = format!("/partner/7/student/{student}/enrollments");
     let body = json!({"class_id": 11, "student_id": 0});
     assert_eq!(post(&server, &by_hand, &body).send().await.status, 201, "it is there already");
-    let change = {
-        let target = format!("/haksa/v1/records/membership/{}/history", id(1));
-        get(&server, "demo-admin-key", &target).await.json()["items"][0].clone()
-    };
-    let undo = format!("/haksa/v1/changes/{}/undo", change["change_id"]);
-    let reply = server.request("POST", &undo).bearer("demo-admin-key").send().await;
+    let change = &server.history(&format!("membership/{}", id(1))).await[0];
+    let reply = server.undo(change).send().await;
     assert_eq!((reply.status, &reply.json()["errors"][0]["code"]), (400, &json!("class_full")));
     capacity(2).await;
     assert_eq!(active.send().await.status, 200);
@@ -512,10 +508,7 @@ async fn one_commit_has_all_that_follows(server: Server) {
     assert_eq!(owed[0]["dueDate"], Value::Null, "the course names none");
     assert!(owed[0]["courseId"].is_string() && owed[0]["learnerId"].is_string(), "{}", owed[0]);
     // One request, one time, whatever record is asked.
-    let newest = async |record: &str| {
-        let target = format!("/haksa/v1/records/{record}/history?limit=1");
-        get(&server, "demo-admin-key", &target).await.json()["items"][0].clone()
-    };
+    let newest = async |record: &str| server.history(record).await[0].clone();
     let enrollment_id = owed[0]["enrollmentId"].as_str().unwrap();
     let mut ids = Vec::new();
     for record in [

@@ -1,5 +1,6 @@
 //! Signing in with e-mail and password.
 
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use super::join::get;
@@ -8,6 +9,7 @@ use crate::support::{Reply, Server, on_both_stores};
 use haksa::domain::patch::Patch;
 use haksa::domain::people::credential::{Credential, CredentialEdit};
 use haksa::domain::people::person::{Person, PersonEdit, PersonStatus};
+use haksa::domain::people::throttle::{PERSON_MAX, Throttle};
 
 const EMAIL: &str = "doyun@example.com";
 const PASSWORD: &str = "demo-partner-password";
@@ -15,6 +17,7 @@ const PASSWORD: &str = "demo-partner-password";
 on_both_stores!(
     tokens_open_what_the_person_may,
     wrong_passwords,
+    who_guesses_meanwhile_is_refused,
     tokens_end,
     a_new_password_ends_every_session,
     a_spent_token_that_comes_again_ends_its_family,
@@ -46,6 +49,7 @@ async fn tokens_open_what_the_person_may(server: Server) {
     assert_detail(&get(&server, &token, "/partner/8/classes").await, 403, "forbidden");
     // A token of one kind is none of the other.
     let other = body["refresh_token"].as_str().unwrap();
+    assert_eq!((token.len(), other.len()), (87, 87));
     assert_detail(&get(&server, other, CLASS).await, 401, "unauthorized");
     let reply = refresh(&server, &body["access_token"]).await;
     assert_detail(&reply, 401, "invalid refresh token");
@@ -93,6 +97,28 @@ async fn wrong_passwords(server: Server) {
     assert_detail(&login(&server, EMAIL, PASSWORD).await, 403, "user is not active");
     wrong(EMAIL, "demo-guess").await;
     server.assert_sound().await;
+}
+
+/// Guesses that were begun before the limit was reached gain nothing by that.
+async fn who_guesses_meanwhile_is_refused(server: Server) {
+    let key = "3/password/person/101";
+    let counted = async || {
+        let found = server.app.store.read(|facts| facts.find::<Throttle>(3, key));
+        found.await.unwrap().map_or(0, |throttle| throttle.record.count)
+    };
+    let wrong = join_all((0..24).map(|_| login(&server, EMAIL, "demo-guess")));
+    // It comes while they wait for their turns, when the limit is far.
+    let right = async {
+        while counted().await == 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+        login(&server, EMAIL, PASSWORD).await
+    };
+    let (wrong, right) = futures_util::future::join(wrong, right).await;
+    for reply in wrong.iter().chain([&right]) {
+        assert_detail(reply, 401, "invalid credentials");
+    }
+    assert_eq!(counted().await, PERSON_MAX);
 }
 
 async fn tokens_end(server: Server) {
@@ -178,7 +204,7 @@ async fn a_spent_token_that_comes_again_ends_its_family(server: Server) {
     // Whoever has stolen it, or its owner, comes late; and not alone.
     let spent = first.json()["refresh_token"].clone();
     let late = (0..8).map(|_| refresh(&server, &spent));
-    for reply in futures_util::future::join_all(late).await {
+    for reply in join_all(late).await {
         assert_detail(&reply, 401, "invalid refresh token");
     }
     for reply in [&first, &second, &third] {
@@ -196,10 +222,8 @@ async fn a_spent_token_that_comes_again_ends_its_family(server: Server) {
         let found = server.app.store.read(|facts| facts.select::<Credential>(3, "person_id", 101));
         found.await.unwrap().iter().find(|c| c.record.label == "logins").expect("one").id()
     };
-    let target = format!("/haksa/v1/records/credential/{credential}/history?limit=1");
-    let newest = server.request("GET", &target).bearer("demo-admin-key").send().await.json();
-    let target = format!("/haksa/v1/changes/{}/undo", newest["items"][0]["change_id"]);
-    let undone = server.request("POST", &target).bearer("demo-admin-key").send().await;
+    let newest = &server.history(&format!("credential/{credential}")).await[0];
+    let undone = server.undo(newest).send().await;
     assert_eq!(undone.json()["errors"][0]["field"], "ended_sessions", "{}", undone.text());
     assert_detail(&get(&server, &access(&third), CLASS).await, 401, "unauthorized");
     // It stays ended for as long as any of its tokens would have been good.

@@ -137,13 +137,9 @@ async fn an_undo_at_one_node_and_a_code_at_another_share_the_last_place() {
         let target = format!("/user/class/enrollments/{}", joined["id"]);
         let left = nodes[0].request("DELETE", &target).bearer(&tokens[0]).send().await;
         assert_eq!(left.status, 204, "{}", left.text());
-        let target = format!("/haksa/v1/records/membership/{}/history", joined["id"]);
-        let history = nodes[0].request("GET", &target).bearer("demo-admin-key").send().await.json();
-        let undo = format!("/haksa/v1/changes/{}/undo", history["items"][0]["change_id"]);
-        let (back, other) = tokio::join!(
-            nodes[0].request("POST", &undo).bearer("demo-admin-key").send(),
-            redeem(&nodes[1], &tokens[1], code).send()
-        );
+        let undo = &nodes[0].history(&format!("membership/{}", joined["id"])).await[0];
+        let (back, other) =
+            tokio::join!(nodes[0].undo(undo).send(), redeem(&nodes[1], &tokens[1], code).send());
         let target = format!("{CLASSES}/{}/enrollments?status=active", class["id"]);
         assert_eq!(read(&nodes[1], &target).await["total"], 1, "round {round}");
         assert_ne!(back.status == 200, other.status == 201, "round {round}: {}", back.text());

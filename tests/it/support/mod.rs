@@ -124,6 +124,20 @@ impl Server {
         Request::to(self.address, method, target)
     }
 
+    /// The changes of a record of the demo account, newest first; a hundred at the most.
+    pub async fn history(&self, record: &str) -> Vec<Value> {
+        let target = format!("/haksa/v1/records/{record}/history?limit=100");
+        let reply = self.request("GET", &target).bearer("demo-admin-key").send().await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        reply.json()["items"].as_array().expect("changes").clone()
+    }
+
+    /// Begins the undo of a change.
+    pub fn undo(&self, change: &Value) -> Request {
+        let target = format!("/haksa/v1/changes/{}/undo", change["change_id"]);
+        self.request("POST", &target).bearer("demo-admin-key")
+    }
+
     /// The numbers in the first row that a statement of the test's own finds.
     pub async fn numbers(&self, statement: &str) -> Vec<i64> {
         numbers(&self.url, statement).await
