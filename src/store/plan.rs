@@ -42,11 +42,11 @@ pub(super) async fn hold(
         }
         Store::Postgres(postgres) => postgres.explain(text, parameters).await?,
     };
-    let last = |row: &Vec<Sql>| match row.last() {
+    let line = |row: &Vec<Sql>| match row.last() {
         Some(Sql::Text(line)) => line.clone(),
         _ => String::new(),
     };
-    let plan: Vec<String> = rows.iter().map(last).collect();
+    let plan: Vec<String> = rows.iter().map(line).collect();
     let has = |word: &str| plan.iter().filter(|line| line.contains(word)).count();
     let walks = match store {
         Store::Sqlite(_) => has("SCAN ") > 0 || has("SEARCH ") > has("=?"),
