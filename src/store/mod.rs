@@ -2,6 +2,7 @@
 //! Nothing here knows a rule, and nothing outside knows SQL.
 
 mod cache;
+mod links;
 mod list;
 #[cfg(debug_assertions)]
 mod plan;
@@ -292,6 +293,7 @@ impl Store {
                     match f(&mut facts) {
                         Ok(value) => return Ok(value),
                         Err(Stop::Refused(error)) => return Err(error),
+                        Err(Stop::Large) => return Err(Error::internal("a read writes nothing")),
                         Err(Stop::Missing(needs)) => {
                             for need in needs {
                                 let fact = sqlite.fetch(&need)?;
@@ -307,6 +309,7 @@ impl Store {
                     match f(&mut facts) {
                         Ok(value) => return Ok(value),
                         Err(Stop::Refused(error)) => return Err(error),
+                        Err(Stop::Large) => return Err(Error::internal("a read writes nothing")),
                         Err(Stop::Missing(needs)) => {
                             for (need, fact) in postgres.load(needs).await? {
                                 facts.supply(need, fact);
@@ -399,6 +402,7 @@ impl Store {
         }
         let mut statements = sql::all();
         statements.extend(list::statements(self.flavor())?);
+        statements.extend(links::statements());
         statements.extend(match self {
             Self::Sqlite(_) => sqlite::statements(),
             Self::Postgres(_) => postgres::statements(),

@@ -9,10 +9,12 @@
 )]
 mod support;
 
+mod acts;
 mod catalogue;
 mod cli;
 mod crash;
 mod delivery;
+mod ends;
 mod fuzz;
 mod http;
 mod ispring;
@@ -20,6 +22,7 @@ mod kolleges;
 mod lists;
 mod matrix;
 mod migrations;
+mod naming;
 mod native;
 mod ncloud;
 mod neighbours;
