@@ -163,6 +163,7 @@ CREATE TABLE design (
     body TEXT NOT NULL,
     CHECK (design_type IN ('certificate', 'badge'))
 ) WITH (fillfactor = 70);
+CREATE INDEX design_by_account_id ON design (account_id, id);
 CREATE INDEX design_by_account_id_design_type ON design (account_id, design_type, created_at, id);
 CREATE INDEX design_by_image_id ON design (image_id);
 
@@ -224,7 +225,8 @@ CREATE TABLE message (
 ) WITH (fillfactor = 70);
 CREATE INDEX message_by_account_id ON message (account_id, id);
 CREATE INDEX message_by_account_id_status ON message (account_id, status, id);
-CREATE INDEX message_due ON message (status, channel, due_at) WHERE due_at IS NOT NULL AND deleted_at IS NULL;
+CREATE INDEX message_due ON message (status, channel, due_at, id)
+    WHERE due_at IS NOT NULL AND deleted_at IS NULL;
 
 CREATE TABLE partner (
     id BIGINT PRIMARY KEY,
@@ -247,12 +249,17 @@ CREATE TABLE model (
     created_at BIGINT NOT NULL,
     updated_at BIGINT NOT NULL,
     deleted_at BIGINT,
-    provider TEXT NOT NULL,
-    model_name TEXT NOT NULL,
+    -- In the order of code points, which is that of lists.
+    provider TEXT COLLATE "C" NOT NULL,
+    model_name TEXT COLLATE "C" NOT NULL,
+    modality TEXT NOT NULL,
+    is_active BIGINT NOT NULL,
+    search_key TEXT NOT NULL,
     body TEXT NOT NULL
 ) WITH (fillfactor = 70);
 CREATE UNIQUE INDEX model_provider_model_name_live
     ON model (account_id, provider, model_name) WHERE deleted_at IS NULL;
+CREATE INDEX model_by_account_id ON model (account_id, id);
 CREATE INDEX model_by_model_name ON model (model_name);
 
 CREATE TABLE course (
@@ -287,7 +294,9 @@ CREATE TABLE class (
     status TEXT NOT NULL,
     body TEXT NOT NULL
 ) WITH (fillfactor = 70);
-CREATE INDEX class_by_partner_id ON class (partner_id, created_at, id) WHERE deleted_at IS NULL;
+-- The account is in it for whoever counts: rows need not be looked at.
+CREATE INDEX class_by_partner_id ON class (partner_id, created_at, id, account_id)
+    WHERE deleted_at IS NULL;
 CREATE INDEX class_by_account_id ON class (account_id);
 CREATE INDEX class_by_primary_model_id ON class (primary_model_id);
 CREATE INDEX class_by_course_id ON class (course_id);
@@ -309,7 +318,7 @@ CREATE TABLE invite_code (
 ) WITH (fillfactor = 70);
 CREATE UNIQUE INDEX invite_code_code_live ON invite_code (account_id, code) WHERE deleted_at IS NULL;
 CREATE INDEX invite_code_by_code ON invite_code (code);
-CREATE INDEX invite_code_by_class_id ON invite_code (class_id);
+CREATE INDEX invite_code_by_class_id ON invite_code (class_id, id);
 CREATE INDEX invite_code_by_partner_id ON invite_code (partner_id);
 
 CREATE TABLE student (
@@ -354,7 +363,7 @@ CREATE UNIQUE INDEX membership_class_student_live
     ON membership (class_id, student_id) WHERE deleted_at IS NULL;
 CREATE INDEX membership_by_class_id ON membership (class_id, enrolled_at, id);
 CREATE INDEX membership_by_class_id_status ON membership (class_id, status) WHERE deleted_at IS NULL;
-CREATE INDEX membership_by_student_id ON membership (student_id);
+CREATE INDEX membership_by_student_id ON membership (student_id, enrolled_at, id);
 CREATE INDEX membership_by_partner_id ON membership (partner_id);
 CREATE INDEX membership_by_invite_code_id ON membership (invite_code_id);
 

@@ -6,6 +6,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -18,8 +19,10 @@ use crate::domain::command::Command;
 use crate::domain::delivery::attempt::{Claim, Fate, HoldBack, Settle};
 use crate::domain::delivery::message::{Channel, Message, MessageStatus};
 use crate::domain::error::Error;
+use crate::domain::kind::Kind;
+use crate::domain::list::List;
+use crate::domain::record::{Key, Stored};
 use crate::pipeline::{Envelope, Reply};
-use crate::store::DueMessage;
 use crate::telemetry;
 
 /// Messages that are looked up at a time.
@@ -137,7 +140,8 @@ async fn hold(app: App, channel: Channel, pace: Pace, mut stopped: watch::Receiv
     let statuses = [MessageStatus::Waiting, MessageStatus::Sending];
     while !*stopped.borrow() {
         for found in due(&app, channel, &statuses).await {
-            let _ = run(&app, found.account_id, HoldBack { message_id: found.id }).await;
+            let hold = HoldBack { message_id: found.id() };
+            let _ = run(&app, found.meta.account_id, hold).await;
         }
         wait(pace.look_every, &mut stopped).await;
     }
@@ -147,19 +151,48 @@ async fn wait(pause: Duration, stopped: &mut watch::Receiver<bool>) {
     let _ = timeout(pause, stopped.wait_for(|stopped| *stopped)).await;
 }
 
-async fn due(app: &App, channel: Channel, statuses: &[MessageStatus]) -> Vec<DueMessage> {
-    match app.store.due_messages(channel, statuses, app.clock.now(), PAGE).await {
-        Ok(due) => due,
-        Err(error) => {
-            log("cannot look for messages that are due", &error);
-            Vec::new()
+async fn due(app: &App, channel: Channel, statuses: &[MessageStatus]) -> Vec<Stored<Message>> {
+    find_due(app, channel, statuses).await.unwrap_or_else(|error| {
+        log("cannot look for messages that are due", &error);
+        Vec::new()
+    })
+}
+
+/// Messages of all accounts that go this way, have one of these statuses and are due, the longest due
+/// first.
+async fn find_due(
+    app: &App,
+    channel: Channel,
+    statuses: &[MessageStatus],
+) -> Result<Vec<Stored<Message>>, Error> {
+    let mut ids = Vec::new();
+    for status in statuses {
+        let list = List::of_all_accounts::<Message>()
+            .is("status", status.name())
+            .is("channel", channel.name())
+            .until("due_at", app.clock.now().into())
+            .by(&["due_at"])
+            .page(PAGE, 0);
+        ids.extend(app.store.list(&list).await?);
+    }
+    let read = |id| app.store.read(move |facts| facts.document(Kind::Message, &Key::Int(id)));
+    let mut found = Vec::with_capacity(ids.len());
+    for document in join_all(ids.into_iter().map(read)).await {
+        match document.and_then(|one| one.map(|one| one.typed::<Message>()).transpose()) {
+            Ok(message) => found.extend(message),
+            // One that cannot be read keeps no other from being sent.
+            Err(error @ Error::Internal(_)) => log("cannot read a message", &error),
+            Err(error) => return Err(error),
         }
     }
+    found.sort_by_key(|message| (message.record.due_at, message.id()));
+    found.truncate(usize::try_from(PAGE).unwrap_or_default());
+    Ok(found)
 }
 
 /// Makes one attempt. True when the channel is down.
-async fn attempt(app: &App, sender: &Sender, found: DueMessage) -> bool {
-    let DueMessage { id, account_id } = found;
+async fn attempt(app: &App, sender: &Sender, found: Stored<Message>) -> bool {
+    let (id, account_id) = (found.id(), found.meta.account_id);
     let message = match run(app, account_id, Claim { message_id: id }).await {
         Ok(message) => message,
         // Another worker was first, or the message was deleted.

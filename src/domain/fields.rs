@@ -1,12 +1,15 @@
 //! A record's fields as JSON texts, one beside the other: what is compared, shown in history and kept
 //! in the database, without a tree of values in between.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Write};
+use std::sync::Arc;
 
 use serde::de::{self, Deserializer, IntoDeserializer, MapAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use serde_json::ser::Formatter;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::error::Error;
@@ -222,45 +225,78 @@ impl Serialize for Fields {
     }
 }
 
+/// Members of a JSON object that a type does not know, as they stand there; none, if there are none.
+pub type Unknown = Option<Arc<str>>;
+
 /// Reads a record from the fields that have a column of their own, and a JSON object of the others.
+/// What of the object its type does not know is given beside it.
 ///
 /// # Errors
 /// What is wrong with them.
 pub fn read<T: de::DeserializeOwned>(
     columns: Vec<(&'static str, Value)>,
     body: &str,
-) -> Result<T, serde_json::Error> {
-    let mut body = serde_json::Deserializer::from_str(body);
-    let record = T::deserialize(Row { columns, body: &mut body })?;
-    body.end()?;
-    Ok(record)
+) -> Result<(T, Unknown), serde_json::Error> {
+    let mut reader = serde_json::Deserializer::from_str(body);
+    let (mut names, mut throws) = (&[][..], false);
+    let row = Row { columns, body: &mut reader, names: &mut names, throws: &mut throws };
+    let record = T::deserialize(row)?;
+    reader.end()?;
+    // Most rows have nothing of the kind, and take no longer to read for those that do.
+    let unknown = if throws { members_but(names, body)? } else { None };
+    Ok((record, unknown))
 }
 
-struct Row<D> {
+#[cold]
+#[inline(never)]
+fn members_but(names: &[&str], body: &str) -> Result<Unknown, serde_json::Error> {
+    let mut members: BTreeMap<String, &RawValue> = serde_json::from_str(body)?;
+    members.retain(|name, _| !names.contains(&name.as_str()));
+    let member = |(name, value): (_, &RawValue)| format!("{}:{}", Value::from(name), value.get());
+    let members: Vec<String> = members.into_iter().map(member).collect();
+    Ok((!members.is_empty()).then(|| members.join(",").into()))
+}
+
+struct Row<'r, D> {
     columns: Vec<(&'static str, Value)>,
     body: D,
+    /// The names that the type knows, as soon as it has told them.
+    names: &'r mut &'static [&'static str],
+    /// Whether it threw a member away.
+    throws: &'r mut bool,
 }
 
-impl<'de, D: Deserializer<'de>> Deserializer<'de> for Row<D> {
+impl<'de, D: Deserializer<'de>> Deserializer<'de> for Row<'_, D> {
     type Error = D::Error;
 
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
-        self.body.deserialize_map(WholeRecord { columns: self.columns, visitor })
+    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, D::Error> {
+        Err(de::Error::custom("a record is a struct"))
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        names: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, D::Error> {
+        *self.names = names;
+        let (columns, throws) = (self.columns, self.throws);
+        self.body.deserialize_map(WholeRecord { columns, throws, visitor })
     }
 
     serde::forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option
-        unit unit_struct newtype_struct seq tuple tuple_struct map struct enum identifier
-        ignored_any
+        unit unit_struct newtype_struct seq tuple tuple_struct map enum identifier ignored_any
     }
 }
 
-struct WholeRecord<V> {
+struct WholeRecord<'r, V> {
     columns: Vec<(&'static str, Value)>,
+    throws: &'r mut bool,
     visitor: V,
 }
 
-impl<'de, V: Visitor<'de>> Visitor<'de> for WholeRecord<V> {
+impl<'de, V: Visitor<'de>> Visitor<'de> for WholeRecord<'_, V> {
     type Value = V::Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -268,19 +304,20 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for WholeRecord<V> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, body: A) -> Result<V::Value, A::Error> {
-        let columns = self.columns.into_iter();
-        self.visitor.visit_map(ColumnsThenBody { columns, value: None, body })
+        let (columns, throws) = (self.columns.into_iter(), self.throws);
+        self.visitor.visit_map(ColumnsThenBody { columns, value: None, throws, body })
     }
 }
 
-struct ColumnsThenBody<A> {
+struct ColumnsThenBody<'r, A> {
     columns: std::vec::IntoIter<(&'static str, Value)>,
     /// That of the column whose name was read last, until it is read itself.
     value: Option<Value>,
+    throws: &'r mut bool,
     body: A,
 }
 
-impl<'de, A: MapAccess<'de>> MapAccess<'de> for ColumnsThenBody<A> {
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for ColumnsThenBody<'_, A> {
     type Error = A::Error;
 
     fn next_key_seed<K: de::DeserializeSeed<'de>>(
@@ -300,6 +337,10 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for ColumnsThenBody<A> {
         &mut self,
         seed: T,
     ) -> Result<T::Value, A::Error> {
+        // What comes of a member that is thrown away has no size.
+        if size_of::<T::Value>() == 0 {
+            *self.throws = true;
+        }
         match self.value.take() {
             Some(value) => seed.deserialize(value).map_err(de::Error::custom),
             None => self.body.next_value_seed(seed),
@@ -362,12 +403,23 @@ mod tests {
         };
         let defaults = Fields::of(&Sample::default()).unwrap();
         let body = fields.object_but(&defaults, |name| !["id", "name"].contains(&name));
-        assert_eq!(read::<Sample>(columns(), &body).unwrap(), sample());
-        assert_eq!(read::<Sample>(Vec::new(), "{}").unwrap(), Sample::default());
+        assert_eq!(read(columns(), &body).unwrap(), (sample(), None));
+        assert_eq!(read(Vec::new(), "{}").unwrap(), (Sample::default(), None));
         assert_eq!(defaults.object_but(&defaults, |_| true), "{}");
         let one = Sample { tags: vec![Value::Null], ..Sample::default() };
         assert_eq!(Fields::of(&one).unwrap().object_but(&defaults, |_| true), r#"{"tags":[null]}"#);
         assert!(read::<Sample>(columns(), "{} {}").is_err());
         assert!(read::<Sample>(vec![("name", 1.into())], "{}").is_err());
+    }
+
+    #[test]
+    fn members_that_are_not_known_are_given_as_they_stand() {
+        let body =
+            r#"{"z": {"b" :1.50 , "a":[1e999]}, "tags":[null],"name":"n", "\u0069d":7, "줄\n":0}"#;
+        let (record, unknown) = read::<Sample>(Vec::new(), body).unwrap();
+        let (id, name) = (Some(7), "n".to_owned());
+        assert_eq!(record, Sample { id, name, tags: vec![Value::Null], ..Sample::default() });
+        assert_eq!(unknown.as_deref(), Some(r#""z":{"b" :1.50 , "a":[1e999]},"줄\n":0"#));
+        assert!(read::<Sample>(Vec::new(), r#"{"z":}"#).is_err());
     }
 }

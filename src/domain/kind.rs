@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock};
 use super::command::{self, Context, Write};
 use super::error::Error;
 use super::facts::{Facts, Known};
-use super::fields::{self, Fields};
+use super::fields::{self, Fields, Unknown};
 use super::record::{AnyRecord, Document, Key, Record};
 use super::table::{Gone, Table};
 
@@ -58,9 +58,12 @@ macro_rules! kinds {
                 self,
                 columns: Vec<(&'static str, serde_json::Value)>,
                 body: &str,
-            ) -> Result<Arc<dyn AnyRecord>, serde_json::Error> {
+            ) -> Result<(Arc<dyn AnyRecord>, Unknown), serde_json::Error> {
                 Ok(match self {
-                    $(Self::$kind => Arc::new(fields::read::<$record>(columns, body)?)),+
+                    $(Self::$kind => {
+                        let (record, unknown) = fields::read::<$record>(columns, body)?;
+                        (Arc::new(record), unknown)
+                    }),+
                 })
             }
 
@@ -72,7 +75,7 @@ macro_rules! kinds {
                     $(Self::$kind => {
                         static DEFAULTS: LazyLock<Fields> = LazyLock::new(|| {
                             let record = fields::read::<$record>(Vec::new(), "{}");
-                            record.ok().and_then(|record| Fields::of(&record).ok()).unwrap_or_default()
+                            record.ok().and_then(|(record, _)| Fields::of(&record).ok()).unwrap_or_default()
                         });
                         &DEFAULTS
                     })+

@@ -9,6 +9,7 @@ pub mod error;
 pub mod facts;
 pub mod fields;
 pub mod kind;
+pub mod list;
 pub mod names;
 pub mod patch;
 pub mod record;

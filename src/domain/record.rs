@@ -13,7 +13,7 @@ use super::access::Place;
 use super::command::Context;
 use super::error::{Error, FieldErrors};
 use super::facts::{Facts, Known, Need, Sequence};
-use super::fields::Fields;
+use super::fields::{Fields, Unknown};
 use super::kind::Kind;
 use super::patch::EditOf;
 use super::table::{ColumnType, Gone, KeyType, Table};
@@ -39,6 +39,12 @@ impl fmt::Display for Key {
 impl From<i64> for Key {
     fn from(id: i64) -> Self {
         Self::Int(id)
+    }
+}
+
+impl From<String> for Key {
+    fn from(id: String) -> Self {
+        Self::Text(id)
     }
 }
 
@@ -113,6 +119,7 @@ pub struct Document {
     length: usize,
     /// Written when they are first asked for.
     fields: OnceLock<Fields>,
+    unknown: Unknown,
 }
 
 impl fmt::Debug for Document {
@@ -124,12 +131,27 @@ impl fmt::Debug for Document {
 impl Document {
     /// A record of a known type.
     pub fn of<R: Record>(meta: Meta, record: R) -> Self {
-        Self::of_any(meta, Arc::new(record), 0)
+        Self::of_any(meta, (Arc::new(record), None), 0)
     }
 
     /// A record whose type is that of its kind, read from JSON of `length` bytes.
-    pub(crate) fn of_any(meta: Meta, record: Arc<dyn AnyRecord>, length: usize) -> Self {
-        Self { meta, record, length, fields: OnceLock::new() }
+    pub(crate) fn of_any(
+        meta: Meta,
+        (record, unknown): (Arc<dyn AnyRecord>, Unknown),
+        length: usize,
+    ) -> Self {
+        Self { meta, record, length, fields: OnceLock::new(), unknown }
+    }
+
+    /// Members of its body that this release does not know, as they stand there: a newer one's. They are
+    /// no fields, and kept.
+    pub fn unknown(&self) -> Option<&str> {
+        self.unknown.as_deref()
+    }
+
+    /// Takes over what `before`, the same record, had of these.
+    pub fn keep_unknown(&mut self, before: &Self) {
+        self.unknown.clone_from(&before.unknown);
     }
 
     /// The same record with other fields.
@@ -153,8 +175,10 @@ impl Document {
     /// The same without what can be written anew, to be kept.
     #[must_use]
     pub fn slim(&self) -> Self {
-        let length = self.fields.get().map_or(self.length, Fields::len);
-        Self::of_any(self.meta.clone(), Arc::clone(&self.record), length)
+        let unknown = self.unknown.clone();
+        let beside = unknown.as_ref().map_or(0, |unknown| unknown.len());
+        let length = self.fields.get().map_or(self.length, |fields| fields.len() + beside);
+        Self::of_any(self.meta.clone(), (Arc::clone(&self.record), unknown), length)
     }
 
     /// About the length of the fields as JSON, bytes, where the record was read or is kept: a measure

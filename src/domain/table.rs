@@ -53,6 +53,8 @@ pub struct Column {
 pub enum ColumnType {
     /// A whole number.
     Int,
+    /// Yes or no, in the database 1 or 0.
+    Flag,
     /// A string.
     Text,
     /// A [`super::time::Instant`], in the database microseconds since 1970.
@@ -171,6 +173,11 @@ impl Column {
         Self { name, column_type: ColumnType::Int }
     }
 
+    /// Yes or no.
+    pub const fn flag(name: &'static str) -> Self {
+        Self { name, column_type: ColumnType::Flag }
+    }
+
     /// A string.
     pub const fn text(name: &'static str) -> Self {
         Self { name, column_type: ColumnType::Text }
@@ -192,7 +199,7 @@ impl ColumnType {
     pub fn is_text(self) -> bool {
         match self {
             Self::Text => true,
-            Self::Int | Self::Instant => false,
+            Self::Int | Self::Flag | Self::Instant => false,
             Self::Reference(kind, _) => kind.table().key == KeyType::Text,
         }
     }

@@ -81,6 +81,9 @@ fn record(
             .then(|| latest.remove(&(after.meta.kind, after.meta.key.clone())))
             .flatten();
         let before = written.or(write.before);
+        if let Some(before) = &before {
+            after.keep_unknown(before);
+        }
         let (before_value, after_value) = change::diff(before.as_deref(), &after, write.action)?;
         let previous = before.as_ref().map(|document| document.meta.change_id);
         let stored_version = before.as_ref().map(|document| document.meta.version);

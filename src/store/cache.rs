@@ -293,7 +293,7 @@ mod tests {
     /// A design with so many bytes of fields, as change `change_id` left it.
     fn edited(id: i64, change_id: i64, length: usize) -> Document {
         let meta = Meta { change_id, ..document(id).meta };
-        Document::of_any(meta, Arc::new(Design::default()), length)
+        Document::of_any(meta, (Arc::new(Design::default()), None), length)
     }
 
     fn commit(cache: &Cache, document: Document) {

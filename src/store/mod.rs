@@ -3,11 +3,13 @@
 
 mod cache;
 mod links;
+mod list;
+#[cfg(debug_assertions)]
+mod plan;
 mod postgres;
 mod search;
 mod sql;
 mod sqlite;
-pub mod teaching;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -17,10 +19,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::oneshot;
 
-use crate::domain::certificate::design::DesignType;
 use crate::domain::change::Change;
 use crate::domain::command::Entropy;
-use crate::domain::delivery::message::{Channel, MessageStatus};
 use crate::domain::error::Error;
 use crate::domain::facts::{Facts, Known, Stop};
 use crate::domain::kind::Kind;
@@ -28,7 +28,7 @@ use crate::domain::record::{Document, Key, Meta};
 use crate::pipeline::{Blame, Queues};
 
 pub use postgres::Postgres;
-use search::{Flavor, Search};
+use search::Flavor;
 pub use sqlite::Sqlite;
 
 /// Log directives that hold whatever an operator asks for: below these levels a driver logs what
@@ -37,10 +37,6 @@ pub const LOG_LIMITS: [&str; 2] = ["tokio_postgres=info", "tokio_postgres::query
 
 /// How many rounds of loading a read or a decision may take before it is taken for a fault.
 const ROUNDS_MAX: usize = 64;
-
-/// The longest text that is searched for, bytes: SQLite takes patterns of 50,000, each byte of which
-/// may need another before it.
-const SEARCH_BYTES_MAX: usize = 16 * 1024;
 
 /// A database that cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -142,21 +138,6 @@ pub struct Writer {
     pub fatal: oneshot::Sender<String>,
 }
 
-/// A page of a list: what to look for, where to begin, how many.
-#[derive(Clone, Debug, Default)]
-pub struct AchievementQuery {
-    /// Folded text to find in the holder's name or e-mail or in the form's name.
-    pub search: Option<String>,
-    /// Issued at or after, microseconds since 1970.
-    pub issued_from: Option<i64>,
-    /// Issued before, microseconds since 1970.
-    pub issued_before: Option<i64>,
-    /// Rows to pass over.
-    pub offset: i64,
-    /// Rows at the most.
-    pub limit: i64,
-}
-
 /// A record whose fields are not of its type.
 #[derive(Debug, thiserror::Error)]
 #[error("{} {}: {cause}", meta.kind.name(), meta.key)]
@@ -164,30 +145,6 @@ pub struct Unreadable {
     /// Which record.
     pub meta: Meta,
     cause: serde_json::Error,
-}
-
-/// A page of an account's messages.
-#[derive(Clone, Debug, Default)]
-pub struct MessageQuery {
-    /// The status that they must have.
-    pub status: Option<MessageStatus>,
-    /// Which way they go.
-    pub channel: Option<Channel>,
-    /// The certificate that they tell of.
-    pub achievement_id: Option<i64>,
-    /// Only those made before this one.
-    pub before: Option<i64>,
-    /// Rows at the most.
-    pub limit: i64,
-}
-
-/// A message that somebody has to look at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DueMessage {
-    /// Which.
-    pub id: i64,
-    /// Whose.
-    pub account_id: i64,
 }
 
 impl Store {
@@ -383,131 +340,6 @@ impl Store {
         Ok(changes)
     }
 
-    /// Ids of the account's certificates that match, newest issue first, and how many match in all.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`] when the database is away.
-    pub async fn achievements(
-        &self,
-        account_id: i64,
-        query: &AchievementQuery,
-    ) -> Result<(Vec<i64>, i64), Error> {
-        if !is_findable(query.search.as_deref()) {
-            return Ok((Vec::new(), 0));
-        }
-        let Some(text) = &query.search else {
-            return self
-                .page(sql::achievements(account_id, query), query.limit, query.offset)
-                .await;
-        };
-        let flavor = match self {
-            Self::Sqlite(_) => Flavor::Sqlite,
-            Self::Postgres(_) => Flavor::Postgres,
-        };
-        let search = Search::new(flavor, account_id, query, text);
-        let counted = self.rows(search.count(), search.parameters(), 1).await?;
-        let total = counted.first().and_then(|row| sql::first_int(row)).unwrap_or_default();
-        if total <= query.offset {
-            return Ok((Vec::new(), total));
-        }
-        let mut parameters = search.parameters();
-        parameters.extend([sql::Sql::Int(query.limit), sql::Sql::Int(query.offset)]);
-        let ids = self.rows(search.page(total), parameters, 1).await?;
-        Ok((ids.iter().filter_map(|row| sql::first_int(row)).collect(), total))
-    }
-
-    /// Ids of the account's messages that match, newest first.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`] when the database is away.
-    pub async fn messages(&self, account_id: i64, query: &MessageQuery) -> Result<Vec<i64>, Error> {
-        let (text, parameters) = sql::messages(account_id, query);
-        let rows = self.rows(text, parameters, 1).await?;
-        Ok(rows.iter().filter_map(|row| sql::first_int(row)).collect())
-    }
-
-    /// Messages of all accounts that go this way, have one of these statuses and are due, the
-    /// longest due first.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`] when the database is away.
-    pub async fn due_messages(
-        &self,
-        channel: Channel,
-        statuses: &[MessageStatus],
-        at: Timestamp,
-        limit: i64,
-    ) -> Result<Vec<DueMessage>, Error> {
-        let mut found = Vec::new();
-        for status in statuses {
-            let parameters = sql::due_parameters(channel, *status, at, limit);
-            let rows = self.rows(sql::MESSAGES_DUE.to_owned(), parameters, 3).await?;
-            found.extend(rows.into_iter().map(sql::decode_due).collect::<Result<Vec<_>, _>>()?);
-        }
-        found.sort_by_key(|(due_at, message)| (*due_at, message.id));
-        found.truncate(usize::try_from(limit).unwrap_or_default());
-        Ok(found.into_iter().map(|(_, message)| message).collect())
-    }
-
-    /// Ids of the account's forms, newest first, and how many there are in all.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`] when the database is away.
-    pub async fn forms(
-        &self,
-        account_id: i64,
-        limit: i64,
-        offset: i64,
-    ) -> Result<(Vec<i64>, i64), Error> {
-        self.page(sql::newest(Kind::Form, account_id, None), limit, offset).await
-    }
-
-    /// Ids of the account's designs of a type, newest first, and how many there are in all.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`] when the database is away.
-    pub async fn designs(
-        &self,
-        account_id: i64,
-        design_type: DesignType,
-        limit: i64,
-        offset: i64,
-    ) -> Result<(Vec<i64>, i64), Error> {
-        let only = Some(("design_type", design_type.name()));
-        self.page(sql::newest(Kind::Design, account_id, only), limit, offset).await
-    }
-
-    /// Ids of the account's records of a kind with integer ids, from the newest before `before` on.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`] when the database is away.
-    pub async fn before(
-        &self,
-        kind: Kind,
-        account_id: i64,
-        before: i64,
-        limit: i64,
-    ) -> Result<Vec<i64>, Error> {
-        let parameters = [account_id, before, limit].map(sql::Sql::Int).to_vec();
-        let ids = self.rows(sql::before(kind), parameters, 1).await?;
-        Ok(ids.iter().filter_map(|row| sql::first_int(row)).collect())
-    }
-
-    async fn page(
-        &self,
-        (count, page, mut parameters): (String, String, Vec<sql::Sql>),
-        limit: i64,
-        offset: i64,
-    ) -> Result<(Vec<i64>, i64), Error> {
-        let total = self.rows(count, parameters.clone(), 1).await?;
-        parameters.extend([sql::Sql::Int(limit), sql::Sql::Int(offset)]);
-        let ids = self.rows(page, parameters, 1).await?;
-        Ok((
-            ids.iter().filter_map(|row| sql::first_int(row)).collect(),
-            total.first().and_then(|row| sql::first_int(row)).unwrap_or_default(),
-        ))
-    }
-
     /// The content with this hash.
     ///
     /// # Errors
@@ -569,7 +401,7 @@ impl Store {
             }
         }
         let mut statements = sql::all();
-        statements.extend(teaching::statements());
+        statements.extend(list::statements(self.flavor())?);
         statements.extend(links::statements());
         statements.extend(match self {
             Self::Sqlite(_) => sqlite::statements(),
@@ -604,6 +436,13 @@ impl Store {
         self.rows("SELECT 1".to_owned(), Vec::new(), 1).await.is_ok()
     }
 
+    const fn flavor(&self) -> Flavor {
+        match self {
+            Self::Sqlite(_) => Flavor::Sqlite,
+            Self::Postgres(_) => Flavor::Postgres,
+        }
+    }
+
     async fn rows(
         &self,
         text: String,
@@ -615,11 +454,6 @@ impl Store {
             Self::Postgres(postgres) => postgres.rows(&text, &parameters, width).await,
         }
     }
-}
-
-/// False for a text that no stored one can hold, and that a database would choke on.
-fn is_findable(text: Option<&str>) -> bool {
-    text.is_none_or(|text| !text.contains('\0') && text.len() <= SEARCH_BYTES_MAX)
 }
 
 /// The file of an address of SQLite's; none for one of PostgreSQL's.

@@ -403,7 +403,10 @@ impl Postgres {
         let config = Arc::new(config);
         let this = Self {
             reader: Reader::start(&Arc::new(Connections::new(&config, READERS))),
-            listers: Arc::new(Connections::new(&config, LISTERS)),
+            listers: Arc::new(Connections::new(
+                &config,
+                LISTERS + usize::from(cfg!(debug_assertions)),
+            )),
             turn: Arc::default(),
             config,
         };
@@ -456,6 +459,25 @@ impl Postgres {
         let lister = self.lister().await?;
         let parameters: Parameters = parameters.iter().map(parameter).collect();
         lister.query(text, &parameters, width).await.map_err(PgFault::into_error)
+    }
+
+    /// How a statement is run where it is dear to walk through a table and to put rows in order. It has a
+    /// connection of its own, behind those of the lists.
+    #[cfg(debug_assertions)]
+    pub(super) async fn explain(
+        &self,
+        text: &str,
+        parameters: &[Sql],
+    ) -> Result<Vec<Vec<Sql>>, Error> {
+        let explained = async {
+            let connection = self.listers.at(LISTERS).await?;
+            let dear = "SET enable_seqscan = off; SET enable_sort = off; \
+                        SET enable_incremental_sort = off";
+            connection.script(dear).await?;
+            let parameters = parameters.iter().map(parameter).collect();
+            connection.query(&format!("EXPLAIN (COSTS OFF) {text}"), &parameters, 1).await
+        };
+        explained.await.map_err(PgFault::into_error)
     }
 
     /// Runs a statement by itself, outside of the writer: for what is done before there is one.

@@ -6,10 +6,11 @@
 //! are found by their grams, forms, of which there are few, by looking at each; what the grams find
 //! is compared with the text once more.
 
-use std::fmt::Write as _;
-
-use super::AchievementQuery;
+use super::list::{Question, Values};
 use super::sql::Sql;
+use crate::domain::error::Error;
+use crate::domain::kind::Kind;
+use crate::domain::list::List;
 
 /// Which database a text is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,108 +31,77 @@ pub(super) const BROAD: i64 = 10_000;
 /// Stands behind every character in the order of code points.
 const LAST: char = char::MAX;
 
-/// The parts of a search that its statements share.
-pub(super) struct Search {
-    flavor: Flavor,
-    /// What holders and forms match.
-    matches: String,
-    /// What certificates match besides.
-    filter: String,
-    parameters: Vec<Sql>,
-}
-
-impl Search {
-    /// The search of a query for `text`, which is not empty.
-    pub(super) fn new(
-        flavor: Flavor,
-        account_id: i64,
-        query: &AchievementQuery,
-        text: &str,
-    ) -> Self {
-        let mut parameters = vec![Sql::Int(account_id), Sql::Text(like(text))];
-        let short = text.chars().count() < GRAM;
-        let grams = match flavor {
-            Flavor::Sqlite if short => {
-                parameters.extend([Sql::Text(text.to_owned()), Sql::Text(format!("{text}{LAST}"))]);
-                "p.id IN (SELECT doc FROM person_search_terms WHERE term >= $3 AND term < $4)"
-            }
-            Flavor::Sqlite => {
-                let quoted = |gram: String| format!("\"{}\"", gram.replace('"', "\"\""));
-                parameters.push(Sql::Text(grams(text, " AND ", quoted)));
-                "p.id IN (SELECT rowid FROM person_search WHERE person_search MATCH $3)"
-            }
-            Flavor::Postgres => {
-                let text = if short {
-                    format!("{}:*", lexeme(text))
-                } else {
-                    grams(text, " & ", |gram| lexeme(&gram))
-                };
-                parameters.push(Sql::Text(text));
-                "p.grams @@ CAST($3::text AS tsquery)"
-            }
-        };
-        let matches = format!(
-            "WITH holder AS MATERIALIZED (SELECT p.id FROM person p WHERE {grams} \
-             AND p.account_id = $1 \
-             AND (p.name_key LIKE $2 ESCAPE '\\' OR p.email_key LIKE $2 ESCAPE '\\')), \
-             award AS MATERIALIZED (SELECT f.id FROM form f WHERE f.account_id = $1 \
-             AND f.name_key LIKE $2 ESCAPE '\\')"
-        );
-        let mut filter = "a.deleted_at IS NULL".to_owned();
-        for (bound, operator) in [(query.issued_from, ">="), (query.issued_before, "<")] {
-            if let Some(bound) = bound {
-                parameters.push(Sql::Int(bound));
-                let _ = write!(filter, " AND a.issued_at {operator} ${}", parameters.len());
-            }
+/// The question which certificates have a holder or a form that is called so; the text is not empty.
+pub(super) fn question(flavor: Flavor, list: &List, text: &str) -> Result<Question, Error> {
+    let is_newest_issue_first = list.is_descending && list.order == ["issued_at"];
+    let (Kind::Achievement, Some(account_id), true) =
+        (list.kind, list.account_id, is_newest_issue_first)
+    else {
+        return Err(Error::internal("an account's certificates alone are searched, newest first"));
+    };
+    let mut values = Values::default();
+    // The first three of the parameters; the statements name them by these numbers.
+    values.put(Sql::Int(account_id));
+    values.put_part(text);
+    let short = text.chars().count() < GRAM;
+    let grams = match flavor {
+        Flavor::Sqlite if short => {
+            values.put(Sql::Text(text.to_owned()));
+            values.put(Sql::Text(format!("{text}{LAST}")));
+            "p.id IN (SELECT doc FROM person_search_terms WHERE term >= $3 AND term < $4)"
         }
-        Self { flavor, matches, filter, parameters }
-    }
-
-    /// The values of the statements' parameters.
-    pub(super) fn parameters(&self) -> Vec<Sql> {
-        self.parameters.clone()
-    }
-
-    /// How many certificates match.
-    pub(super) fn count(&self) -> String {
-        let Self { matches, filter, .. } = self;
-        format!(
-            "{matches} SELECT (SELECT count(*) FROM award CROSS JOIN achievement a \
-             WHERE a.form_id = award.id AND {filter}) \
-             + (SELECT count(*) FROM holder CROSS JOIN achievement a \
-             WHERE a.person_id = holder.id AND {filter} \
-             AND a.form_id NOT IN (SELECT id FROM award))"
-        )
-    }
-
-    /// A page of those that match, of whom there are `total`: takes two more parameters, limit and
-    /// offset.
-    pub(super) fn page(&self, total: i64) -> String {
-        let Self { matches, filter, parameters, .. } = self;
-        let limit = parameters.len() + 1;
-        let offset = limit + 1;
-        if total < BROAD {
-            return format!(
-                "{matches} SELECT id FROM (\
-                 SELECT a.id, a.issued_at FROM award CROSS JOIN achievement a \
-                 WHERE a.form_id = award.id AND {filter} \
-                 UNION ALL SELECT a.id, a.issued_at FROM holder CROSS JOIN achievement a \
-                 WHERE a.person_id = holder.id AND {filter} \
-                 AND a.form_id NOT IN (SELECT id FROM award)) found \
-                 ORDER BY issued_at DESC, id DESC LIMIT ${limit} OFFSET ${offset}"
-            );
+        Flavor::Sqlite => {
+            let quoted = |gram: String| format!("\"{}\"", gram.replace('"', "\"\""));
+            values.put(Sql::Text(grams(text, " AND ", quoted)));
+            "p.id IN (SELECT rowid FROM person_search WHERE person_search MATCH $3)"
         }
-        // The planner must not begin with the holders here.
-        let index = match self.flavor {
-            Flavor::Sqlite => " INDEXED BY achievement_by_account_id_issued_at_id",
-            Flavor::Postgres => "",
-        };
-        format!(
+        Flavor::Postgres => {
+            values.put(Sql::Text(if short {
+                format!("{}:*", lexeme(text))
+            } else {
+                grams(text, " & ", |gram| lexeme(&gram))
+            }));
+            "p.grams @@ CAST($3::text AS tsquery)"
+        }
+    };
+    let matches = format!(
+        "WITH holder AS MATERIALIZED (SELECT p.id FROM person p WHERE {grams} \
+         AND p.account_id = $1 \
+         AND (p.name_key LIKE $2 ESCAPE '\\' OR p.email_key LIKE $2 ESCAPE '\\')), \
+         award AS MATERIALIZED (SELECT f.id FROM form f WHERE f.account_id = $1 \
+         AND f.name_key LIKE $2 ESCAPE '\\')"
+    );
+    let filter = super::list::filter(list, "a.", &mut values)?;
+    let of_forms =
+        format!("award CROSS JOIN achievement a WHERE a.form_id = award.id AND {filter}");
+    let of_holders = format!(
+        "holder CROSS JOIN achievement a WHERE a.person_id = holder.id AND {filter} \
+         AND a.form_id NOT IN (SELECT id FROM award)"
+    );
+    let (limit, offset) = (values.all.len() + 1, values.all.len() + 2);
+    let page = format!("LIMIT ${limit} OFFSET ${offset}");
+    // The planner must not begin with the holders here.
+    let index = match flavor {
+        Flavor::Sqlite => " INDEXED BY achievement_by_account_id_issued_at_id",
+        Flavor::Postgres => "",
+    };
+    Ok(Question {
+        count: format!(
+            "{matches} SELECT (SELECT count(*) FROM {of_forms}) \
+             + (SELECT count(*) FROM {of_holders})"
+        ),
+        page: format!(
+            "{matches} SELECT id FROM (SELECT a.id, a.issued_at FROM {of_forms} \
+             UNION ALL SELECT a.id, a.issued_at FROM {of_holders}) found \
+             ORDER BY issued_at DESC, id DESC {page}"
+        ),
+        broad_page: Some(format!(
             "{matches} SELECT a.id FROM achievement a{index} WHERE a.account_id = $1 AND {filter} \
              AND (a.form_id IN (SELECT id FROM award) OR a.person_id IN (SELECT id FROM holder)) \
-             ORDER BY a.issued_at DESC, a.id DESC LIMIT ${limit} OFFSET ${offset}"
-        )
-    }
+             ORDER BY a.issued_at DESC, a.id DESC {page}"
+        )),
+        values,
+    })
 }
 
 /// A lexeme as PostgreSQL reads it.
@@ -172,20 +142,6 @@ fn grams(text: &str, joint: &str, quote: impl Fn(String) -> String) -> String {
     let stride = all.len().div_ceil(GRAMS_MAX).max(1);
     let some: Vec<String> = all.into_iter().step_by(stride).map(quote).collect();
     some.join(joint)
-}
-
-/// Every statement, to be prepared by a check.
-pub(super) fn statements(flavor: Flavor) -> Vec<String> {
-    let query = AchievementQuery {
-        issued_from: Some(0),
-        issued_before: Some(0),
-        ..AchievementQuery::default()
-    };
-    let of = |text| {
-        let search = Search::new(flavor, 1, &query, text);
-        [search.count(), search.page(0), search.page(BROAD)]
-    };
-    ["ab", "abc"].into_iter().flat_map(of).collect()
 }
 
 /// A pattern that finds `text` anywhere, with its own wildcards taken literally.

@@ -9,7 +9,6 @@ use serde_json::Value;
 
 use crate::domain::change::{Action, Change};
 use crate::domain::command::Content;
-use crate::domain::delivery::message::{Channel, MessageStatus};
 use crate::domain::error::Error;
 use crate::domain::facts::{Count, Namers, Signature, StoredAnswer, Token};
 use crate::domain::fields::Fields;
@@ -353,11 +352,17 @@ pub(super) fn key(key: &Key) -> Sql {
 }
 
 /// The fields of a record without a column of their own, as JSON, but those that are as its kind has
-/// them by default.
+/// them by default; and what of a newer release's stood beside them.
 fn body(document: &Document) -> Result<String, Error> {
     let kind = document.meta.kind;
     let has_column = |name: &str| kind.table().columns.iter().any(|column| column.name == name);
-    Ok(document.fields()?.object_but(kind.defaults(), |name| !has_column(name)))
+    let mut body = document.fields()?.object_but(kind.defaults(), |name| !has_column(name));
+    if let Some(unknown) = document.unknown() {
+        body.pop();
+        let comma = if body.len() > 1 { "," } else { "" };
+        let _ = write!(body, "{comma}{unknown}}}");
+    }
+    Ok(body)
 }
 
 /// A record as the values of its columns.
@@ -383,6 +388,7 @@ pub(super) fn encode(document: &Document) -> Result<Vec<Sql>, Error> {
                 Sql::Int(number.as_i64().ok_or_else(|| wrong(table, name))?)
             }
             (ColumnType::Text | ColumnType::Reference(..), Value::String(text)) => Sql::Text(text),
+            (ColumnType::Flag, Value::Bool(flag)) => Sql::Int(flag.into()),
             (ColumnType::Instant, Value::String(text)) => {
                 let at: Instant = text.parse().map_err(|_| wrong(table, name))?;
                 Sql::Int(at.as_microsecond())
@@ -482,6 +488,7 @@ pub(super) fn try_decode<'a>(
                 ColumnType::Int | ColumnType::Instant | ColumnType::Reference(..),
                 Cell::Int(value),
             ) => value.into(),
+            (ColumnType::Flag, Cell::Int(flag)) => (flag != 0).into(),
             (ColumnType::Text | ColumnType::Reference(..), Cell::Text(text)) => text.into(),
             _ => return Err(wrong(table, name).into()),
         };
@@ -595,119 +602,6 @@ pub(super) fn decode_change(values: Vec<Sql>) -> Result<Change, Error> {
     })
 }
 
-/// The count and the page of an account's certificates of these days, with their parameters; see
-/// [`super::search`] for those that match a text. The page takes two more: limit and offset.
-pub(super) fn achievements(
-    account_id: i64,
-    query: &super::AchievementQuery,
-) -> (String, String, Vec<Sql>) {
-    let mut parameters = vec![Sql::Int(account_id)];
-    let mut filter = "account_id = $1 AND deleted_at IS NULL".to_owned();
-    for (bound, operator) in [(query.issued_from, ">="), (query.issued_before, "<")] {
-        if let Some(bound) = bound {
-            parameters.push(Sql::Int(bound));
-            let _ = write!(filter, " AND issued_at {operator} ${}", parameters.len());
-        }
-    }
-    let count = format!("SELECT count(*) FROM achievement WHERE {filter}");
-    let page = format!(
-        "SELECT id FROM achievement WHERE {filter} ORDER BY issued_at DESC, id DESC \
-         LIMIT ${} OFFSET ${}",
-        parameters.len() + 1,
-        parameters.len() + 2
-    );
-    (count, page, parameters)
-}
-
-/// The ids of an account's rows of a kind before `$2`, newest first, `$3` at the most.
-pub(super) fn before(kind: Kind) -> String {
-    format!(
-        "SELECT id FROM {} WHERE account_id = $1 AND id < $2 AND deleted_at IS NULL \
-         ORDER BY id DESC LIMIT $3",
-        kind.table().name
-    )
-}
-
-/// The count and the page of an account's rows of a kind, newest first, with their parameters; where a
-/// column is named, it has this value. The page takes two more: limit and offset.
-pub(super) fn newest(
-    kind: Kind,
-    account_id: i64,
-    only: Option<(&str, &str)>,
-) -> (String, String, Vec<Sql>) {
-    let name = kind.table().name;
-    let mut parameters = vec![Sql::Int(account_id)];
-    let mut filter = "account_id = $1 AND deleted_at IS NULL".to_owned();
-    if let Some((column, value)) = only {
-        parameters.push(Sql::Text(value.to_owned()));
-        let _ = write!(filter, " AND {column} = $2");
-    }
-    let count = format!("SELECT count(*) FROM {name} WHERE {filter}");
-    let page = format!(
-        "SELECT id FROM {name} WHERE {filter} ORDER BY created_at DESC, id DESC LIMIT ${} OFFSET ${}",
-        parameters.len() + 1,
-        parameters.len() + 2
-    );
-    (count, page, parameters)
-}
-
-/// The ids of an account's messages that match, with their parameters.
-pub(super) fn messages(account_id: i64, query: &super::MessageQuery) -> (String, Vec<Sql>) {
-    let mut parameters = vec![Sql::Int(account_id)];
-    // A certificate has two messages at the most, an account millions: SQLite, which counts neither,
-    // is kept from walking through the account's.
-    let account = if query.achievement_id.is_some() { "+account_id" } else { "account_id" };
-    let mut filter = format!("{account} = $1 AND deleted_at IS NULL");
-    let filters = [
-        ("status =", query.status.map(|status| Sql::Text(status.name().to_owned()))),
-        ("channel =", query.channel.map(|channel| Sql::Text(channel.name().to_owned()))),
-        ("achievement_id =", query.achievement_id.map(Sql::Int)),
-        ("id <", query.before.map(Sql::Int)),
-    ];
-    for (condition, value) in filters {
-        if let Some(value) = value {
-            parameters.push(value);
-            let _ = write!(filter, " AND {condition} ${}", parameters.len());
-        }
-    }
-    parameters.push(Sql::Int(query.limit));
-    let text = format!(
-        "SELECT id FROM message WHERE {filter} ORDER BY id DESC LIMIT ${}",
-        parameters.len()
-    );
-    (text, parameters)
-}
-
-/// Messages of a status and a channel that are due, the longest due first.
-pub(super) const MESSAGES_DUE: &str = "SELECT due_at, id, account_id FROM message \
-     WHERE status = $1 AND channel = $2 AND due_at <= $3 AND deleted_at IS NULL \
-     ORDER BY due_at, id LIMIT $4";
-
-/// The parameters of [`MESSAGES_DUE`].
-pub(super) fn due_parameters(
-    channel: Channel,
-    status: MessageStatus,
-    at: Timestamp,
-    limit: i64,
-) -> Vec<Sql> {
-    vec![
-        Sql::Text(status.name().to_owned()),
-        Sql::Text(channel.name().to_owned()),
-        Sql::Int(micros(at)),
-        Sql::Int(limit),
-    ]
-}
-
-/// A row of [`MESSAGES_DUE`], with the time since when it is due.
-pub(super) fn decode_due(row: Vec<Sql>) -> Result<(i64, super::DueMessage), Error> {
-    match <[Sql; 3]>::try_from(row) {
-        Ok([Sql::Int(due_at), Sql::Int(id), Sql::Int(account_id)]) => {
-            Ok((due_at, super::DueMessage { id, account_id }))
-        }
-        _ => Err(Error::internal("a message is not of its type")),
-    }
-}
-
 /// The first column of a row, where it is a number.
 pub(super) fn first_int(row: &[Sql]) -> Option<i64> {
     match row.first() {
@@ -769,7 +663,6 @@ pub(super) fn all() -> Vec<String> {
         MASTER_KEY_FIND,
         MASTER_KEY_PUT,
         SCHEMA_HISTORY,
-        MESSAGES_DUE,
     ]
     .map(str::to_owned)
     .to_vec();
@@ -781,27 +674,6 @@ pub(super) fn all() -> Vec<String> {
         all.push(documents_after(kind, None, 1).0);
         all.push(documents_after(kind, Some(&Key::Int(1)), 1).0);
     }
-    let query = super::AchievementQuery {
-        issued_from: Some(0),
-        issued_before: Some(0),
-        ..super::AchievementQuery::default()
-    };
-    for (count, page, _) in [
-        achievements(1, &query),
-        newest(Kind::Form, 1, None),
-        newest(Kind::Design, 1, Some(("design_type", ""))),
-    ] {
-        all.extend([count, page]);
-    }
-    all.push(before(Kind::Design));
-    let query = super::MessageQuery {
-        status: Some(MessageStatus::Waiting),
-        channel: Some(Channel::Email),
-        achievement_id: Some(1),
-        before: Some(1),
-        limit: 1,
-    };
-    all.push(messages(1, &query).0);
     all
 }
 

@@ -22,7 +22,6 @@ use rusqlite::{Connection, OpenFlags};
 use self::pool::Pool;
 use self::statement::{Rerun, SqliteFault, execute, load, numbered, numbered_statements, query};
 use super::cache::Cache;
-use super::search::{self, Flavor};
 use super::sql::{self, Sql, Statements};
 use super::{OpenError, Writer};
 use crate::domain::error::Error;
@@ -245,7 +244,6 @@ pub(super) fn statements() -> Vec<String> {
     let mut all = vec![writer::CHANGE_INSERT.to_owned()];
     all.extend(staging::statements());
     all.extend(links::statements());
-    all.extend(search::statements(Flavor::Sqlite));
     for kind in Kind::ALL {
         let Statements { insert, update, update_body, update_state, .. } = Statements::new(*kind);
         all.extend([insert, update, update_body, update_state]);

@@ -447,3 +447,14 @@ fn values_that_the_databases_check_are_those_of_the_enums() {
         assert_eq!(found, expected, "{store}");
     }
 }
+
+#[test]
+fn no_kind_drops_what_it_does_not_know() {
+    for kind in Kind::ALL.iter().copied() {
+        let document = document(kind, 1, &json!({"from_later": [1, {"a": null}]}));
+        let unknown = Some(r#""from_later":[1,{"a":null}]"#);
+        assert_eq!(document.unknown(), unknown, "{}", kind.name());
+        assert_eq!(document.slim().unknown(), unknown, "{}", kind.name());
+        assert_eq!(*document.fields().unwrap(), sample(kind), "{}", kind.name());
+    }
+}

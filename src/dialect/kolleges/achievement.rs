@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::auth::authenticate;
+use super::date::Given;
 use super::encode::Shown;
 use super::error::{ACHIEVEMENT, answer, answer_of};
 use super::request::{BodyFaults, Page, at_fault, day, members, patch as found, path_id};
@@ -11,10 +12,10 @@ use crate::domain::certificate::achievement::{Achievement, AchievementEdit};
 use crate::domain::command::{self, Delete, Edit};
 use crate::domain::error::Error;
 use crate::domain::kind::Kind;
+use crate::domain::list::List;
 use crate::domain::patch::Patch;
 use crate::domain::people::person::fold;
 use crate::domain::record::Key;
-use crate::store::AchievementQuery;
 
 /// Certificates loaded at once.
 const SLICE: usize = 1000;
@@ -61,14 +62,13 @@ pub async fn list(call: &Call) -> Result<Answer, Refusal> {
     let actor = authenticate(call, &ACHIEVEMENT).await?;
     let page = Page::of(call)?;
     let (from, before) = (day(call, "startDate")?, day(call, "endDate")?);
-    let query = AchievementQuery {
-        search: call.query_parameter("search").map(|text| fold(&text)).filter(|s| !s.is_empty()),
-        issued_from: from.map(|given| given.start().as_microsecond()),
-        issued_before: before.map(|given| given.end().as_microsecond()),
-        offset: page.offset,
-        limit: page.limit(),
-    };
-    let (ids, total) = call.app.store.achievements(actor.account_id, &query).await?;
+    let search = call.query_parameter("search").map(|text| fold(&text)).filter(|s| !s.is_empty());
+    let list = List::of::<Achievement>(actor.account_id)
+        .called(search)
+        .between("issued_at", from.map(Given::start), before.map(Given::end))
+        .newest_by(&["issued_at"])
+        .page(page.limit(), page.offset);
+    let (ids, total) = call.app.store.list_counted(&list).await?;
     let mut items = Vec::new();
     for ids in ids.chunks(SLICE) {
         let shown = call.read(|facts| Shown::gather_all(actor.account_id, ids, facts)).await?;

@@ -15,6 +15,7 @@ use crate::domain::certificate::design::{CreateBadge, Design, DesignType};
 use crate::domain::command;
 use crate::domain::error::Error;
 use crate::domain::kind::Kind;
+use crate::domain::list::List;
 use crate::domain::people::account::Account;
 use crate::picture::{self, PictureFault};
 
@@ -71,10 +72,11 @@ pub async fn get_badge(call: &Call) -> Result<Answer, Refusal> {
 async fn list(call: &Call, pages: &Pages) -> Result<Answer, Refusal> {
     let actor = authenticate(call, &ACHIEVEMENT).await?;
     let page = Page::of(call)?;
-    let store = &call.app.store;
-    let design_type = pages.design_type;
-    let (ids, total) =
-        store.designs(actor.account_id, design_type, page.limit(), page.offset).await?;
+    let list = List::of::<Design>(actor.account_id)
+        .is("design_type", pages.design_type.name())
+        .newest()
+        .page(page.limit(), page.offset);
+    let (ids, total) = call.app.store.list_counted(&list).await?;
     if total == 0 {
         let (error, message) = pages.none;
         return Err(refusal(404, error, message).into());

@@ -11,6 +11,7 @@ use crate::domain::certificate::form::{Form, FormEdit, FormType, Requirement};
 use crate::domain::command::{self, Create, Edit};
 use crate::domain::error::Error;
 use crate::domain::kind::Kind;
+use crate::domain::list::List;
 use crate::domain::record::{Key, Record as _};
 
 /// `POST /open-api/achievements/forms`, "인증서 양식 생성".
@@ -50,7 +51,8 @@ pub async fn get(call: &Call) -> Result<Answer, Refusal> {
 pub async fn list(call: &Call) -> Result<Answer, Refusal> {
     let actor = authenticate(call, &ACHIEVEMENT).await?;
     let page = Page::of(call)?;
-    let (ids, total) = call.app.store.forms(actor.account_id, page.limit(), page.offset).await?;
+    let list = List::of::<Form>(actor.account_id).newest().page(page.limit(), page.offset);
+    let (ids, total) = call.app.store.list_counted(&list).await?;
     let shown = call.read(|facts| FormShown::gather_all(actor.account_id, &ids, facts)).await?;
     let items: Vec<_> = shown.iter().map(|form| json!(form.item())).collect();
     let body = json!({

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::auth::authenticate;
 use super::error::not_found;
-use super::page;
+use super::page::Page;
 use super::record::{Members, shown, submit};
 use crate::dialect::{Answer, Call, Refusal};
 use crate::domain::access::{Place, Right};
@@ -18,6 +18,7 @@ use crate::domain::certificate::form::{Form, FormEdit};
 use crate::domain::command::{self, Create, Delete, Edit};
 use crate::domain::error::Error;
 use crate::domain::kind::Kind;
+use crate::domain::list::List;
 use crate::domain::people::account::{Account, AccountEdit};
 use crate::domain::record::{Document, Key, Record, parse_id};
 
@@ -70,11 +71,8 @@ pub async fn edit_form(call: &Call) -> Result<Answer, Refusal> {
 pub async fn designs(call: &Call) -> Result<Answer, Refusal> {
     let actor = authenticate(call).await?;
     call.read(|_| command::permit(&actor, Right::Read, Kind::Design, &Place::Account)).await?;
-    let limit = page::limit(call)?;
-    let before = page::cursor(call)?.unwrap_or(i64::MAX);
-    // One more tells whether there is another page.
-    let mut ids = call.app.store.before(Kind::Design, actor.account_id, before, limit + 1).await?;
-    let next = page::cut(&mut ids, limit, |id| *id);
+    let list = List::of::<Design>(actor.account_id).backwards();
+    let (ids, next) = Page::of(call)?.ids(call, list).await?;
     let items = call
         .read(|facts| {
             facts.want(ids.iter().map(|id| (Kind::Design, Key::Int(*id))))?;

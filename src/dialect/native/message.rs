@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::auth::authenticate;
-use super::page;
+use super::page::Page;
 use super::record::submit;
 use crate::dialect::{Answer, Call, Refusal};
 use crate::domain::access::{Place, Right};
@@ -12,20 +12,17 @@ use crate::domain::delivery::attempt::Retry;
 use crate::domain::delivery::message::{Channel, Message, MessageStatus};
 use crate::domain::error::{Error, FieldError};
 use crate::domain::kind::Kind;
+use crate::domain::list::List;
+use crate::domain::names::Named;
 use crate::domain::record::{Stored, parse_id};
-use crate::store::MessageQuery;
 
 /// `GET /haksa/v1/messages`: newest first; `status`, `channel`, `achievement_id`, `limit`, `cursor`.
 pub async fn list(call: &Call) -> Result<Answer, Refusal> {
     let actor = authenticate(call).await?;
-    let mut query = decode(call)?;
-    let limit = page::limit(call)?;
-    // One more tells whether there is another page.
-    query.limit = limit + 1;
-    query.before = page::cursor(call)?;
+    let list = decode(call, actor.account_id)?;
+    let page = Page::of(call)?;
     call.read(|_| command::permit(&actor, Right::Read, Kind::Message, &Place::Account)).await?;
-    let mut ids = call.app.store.messages(actor.account_id, &query).await?;
-    let next = page::cut(&mut ids, limit, |id| *id);
+    let (ids, next) = page.ids(call, list).await?;
     let found = call.read(|facts| facts.find_all(actor.account_id, &ids)).await?;
     let items: Vec<_> = found.iter().map(encode).collect();
     Ok(Answer::json(200, &json!({"items": items, "next": next})))
@@ -53,30 +50,32 @@ fn id(call: &Call) -> Result<i64, Error> {
     parse_id(call.parameter("id")).ok_or(Error::NotFound(Kind::Message))
 }
 
-fn decode(call: &Call) -> Result<MessageQuery, Error> {
+fn decode(call: &Call, account_id: i64) -> Result<List, Error> {
     let mut errors = Vec::new();
-    let mut query = MessageQuery::default();
-    if let Some(text) = call.query_parameter("status") {
-        query.status = MessageStatus::parse(&text);
-        if query.status.is_none() {
-            let known = MessageStatus::ALL.map(MessageStatus::name).join(", ");
-            errors.push(FieldError::new("status", "unknown", format!("must be one of {known}")));
-        }
-    }
-    if let Some(text) = call.query_parameter("channel") {
-        query.channel = Channel::parse(&text);
-        if query.channel.is_none() {
-            let known = Channel::ALL.map(Channel::name).join(", ");
-            errors.push(FieldError::new("channel", "unknown", format!("must be one of {known}")));
-        }
-    }
-    if let Some(text) = call.query_parameter("achievement_id") {
-        query.achievement_id = parse_id(&text);
-        if query.achievement_id.is_none() {
+    let list = List::of::<Message>(account_id)
+        .among("status", named::<MessageStatus>(call, "status", &mut errors).as_slice())
+        .among("channel", named::<Channel>(call, "channel", &mut errors).as_slice());
+    let achievement_id = call.query_parameter("achievement_id").and_then(|text| {
+        let id = parse_id(&text);
+        if id.is_none() {
             errors.push(FieldError::new("achievement_id", "invalid", "must be an id"));
         }
+        id
+    });
+    let list = list.is_given("achievement_id", achievement_id).backwards();
+    if errors.is_empty() { Ok(list) } else { Err(Error::Invalid(errors)) }
+}
+
+/// A value to filter by, by its name.
+fn named<T: Named>(call: &Call, name: &'static str, errors: &mut Vec<FieldError>) -> Option<T> {
+    let text = call.query_parameter(name)?;
+    let value = T::parse(&text);
+    if value.is_none() {
+        let known: Vec<_> = T::ALL.iter().map(|value| value.name()).collect();
+        let detail = format!("must be one of {}", known.join(", "));
+        errors.push(FieldError::new(name, "unknown", detail));
     }
-    if errors.is_empty() { Ok(query) } else { Err(Error::Invalid(errors)) }
+    value
 }
 
 fn encode(message: &Stored<Message>) -> Value {

@@ -4,7 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use super::auth::authenticate;
-use super::page;
+use super::page::Page;
 use super::record::submit;
 use crate::dialect::json::parse_object;
 use crate::dialect::{Answer, Call, Refusal};
@@ -12,6 +12,7 @@ use crate::domain::access::{Place, Right};
 use crate::domain::command::{self, Create, Delete, Edit};
 use crate::domain::error::{Error, FieldError};
 use crate::domain::kind::Kind;
+use crate::domain::list::List;
 use crate::domain::names::either;
 use crate::domain::patch::Patch;
 use crate::domain::record::{Key, Record as _, Stored, parse_id};
@@ -25,13 +26,9 @@ const FIELDS: [&str; 6] =
 pub async fn list(call: &Call) -> Result<Answer, Refusal> {
     let actor = authenticate(call).await?;
     command::permit_in(&actor, Right::Read, Kind::Model, &Place::Account)?;
-    let (limit, after) = (page::limit(call)?, page::cursor(call)?.unwrap_or_default());
-    // A catalogue is small: it is read whole.
-    let account_id = actor.account_id;
-    let read = call.read(|facts| facts.select::<Model>(account_id, "account_id", account_id));
-    let mut models = read.await?;
-    models.retain(|model| model.id() > after);
-    let next = page::cut(&mut models, limit, Stored::id);
+    let list = List::of::<Model>(actor.account_id);
+    let (ids, next) = Page::of(call)?.ids(call, list).await?;
+    let models = call.read(|facts| facts.find_all(actor.account_id, &ids)).await?;
     let items: Vec<_> = models.iter().map(encode).collect();
     Ok(Answer::json(200, &json!({"items": items, "next": next})))
 }

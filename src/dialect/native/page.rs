@@ -2,10 +2,37 @@
 
 use crate::dialect::Call;
 use crate::domain::error::Error;
+use crate::domain::list::List;
 use crate::domain::record::parse_id;
 
 const LIMIT: i64 = 50;
 const LIMIT_MAX: i64 = 100;
+
+/// Which page of a list is asked for.
+pub struct Page {
+    limit: i64,
+    cursor: Option<i64>,
+}
+
+impl Page {
+    /// The one that the query names.
+    pub fn of(call: &Call) -> Result<Self, Error> {
+        Ok(Self { limit: limit(call)?, cursor: cursor(call)? })
+    }
+
+    /// Its ids in a list that is in their order, and where the next one begins, if anything is left
+    /// over.
+    pub async fn ids(&self, call: &Call, list: List) -> Result<(Vec<i64>, Option<String>), Error> {
+        // One more tells whether there is another page.
+        let mut ids =
+            call.app.store.list(&list.beyond(self.cursor).page(self.limit + 1, 0)).await?;
+        let length = usize::try_from(self.limit).unwrap_or_default();
+        let has_more = ids.len() > length;
+        ids.truncate(length);
+        let next = ids.last().filter(|_| has_more).map(ToString::to_string);
+        Ok((ids, next))
+    }
+}
 
 /// How many items a page has at the most.
 pub fn limit(call: &Call) -> Result<i64, Error> {
@@ -21,14 +48,6 @@ pub fn limit(call: &Call) -> Result<i64, Error> {
 pub fn cursor(call: &Call) -> Result<Option<i64>, Error> {
     let given = call.query_parameter("cursor");
     given.map(|text| parse_id(&text).ok_or_else(invalid_cursor)).transpose()
-}
-
-/// Cuts what was found to a page; where the next one begins, if anything was left over.
-pub fn cut<T>(found: &mut Vec<T>, limit: i64, id: impl Fn(&T) -> i64) -> Option<String> {
-    let length = usize::try_from(limit).unwrap_or_default();
-    let has_more = found.len() > length;
-    found.truncate(length);
-    found.last().filter(|_| has_more).map(|last| id(last).to_string())
 }
 
 /// Refuses a cursor.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::auth::{admit, partner_id};
 use super::instant::{self, instant};
 use super::invite;
-use super::request::{body, filter, named, null_clears, paged, remove, slice};
+use super::request::{body, filter, ids, named, null_clears, paged, remove, slice};
 use super::validate::{BodyFields, RequestFaults, choice, text, truth, whole};
 use crate::app::OsEntropy;
 use crate::config::PartnerRules;
@@ -14,11 +14,11 @@ use crate::dialect::{Answer, Call, Refusal};
 use crate::domain::command::{self, Delete, Edit};
 use crate::domain::facts::{Facts, Known, Selector};
 use crate::domain::kind::Kind;
+use crate::domain::list::List;
 use crate::domain::patch::Patch;
 use crate::domain::record::{Key, Meta, Record as _, Stored};
 use crate::domain::teaching::class::{Class, ClassEdit, CreateClass, Rules};
 use crate::domain::teaching::invite_code::{InviteCode, NewCode};
-use crate::store::teaching::ClassQuery;
 
 /// `GET /partner/{partner_id}/classes`.
 pub async fn list(call: &Call) -> Result<Answer, Refusal> {
@@ -27,9 +27,12 @@ pub async fn list(call: &Call) -> Result<Answer, Refusal> {
     let course_id = faults.query_value(call, "course_id", whole);
     let slice = slice(call, &mut faults, 50, 100);
     let (actor, slice) = faults.refuse_or(actor.zip(slice))?;
-    let status = filter(call, "status")?;
-    let wanted = ClassQuery { partner_id: partner_id(&actor), course_id, status };
-    let (ids, total) = call.app.store.classes(&wanted, slice).await?;
+    let list = List::of::<Class>(actor.account_id)
+        .is("partner_id", partner_id(&actor))
+        .is_given("course_id", course_id)
+        .is_given("status", filter(call, "status")?)
+        .newest();
+    let (ids, total) = ids(call, list, slice).await?;
     let items = call.read(|facts| {
         // One that went between the two reads is not shown.
         let classes = facts.find_all::<Class>(actor.account_id, &ids)?;

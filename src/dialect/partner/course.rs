@@ -4,13 +4,13 @@ use serde_json::{Value, json};
 
 use super::auth::{admit, public_account};
 use super::instant::{self, date};
-use super::request::{body, filter, named, null_clears, page, remove, slice, submit};
+use super::request::{Slice, body, filter, named, null_clears, page, remove, slice, submit};
 use super::validate::{BodyFields, RequestFaults, choice, text};
 use crate::dialect::{Answer, Call, Refusal};
 use crate::domain::command::{self, Create, Delete, Edit};
 use crate::domain::learning::course::{Course, CourseEdit, search_form};
+use crate::domain::list::List;
 use crate::domain::record::{Key, Record as _, Stored};
-use crate::store::teaching::{CourseQuery, Slice};
 
 /// `GET /partner/{partner_id}/course`.
 pub async fn list(call: &Call) -> Result<Answer, Refusal> {
@@ -23,9 +23,12 @@ pub async fn list(call: &Call) -> Result<Answer, Refusal> {
 
 async fn list_of(call: &Call, account_id: i64, slice: Slice) -> Result<Answer, Refusal> {
     let search = filter(call, "search")?.map(|text| search_form(&text));
-    let wanted = CourseQuery { account_id, status: filter(call, "status")?, search };
-    let (ids, total) = call.app.store.courses(&wanted, slice).await?;
-    page(call, account_id, &ids, total, slice, encode).await
+    let list = List::of::<Course>(account_id)
+        .set("course_key")
+        .is_given("status", filter(call, "status")?)
+        .found("search_key", search)
+        .newest();
+    page(call, account_id, list, slice, encode).await
 }
 
 /// `GET /course`: what anybody may see of the courses.

@@ -11,12 +11,12 @@ use super::validate::{BodyFields, RequestFaults, choice, literal, text, truth, w
 use crate::app::OsEntropy;
 use crate::dialect::{Answer, Call, Refusal};
 use crate::domain::command::{self, Delete, Edit};
+use crate::domain::list::List;
 use crate::domain::record::{Key, Stored};
 use crate::domain::teaching::class::Class;
 use crate::domain::teaching::invite_code::{
-    CreateInviteCode, InviteCode, InviteCodeEdit, NewCode, OfClass, normalise_new,
+    CreateInviteCode, InviteCode, InviteCodeEdit, InviteStatus, NewCode, OfClass, normalise_new,
 };
-use crate::store::teaching::InviteCodeQuery;
 
 /// `GET /partner/{partner_id}/classes/{class_id}/invite-codes`.
 pub async fn list(call: &Call) -> Result<Answer, Refusal> {
@@ -27,11 +27,11 @@ pub async fn list(call: &Call) -> Result<Answer, Refusal> {
     let slice = slice(call, &mut faults, 50, 100);
     let (actor, (class_id, slice)) = faults.refuse_or(actor.zip(class_id.zip(slice)))?;
     call.read(|facts| command::read::<Class>(&actor, class_id, facts)).await?;
-    let active_at = is_active_only.filter(|only| *only).map(|_| call.at.as_microsecond());
-    let query = InviteCodeQuery { class_id, active_at };
-    let (ids, total) = call.app.store.invite_codes(&query, slice).await?;
-    let encode = |code: &Stored<InviteCode>| encode(code, call.at);
-    page(call, actor.account_id, &ids, total, slice, encode).await
+    let mut list = List::of::<InviteCode>(actor.account_id).is("class_id", class_id).backwards();
+    if is_active_only == Some(true) {
+        list = list.is("status", InviteStatus::Active.name()).open_at("expires_at", call.at.into());
+    }
+    page(call, actor.account_id, list, slice, |code| encode(code, call.at)).await
 }
 
 /// `POST /partner/{partner_id}/classes/{class_id}/invite-codes`.

@@ -3,38 +3,44 @@
 use serde_json::{Value, json};
 
 use super::instant::{self, instant};
-use super::request::{body, named, null_clears, page, paged, remove, slice, submit};
+use super::request::{Slice, body, ids, named, null_clears, page, paged, remove, slice, submit};
 use super::student;
 use super::validate::{BodyFields, RequestFaults, choice, whole};
 use crate::dialect::{Answer, Call, Refusal};
 use crate::domain::command::{self, Delete, Edit};
 use crate::domain::kind::Kind;
+use crate::domain::list::List;
 use crate::domain::patch::Patch;
 use crate::domain::record::{Key, Stored};
 use crate::domain::teaching::class::Class;
 use crate::domain::teaching::join::Enroll;
 use crate::domain::teaching::membership::{Membership, MembershipEdit, MembershipStatus};
 use crate::domain::teaching::student::Student;
-use crate::store::teaching::{MembershipQuery, MembershipsOf, Slice};
 
 /// The status to filter by, alone in a list.
-pub fn status(faults: &mut RequestFaults, call: &Call) -> Option<Vec<MembershipStatus>> {
-    faults.query_value(call, "status", choice).map(|status| vec![status])
+pub fn status(faults: &mut RequestFaults, call: &Call) -> Option<MembershipStatus> {
+    faults.query_value(call, "status", choice)
 }
 
-/// Which page of the memberships in which states.
-fn page_of(call: &Call, faults: &mut RequestFaults) -> Option<(Vec<MembershipStatus>, Slice)> {
-    let statuses = status(faults, call).unwrap_or_default();
-    Some((statuses, slice(call, faults, 50, 100)?))
+/// Which page of the memberships in which state.
+fn page_of(call: &Call, faults: &mut RequestFaults) -> Option<(Option<MembershipStatus>, Slice)> {
+    let status = status(faults, call);
+    Some((status, slice(call, faults, 50, 100)?))
+}
+
+/// The memberships of what `column` names.
+fn list(account_id: i64, column: &'static str, id: i64, status: Option<MembershipStatus>) -> List {
+    let list = List::of::<Membership>(account_id).is(column, id).among("status", status.as_slice());
+    list.newest_by(&["enrolled_at"])
 }
 
 /// `GET /partner/{partner_id}/classes/{class_id}/enrollments`.
 pub async fn of_class(call: &Call) -> Result<Answer, Refusal> {
-    let (actor, class_id, (statuses, slice)) =
+    let (actor, class_id, (status, slice)) =
         named(call, "class_id", |faults| page_of(call, faults)).await?;
     call.read(|facts| command::read::<Class>(&actor, class_id, facts)).await?;
-    let query = MembershipQuery { of: MembershipsOf::Class(class_id), statuses };
-    let (ids, total) = call.app.store.memberships(&query, slice).await?;
+    let list = list(actor.account_id, "class_id", class_id, status);
+    let (ids, total) = ids(call, list, slice).await?;
     let items = call.read(|facts| {
         let members = facts.find_all::<Membership>(actor.account_id, &ids)?;
         let students = members.iter().map(|member| member.record.student_id);
@@ -55,12 +61,11 @@ pub async fn of_class(call: &Call) -> Result<Answer, Refusal> {
 
 /// `GET /partner/{partner_id}/student/{student_id}/enrollments`.
 pub async fn of_student(call: &Call) -> Result<Answer, Refusal> {
-    let (actor, student_id, (statuses, slice)) =
+    let (actor, student_id, (status, slice)) =
         named(call, "student_id", |faults| page_of(call, faults)).await?;
     call.read(|facts| command::read::<Student>(&actor, student_id, facts)).await?;
-    let query = MembershipQuery { of: MembershipsOf::Student(student_id), statuses };
-    let (ids, total) = call.app.store.memberships(&query, slice).await?;
-    page(call, actor.account_id, &ids, total, slice, encode).await
+    let list = list(actor.account_id, "student_id", student_id, status);
+    page(call, actor.account_id, list, slice, encode).await
 }
 
 /// `POST /partner/{partner_id}/student/{student_id}/enrollments`.

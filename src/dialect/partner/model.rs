@@ -4,12 +4,12 @@ use serde_json::{Value, json};
 
 use super::auth::{admit, public_account};
 use super::instant;
-use super::request::{filter, number, paged};
+use super::request::{Slice, filter, number, page, paged};
 use super::validate::{RequestFaults, choice, truth};
 use crate::dialect::{Answer, Call, Refusal};
+use crate::domain::list::List;
 use crate::domain::record::Stored;
 use crate::domain::teaching::model::{Modality, Model};
-use crate::store::teaching::Slice;
 
 /// Models of a page, unless the caller says otherwise.
 const SIZE: i64 = 50;
@@ -23,7 +23,8 @@ pub async fn list_public(call: &Call) -> Result<Answer, Refusal> {
     let is_active_only = faults.query_value(call, "only_active", truth).unwrap_or(true);
     let wanted = faults.refuse_or(wanted)?;
     let account_id = public_account(call).await?;
-    wanted.answer(call, account_id, |model| model.is_active || !is_active_only).await
+    let list = wanted.list(call, account_id)?.is_given("is_active", is_active_only.then_some(1));
+    page(call, account_id, list, wanted.slice, encode).await
 }
 
 /// `GET /partner/{partner_id}/catalog/models`.
@@ -33,8 +34,12 @@ pub async fn list(call: &Call) -> Result<Answer, Refusal> {
     let wanted = Wanted::of(call, &mut faults);
     let is_available_only = faults.query_value(call, "only_available", truth).unwrap_or(false);
     let (actor, wanted) = faults.refuse_or(actor.zip(wanted))?;
-    // No organisation keeps a provider's key here, so no model is available in that sense.
-    wanted.answer(call, actor.account_id, |_| !is_available_only).await
+    let list = wanted.list(call, actor.account_id)?;
+    if is_available_only {
+        // No organisation keeps a provider's key here, so no model is available in that sense.
+        return Ok(Answer::json(200, &paged(&[], 0, wanted.slice)));
+    }
+    page(call, actor.account_id, list, wanted.slice, encode).await
 }
 
 /// What a list is asked for.
@@ -53,34 +58,12 @@ impl Wanted {
         Some(Self { slice, modality: modality.unwrap_or_default() })
     }
 
-    /// The page. A catalogue is small: it is read whole.
-    async fn answer(
-        self,
-        call: &Call,
-        account_id: i64,
-        fits: impl Fn(&Model) -> bool,
-    ) -> Result<Answer, Refusal> {
-        let (provider, part) = (filter(call, "provider")?, filter(call, "q")?);
-        let part = part.map(|part| part.to_lowercase());
-        let read = call.read(|facts| facts.select::<Model>(account_id, "account_id", account_id));
-        let mut models = read.await?;
-        models.retain(|Stored { record, .. }| {
-            record.modality == self.modality
-                && provider.as_ref().is_none_or(|provider| record.provider == *provider)
-                && part.as_ref().is_none_or(|part| record.model_name.to_lowercase().contains(part))
-                && fits(record)
-        });
-        models.sort_by(|one, other| {
-            let order = |model: &Stored<Model>| {
-                (model.record.provider.clone(), model.record.model_name.clone(), model.id())
-            };
-            order(one).cmp(&order(other))
-        });
-        let total = i64::try_from(models.len()).unwrap_or(i64::MAX);
-        let skipped = usize::try_from(self.slice.offset).unwrap_or(usize::MAX);
-        let size = usize::try_from(self.slice.limit).unwrap_or_default();
-        let items: Vec<_> = models.iter().skip(skipped).take(size).map(encode).collect();
-        Ok(Answer::json(200, &paged(&items, total, self.slice)))
+    fn list(&self, call: &Call, account_id: i64) -> Result<List, Refusal> {
+        Ok(List::of::<Model>(account_id)
+            .is("modality", self.modality.name())
+            .is_given("provider", filter(call, "provider")?)
+            .found("search_key", filter(call, "q")?.map(|part| part.to_lowercase()))
+            .by(&["provider", "model_name"]))
     }
 }
 

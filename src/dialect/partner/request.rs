@@ -11,8 +11,17 @@ use super::validate::{RequestFaults, query};
 use crate::dialect::{Answer, Call, Refusal};
 use crate::domain::actor::Actor;
 use crate::domain::command::Command;
+use crate::domain::list::List;
 use crate::domain::record::{Record, Stored};
-use crate::store::teaching::Slice;
+
+/// Rows to pass over, and rows at the most.
+#[derive(Clone, Copy, Debug)]
+pub struct Slice {
+    /// Rows to pass over.
+    pub offset: i64,
+    /// Rows at the most.
+    pub limit: i64,
+}
 
 /// Reads the body, which the vendor's framework does before it asks who calls. A body of another
 /// type than JSON counts as a string.
@@ -141,28 +150,24 @@ pub fn paged(items: &[Value], total: i64, slice: Slice) -> Value {
     json!({"items": items, "total": total, "page": page, "size": slice.limit})
 }
 
-/// The records of a page, as the vendor's page object.
+/// A page of an account's list, as the vendor's page object.
 pub async fn page<R: Record>(
     call: &Call,
     account_id: i64,
-    ids: &[i64],
-    total: i64,
+    list: List,
     slice: Slice,
     encode: impl Fn(&Stored<R>) -> Value,
 ) -> Result<Answer, Refusal> {
-    let items = read_all(call, account_id, ids, encode).await?;
+    let (ids, total) = ids(call, list, slice).await?;
+    // One that went since the list was made is not shown.
+    let found = call.read(|facts| facts.find_all(account_id, &ids)).await?;
+    let items: Vec<_> = found.iter().map(encode).collect();
     Ok(Answer::json(200, &paged(&items, total, slice)))
 }
 
-/// The records of a list. One that went since the list was made is not shown.
-pub async fn read_all<R: Record>(
-    call: &Call,
-    account_id: i64,
-    ids: &[i64],
-    encode: impl Fn(&Stored<R>) -> Value,
-) -> Result<Vec<Value>, Refusal> {
-    let found = call.read(|facts| facts.find_all(account_id, ids)).await?;
-    Ok(found.iter().map(encode).collect())
+/// The ids of a page, and how many there are on all.
+pub async fn ids(call: &Call, list: List, slice: Slice) -> Result<(Vec<i64>, i64), Refusal> {
+    Ok(call.app.store.list_counted(&list.page(slice.limit, slice.offset)).await?)
 }
 
 /// Sends a caller with one slash too many on to the path without it. The address is relative, so

@@ -4,27 +4,33 @@ use serde_json::{Value, json};
 
 use super::auth::{admit, partner_id};
 use super::instant;
-use super::request::{body, filter, named, read_all, remove, slice, submit};
+use super::request::{body, filter, named, remove, slice, submit};
 use super::validate::{BodyFields, RequestFaults, choice, text, whole};
 use crate::dialect::{Answer, Call, Refusal};
 use crate::domain::command::{self, Delete, Edit};
+use crate::domain::list::List;
 use crate::domain::patch::Patch;
 use crate::domain::people::person::fold;
 use crate::domain::record::{Key, Stored};
 use crate::domain::teaching::student::{Student, StudentEdit, StudentStatus};
-use crate::store::teaching::StudentQuery;
 
 /// `GET /partner/{partner_id}/student`: a plain array.
 pub async fn list(call: &Call) -> Result<Answer, Refusal> {
     let mut faults = RequestFaults::default();
     let actor = admit(call, &mut faults).await?;
-    let status = faults.query_value(call, "status", choice);
+    let status: Option<StudentStatus> = faults.query_value(call, "status", choice);
     let slice = slice(call, &mut faults, 200, 500);
     let (actor, slice) = faults.refuse_or(actor.zip(slice))?;
     let search = filter(call, "q")?.map(|text| fold(&text));
-    let query = StudentQuery { partner_id: partner_id(&actor), status, search };
-    let (ids, _) = call.app.store.students(&query, slice).await?;
-    Ok(Answer::json(200, &read_all(call, actor.account_id, &ids, encode).await?))
+    let list = List::of::<Student>(actor.account_id)
+        .is("partner_id", partner_id(&actor))
+        .among("status", status.as_slice())
+        .found("search_key", search)
+        .newest()
+        .page(slice.limit, slice.offset);
+    let ids = call.app.store.list(&list).await?;
+    let found = call.read(|facts| facts.find_all(actor.account_id, &ids)).await?;
+    Ok(Answer::json(200, &found.iter().map(encode).collect::<Vec<_>>()))
 }
 
 /// `GET /partner/{partner_id}/student/{student_id}`.

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::auth::{User, signed_in};
 use super::error::detail;
-use super::request::{body, paged, slice};
+use super::request::{body, ids, paged, slice};
 use super::validate::{BodyFields, RequestFaults, text};
 use super::{instant, member};
 use crate::dialect::call::DRY_RUN;
@@ -12,6 +12,7 @@ use crate::dialect::{Answer, Call, Refusal};
 use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
 use crate::domain::learning::course::Course;
+use crate::domain::list::List;
 use crate::domain::people::account::Account;
 use crate::domain::people::throttle::Guesser;
 use crate::domain::record::{Key, Stored};
@@ -21,7 +22,6 @@ use crate::domain::teaching::join::{Opens, Redeem};
 use crate::domain::teaching::membership::MembershipStatus::{Active, Completed};
 use crate::domain::teaching::membership::{Leave, Membership};
 use crate::domain::teaching::partner::Partner;
-use crate::store::teaching::{MembershipQuery, MembershipsOf};
 
 /// `POST /user/class/invites/redeem`.
 pub async fn redeem(call: &Call) -> Result<Answer, Refusal> {
@@ -60,13 +60,15 @@ pub async fn redeem(call: &Call) -> Result<Answer, Refusal> {
 pub async fn classes(call: &Call) -> Result<Answer, Refusal> {
     let User { person, .. } = signed_in(call).await?;
     let mut faults = RequestFaults::default();
-    let statuses = member::status(&mut faults, call);
-    let statuses = statuses.unwrap_or_else(|| vec![Active, Completed]);
+    let status = member::status(&mut faults, call);
     let slice = slice(call, &mut faults, 50, 100);
     let slice = faults.refuse_or(slice)?;
-    let query = MembershipQuery { of: MembershipsOf::Person(person.id()), statuses };
-    let (ids, total) = call.app.store.memberships(&query, slice).await?;
     let account_id = person.meta.account_id;
+    let list = List::of::<Membership>(account_id)
+        .through("student_id", "person_id", person.id())
+        .among("status", status.as_ref().map_or(&[Active, Completed], std::slice::from_ref))
+        .newest_by(&["enrolled_at"]);
+    let (ids, total) = ids(call, list, slice).await?;
     let views = call.read(|facts| views(account_id, &ids, facts)).await?;
     let items: Vec<_> = views.iter().map(View::encode).collect();
     Ok(Answer::json(200, &paged(&items, total, slice)))

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::domain::command::Context;
 use crate::domain::error::{FieldError, FieldErrors};
 use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
@@ -51,6 +52,8 @@ pub struct Model {
     pub default_pricing: Option<Value>,
     /// May still be chosen.
     pub is_active: bool,
+    /// The name in lower case, for searches.
+    pub search_key: String,
 }
 
 edit! {
@@ -70,7 +73,13 @@ impl Record for Model {
     const TABLE: Table = Table {
         name: "model",
         key: KeyType::Int,
-        columns: &[Column::text("provider"), Column::text("model_name")],
+        columns: &[
+            Column::text("provider"),
+            Column::text("model_name"),
+            Column::text("modality"),
+            Column::flag("is_active"),
+            Column::text("search_key"),
+        ],
         unique: &[Unique::live(&["provider", "model_name"], "model_name")],
         texts: &[
             Text::of("provider").filled("required").at_most(NAME_MAX, "too_long"),
@@ -78,10 +87,17 @@ impl Record for Model {
         ],
         data: data! {
             Plain: provider, model_name, modality, supports_parallel, default_pricing, is_active;
+            Derived: search_key;
         },
         ..Table::EMPTY
     };
     type Edit = ModelEdit;
+
+    fn settle(&mut self, _: Option<&Self>, _: &mut Context<'_>, _: &mut Facts) -> Known<()> {
+        // A name with NUL is refused, by that name.
+        self.search_key = self.model_name.to_lowercase().replace('\0', "");
+        Ok(())
+    }
 
     fn validate(&self, _: &Meta, changed: &Changed, _: &mut Facts) -> Known<FieldErrors> {
         let mut errors = Vec::new();

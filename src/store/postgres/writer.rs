@@ -22,7 +22,7 @@ use crate::domain::record::Key;
 use crate::domain::table::KeyType;
 use crate::pipeline::{BATCH_MAX, Batch, Blame, Job, Pending, Writes};
 use crate::sabotage::Protection;
-use crate::store::search::{self, Flavor};
+use crate::store::search;
 use crate::store::sql::{self, Sql};
 use crate::store::{Blamed, RETRY_PAUSE};
 
@@ -675,9 +675,8 @@ pub fn statements() -> Vec<String> {
     let selections = columns().map(|(kind, column)| sql::select_any(kind, column));
     let taken = columns().map(|(kind, column)| sql::taken_any(kind, column));
     let steps = steps.chain([change_insert(&[])]).map(|step| step.text);
-    let searches = search::statements(Flavor::Postgres);
     let others = sets::statements().chain(aside::statements()).chain(naming::statements());
-    steps.chain(selections).chain(taken).chain(searches).chain(others).collect()
+    steps.chain(selections).chain(taken).chain(others).collect()
 }
 
 fn change_insert(changes: &[Arc<Change>]) -> WriteStep<'_> {

@@ -22,6 +22,7 @@ on_both_stores!(
     a_password_is_used_and_never_shown,
     a_stop_waits_for_the_answer,
     what_a_club_issues_arrives,
+    one_that_cannot_be_read_keeps_no_other,
 );
 
 /// A server that knows of the mail server when it issues, beside the one that the macro starts.
@@ -75,6 +76,21 @@ async fn a_certificate_is_announced(server: Server) {
     assert_eq!(mails.rest(), [Value::Null; 0]);
     worker.stop().await;
     server.assert_sound().await;
+}
+
+async fn one_that_cannot_be_read_keeps_no_other(server: Server) {
+    let mut mails = MailServer::start().await;
+    let recipients = ["one@example.com", "two@example.com", "three@example.com"];
+    let ids = announce(&server, Channel::Email, &recipients).await;
+    server.spoil(&format!("UPDATE message SET body = '{{' WHERE id = {}", ids[0])).await;
+    // A server that has it in memory would not notice.
+    let server = Server::start_on(&server.url).await;
+    let worker = work(&server, &mails.config());
+    for id in &ids[1..] {
+        mails.next().await;
+        once_status(&server, *id, "sent").await;
+    }
+    worker.stop().await;
 }
 
 /// The documented request, more recipients than one batch takes, and two certificates for one of them.
