@@ -183,6 +183,8 @@ pub struct MessageQuery {
 /// A message that somebody has to look at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DueMessage {
+    /// Since when, microseconds since 1970.
+    pub due_at: i64,
     /// Which.
     pub id: i64,
     /// Whose.
@@ -424,7 +426,7 @@ impl Store {
     }
 
     /// Messages of all accounts that go this way, have one of these statuses and are due, the
-    /// longest due first.
+    /// longest due first; of these the ones behind `last`.
     ///
     /// # Errors
     /// [`Error::Unavailable`] when the database is away.
@@ -433,17 +435,19 @@ impl Store {
         channel: Channel,
         statuses: &[MessageStatus],
         at: Timestamp,
+        last: Option<DueMessage>,
         limit: i64,
     ) -> Result<Vec<DueMessage>, Error> {
+        let last = last.map_or((i64::MIN, 0), |last| (last.due_at, last.id));
         let mut found = Vec::new();
         for status in statuses {
-            let parameters = sql::due_parameters(channel, *status, at, limit);
+            let parameters = sql::due_parameters(channel, *status, at, last, limit);
             let rows = self.rows(sql::MESSAGES_DUE.to_owned(), parameters, 3).await?;
             found.extend(rows.into_iter().map(sql::decode_due).collect::<Result<Vec<_>, _>>()?);
         }
-        found.sort_by_key(|(due_at, message)| (*due_at, message.id));
+        found.sort_by_key(|message| (message.due_at, message.id));
         found.truncate(usize::try_from(limit).unwrap_or_default());
-        Ok(found.into_iter().map(|(_, message)| message).collect())
+        Ok(found)
     }
 
     /// Ids of the account's forms, newest first, and how many there are in all.

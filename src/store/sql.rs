@@ -585,31 +585,34 @@ pub(super) fn messages(account_id: i64, query: &super::MessageQuery) -> (String,
     (text, parameters)
 }
 
-/// Messages of a status and a channel that are due, the longest due first.
+/// Messages of a status and a channel that are due, the longest due first, from behind one of them on.
 pub(super) const MESSAGES_DUE: &str = "SELECT due_at, id, account_id FROM message \
      WHERE status = $1 AND channel = $2 AND due_at <= $3 AND deleted_at IS NULL \
-     ORDER BY due_at, id LIMIT $4";
+     AND (due_at, id) > ($4, $5) ORDER BY due_at, id LIMIT $6";
 
 /// The parameters of [`MESSAGES_DUE`].
 pub(super) fn due_parameters(
     channel: Channel,
     status: MessageStatus,
     at: Timestamp,
+    (due_at, id): (i64, i64),
     limit: i64,
 ) -> Vec<Sql> {
     vec![
         Sql::Text(status.name().to_owned()),
         Sql::Text(channel.name().to_owned()),
         Sql::Int(micros(at)),
+        Sql::Int(due_at),
+        Sql::Int(id),
         Sql::Int(limit),
     ]
 }
 
-/// A row of [`MESSAGES_DUE`], with the time since when it is due.
-pub(super) fn decode_due(row: Vec<Sql>) -> Result<(i64, super::DueMessage), Error> {
+/// A row of [`MESSAGES_DUE`].
+pub(super) fn decode_due(row: Vec<Sql>) -> Result<super::DueMessage, Error> {
     match <[Sql; 3]>::try_from(row) {
         Ok([Sql::Int(due_at), Sql::Int(id), Sql::Int(account_id)]) => {
-            Ok((due_at, super::DueMessage { id, account_id }))
+            Ok(super::DueMessage { due_at, id, account_id })
         }
         _ => Err(Error::internal("a message is not of its type")),
     }
