@@ -178,12 +178,14 @@ impl Office {
     async fn attempt(self: Arc<Self>, found: DueMessage, lane: OwnedSemaphorePermit) {
         let DueMessage { id, account_id, .. } = found;
         let mut taking = std::pin::pin!(run(&self.app, account_id, Claim { message_id: id }));
-        let (taken, _lane) = match timeout(TAKEN_WITHIN, &mut taking).await {
-            Ok(taken) => (taken, Ok(lane)),
-            Err(_) => {
-                drop(lane);
-                (taking.await, Arc::clone(&self.lanes).acquire_owned().await)
-            }
+        let mut lane = Some(lane);
+        let taken = if let Ok(taken) = timeout(TAKEN_WITHIN, &mut taking).await {
+            taken
+        } else {
+            drop(lane.take());
+            let taken = taking.await;
+            lane = Arc::clone(&self.lanes).acquire_owned().await.ok();
+            taken
         };
         match taken {
             Ok(message) => {
@@ -202,6 +204,7 @@ impl Office {
                 self.put_aside(id, if is_held { rest_first } else { rest_longest });
             }
         }
+        drop(lane);
     }
 
     /// Hands a message over that was taken. True when the channel is down.
