@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use crate::config::Config;
 use crate::domain::command::Entropy;
 use crate::domain::delivery::outbox::Outbox;
+use crate::guesses::Guesses;
 use crate::pipeline::Pipeline;
 use crate::store::{OpenError, Store, Writer, WriterHandle};
 use crate::vault::Vault;
@@ -108,6 +109,8 @@ pub struct Parts {
     pub vault: Vault,
     /// The time.
     pub clock: Clock,
+    /// The guesses at passwords that may be judged.
+    pub guesses: Guesses,
     /// The words for messages to people, and the ways that are open to them.
     pub outbox: Outbox,
     /// The operator's choices.
@@ -153,7 +156,8 @@ impl App {
             entropy: || Box::new(OsEntropy),
             fatal,
         })?;
-        let app = Self(Arc::new(Parts { store, pipeline, vault, clock, outbox, config }));
+        let guesses = Guesses::default();
+        let app = Self(Arc::new(Parts { store, pipeline, vault, clock, guesses, outbox, config }));
         Ok((app, Running { writer, fatal: fatal_received }))
     }
 }

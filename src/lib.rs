@@ -9,6 +9,7 @@ pub mod delivery;
 pub mod demo;
 pub mod dialect;
 pub mod domain;
+pub mod guesses;
 pub mod hmac_header;
 pub mod http;
 pub mod log;

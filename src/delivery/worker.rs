@@ -2,33 +2,41 @@
 //! attempt is on disk before the attempt is made (see ADR 23): so of two workers only one makes it,
 //! and after a crash nobody makes it again without knowing.
 
+use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use foldhash::HashMap;
+use futures_util::FutureExt as _;
 use futures_util::future::join_all;
-use futures_util::{FutureExt as _, StreamExt as _};
-use tokio::sync::watch;
+use parking_lot::Mutex;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{Report, Sender};
 use crate::app::App;
 use crate::domain::actor::Actor;
 use crate::domain::command::Command;
-use crate::domain::delivery::attempt::{Claim, Fate, HoldBack, Settle};
+use crate::domain::delivery::attempt::{Claim, Fate, HoldBack, LEASE, Settle};
 use crate::domain::delivery::message::{Channel, Message, MessageStatus};
 use crate::domain::error::Error;
 use crate::domain::kind::Kind;
 use crate::domain::list::List;
-use crate::domain::record::{Key, Stored};
+use crate::domain::record::Key;
 use crate::pipeline::{Envelope, Reply};
 use crate::telemetry;
 
-/// Messages that are looked up at a time.
-const PAGE: i64 = 100;
+/// Messages of a status that one look goes through.
+const LOOK: i64 = 10_000;
+/// Messages that are read at a time.
+const PAGE: usize = 100;
 /// Messages of one channel on their way at the same time.
-const LANES: usize = 4;
+const LANES: u32 = 4;
+/// How long it may take to take a message before others go on in its lane.
+const TAKEN_WITHIN: Duration = Duration::from_millis(500);
 /// How long what is on its way may take after the worker was told to stop.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 /// How often a fault of ours may keep an outcome from being recorded before that is given up.
@@ -43,9 +51,11 @@ const REQUEST: &str = "worker";
 pub struct Pace {
     /// Between looks when there is nothing to do.
     pub look_every: Duration,
-    /// After a channel was found down; twice as long each time, up to [`Pace::rest_longest`].
+    /// After a channel was found down; twice as long each time, up to [`Pace::rest_longest`]. And how
+    /// long a message is left alone that could not be taken, because somebody else held it.
     pub rest_first: Duration,
-    /// The longest rest of a channel that stays down.
+    /// The longest rest of a channel that stays down. And how long a message is left alone that could
+    /// not be read.
     pub rest_longest: Duration,
 }
 
@@ -99,126 +109,204 @@ impl Worker {
     }
 }
 
+/// A message that somebody has to look at.
+#[derive(Clone, Copy, Debug)]
+struct DueMessage {
+    id: i64,
+    account_id: i64,
+}
+
+/// The way out of one channel's messages.
+struct Office {
+    app: App,
+    sender: Sender,
+    pace: Pace,
+    lanes: Arc<Semaphore>,
+    is_down: AtomicBool,
+    /// Messages on their way, and those that could not be taken: not to be tried before that time.
+    aside: Mutex<HashMap<i64, Instant>>,
+}
+
 /// Delivers the messages of one channel.
 async fn deliver(app: App, sender: Sender, pace: Pace, mut stopped: watch::Receiver<bool>) {
-    let channel = sender.channel();
-    let statuses = [MessageStatus::Waiting, MessageStatus::Held, MessageStatus::Sending];
+    let office = Arc::new(Office {
+        app,
+        sender,
+        pace,
+        lanes: Arc::new(Semaphore::new(LANES as usize)),
+        is_down: AtomicBool::new(false),
+        aside: Mutex::default(),
+    });
+    let mut attempts = JoinSet::new();
     let mut rest = pace.rest_first;
     while !*stopped.borrow() {
-        let due = due(&app, channel, &statuses).await;
-        let is_full = i64::try_from(due.len()).is_ok_and(|found| found >= PAGE);
-        let is_down = AtomicBool::new(false);
-        futures_util::stream::iter(due)
-            .for_each_concurrent(LANES, async |found| {
-                if !*stopped.borrow()
-                    && !is_down.load(Ordering::Relaxed)
-                    && attempt(&app, &sender, found).await
-                {
-                    is_down.store(true, Ordering::Relaxed);
-                }
-            })
-            .await;
-        let pause = if is_down.into_inner() {
-            tracing::warn!(channel = channel.name(), pause_s = rest.as_secs(), "cannot deliver");
+        office.is_down.store(false, Ordering::Relaxed);
+        office.look(&mut attempts, &stopped).await;
+        let pause = if office.is_down.load(Ordering::Relaxed) {
+            let channel = office.sender.channel().name();
+            tracing::warn!(channel, pause_s = rest.as_secs(), "cannot deliver");
             let pause = rest;
             rest = (rest * 2).min(pace.rest_longest);
             pause
         } else {
             rest = pace.rest_first;
-            if is_full { Duration::ZERO } else { pace.look_every }
+            pace.look_every
         };
-        if !pause.is_zero() {
-            sender.rest().await;
-            wait(pause, &mut stopped).await;
-        }
+        office.sender.rest().await;
+        wait(pause, &mut stopped).await;
     }
-    sender.rest().await;
+    while attempts.join_next().await.is_some() {}
+    office.sender.rest().await;
+}
+
+impl Office {
+    /// Tries every message that is due, until the channel is found down. Ends before those that are
+    /// still to be taken from somebody else.
+    async fn look(self: &Arc<Self>, attempts: &mut JoinSet<()>, stopped: &watch::Receiver<bool>) {
+        let statuses = [MessageStatus::Waiting, MessageStatus::Held, MessageStatus::Sending];
+        let mut pages = Pages::of(&self.app, self.sender.channel(), &statuses).await;
+        self.aside.lock().retain(|_, until| *until > Instant::now());
+        while let Some(page) = pages.next().await {
+            while attempts.try_join_next().is_some() {}
+            for found in page {
+                if self.aside.lock().contains_key(&found.id) {
+                    continue;
+                }
+                let Ok(lane) = Arc::clone(&self.lanes).acquire_owned().await else { return };
+                if *stopped.borrow() || self.is_down.load(Ordering::Relaxed) {
+                    return;
+                }
+                self.put_aside(found.id, LEASE.unsigned_abs());
+                attempts.spawn(Arc::clone(self).attempt(found, lane));
+            }
+        }
+        let _all = self.lanes.acquire_many(LANES).await;
+    }
+
+    fn put_aside(&self, id: i64, pause: Duration) {
+        self.aside.lock().insert(id, Instant::now() + pause);
+    }
+
+    /// Makes one attempt. Whoever cannot take the message in time does not keep the lane meanwhile.
+    async fn attempt(self: Arc<Self>, found: DueMessage, lane: OwnedSemaphorePermit) {
+        let DueMessage { id, account_id } = found;
+        let mut taking = std::pin::pin!(run(&self.app, account_id, Claim { message_id: id }));
+        let mut lane = Some(lane);
+        let taken = if let Ok(taken) = timeout(TAKEN_WITHIN, &mut taking).await {
+            taken
+        } else {
+            drop(lane.take());
+            let taken = taking.await;
+            lane = Arc::clone(&self.lanes).acquire_owned().await.ok();
+            taken
+        };
+        match taken {
+            Ok(message) => {
+                let is_down = self.send(found, message).await;
+                self.is_down.fetch_or(is_down, Ordering::Relaxed);
+                self.aside.lock().remove(&id);
+            }
+            // Another worker was first, or the message was deleted.
+            Err(Error::Conflict(_) | Error::NotFound(_)) => {
+                self.aside.lock().remove(&id);
+            }
+            Err(error) => {
+                log("cannot take a message", &error);
+                let is_held = matches!(error, Error::Unavailable { .. });
+                let Pace { rest_first, rest_longest, .. } = self.pace;
+                self.put_aside(id, if is_held { rest_first } else { rest_longest });
+            }
+        }
+        drop(lane);
+    }
+
+    /// Hands a message over that was taken. True when the channel is down.
+    async fn send(&self, found: DueMessage, message: Message) -> bool {
+        let DueMessage { id, account_id } = found;
+        if message.status != MessageStatus::Sending {
+            tracing::warn!(message_id = id, "found an attempt without an outcome");
+            return false;
+        }
+        // A fault in there must not end the attempt without an outcome.
+        let sending = AssertUnwindSafe(self.sender.send(&message, self.app.clock.now()));
+        let sent = sending.catch_unwind().await;
+        let Report { outcome, is_channel_down } = sent.unwrap_or_else(|_| {
+            Report::of(Fate::Unknown("a fault of ours cut the attempt off".to_owned()))
+        });
+        telemetry::count_attempt(message.channel, name(&outcome));
+        if !matches!(outcome, Fate::Sent { .. }) {
+            // What the other side said may hold the recipient's address, so it stays in the record.
+            tracing::info!(message_id = id, outcome = name(&outcome), "not delivered");
+        }
+        settle(&self.app, account_id, id, message.attempt_count, outcome).await;
+        is_channel_down
+    }
 }
 
 /// Marks the messages of a channel that is not configured.
 async fn hold(app: App, channel: Channel, pace: Pace, mut stopped: watch::Receiver<bool>) {
-    let statuses = [MessageStatus::Waiting, MessageStatus::Sending];
     while !*stopped.borrow() {
-        for found in due(&app, channel, &statuses).await {
-            let hold = HoldBack { message_id: found.id() };
-            let _ = run(&app, found.meta.account_id, hold).await;
+        let statuses = [MessageStatus::Waiting, MessageStatus::Sending];
+        let mut pages = Pages::of(&app, channel, &statuses).await;
+        while let Some(page) = pages.next().await {
+            for DueMessage { id, account_id } in page {
+                let _ = run(&app, account_id, HoldBack { message_id: id }).await;
+            }
         }
         wait(pace.look_every, &mut stopped).await;
     }
 }
 
+/// The messages that are due, page by page, the longest due of each status first: each comes once,
+/// whatever becomes of those before it.
+struct Pages<'a> {
+    app: &'a App,
+    ids: VecDeque<i64>,
+}
+
+impl<'a> Pages<'a> {
+    async fn of(app: &'a App, channel: Channel, statuses: &[MessageStatus]) -> Self {
+        let mut ids = VecDeque::new();
+        for status in statuses {
+            let list = List::of_all_accounts::<Message>()
+                .is("status", status.name())
+                .is("channel", channel.name())
+                .until("due_at", app.clock.now().into())
+                .by(&["due_at"])
+                .page(LOOK, 0);
+            match app.store.list(&list).await {
+                Ok(found) => ids.extend(found),
+                Err(error) => log("cannot look for messages that are due", &error),
+            }
+        }
+        Self { app, ids }
+    }
+
+    async fn next(&mut self) -> Option<Vec<DueMessage>> {
+        if self.ids.is_empty() {
+            return None;
+        }
+        let ids = self.ids.drain(..self.ids.len().min(PAGE));
+        let read =
+            |id| self.app.store.read(move |facts| facts.document(Kind::Message, &Key::Int(id)));
+        let mut page = Vec::new();
+        for document in join_all(ids.map(read)).await {
+            match document {
+                Ok(Some(document)) => {
+                    let id = document.meta.key.as_int().unwrap_or_default();
+                    page.push(DueMessage { id, account_id: document.meta.account_id });
+                }
+                Ok(None) => {}
+                // One that cannot be read keeps no other from being sent.
+                Err(error) => log("cannot read a message", &error),
+            }
+        }
+        Some(page)
+    }
+}
+
 async fn wait(pause: Duration, stopped: &mut watch::Receiver<bool>) {
     let _ = timeout(pause, stopped.wait_for(|stopped| *stopped)).await;
-}
-
-async fn due(app: &App, channel: Channel, statuses: &[MessageStatus]) -> Vec<Stored<Message>> {
-    find_due(app, channel, statuses).await.unwrap_or_else(|error| {
-        log("cannot look for messages that are due", &error);
-        Vec::new()
-    })
-}
-
-/// Messages of all accounts that go this way, have one of these statuses and are due, the longest due
-/// first.
-async fn find_due(
-    app: &App,
-    channel: Channel,
-    statuses: &[MessageStatus],
-) -> Result<Vec<Stored<Message>>, Error> {
-    let mut ids = Vec::new();
-    for status in statuses {
-        let list = List::of_all_accounts::<Message>()
-            .is("status", status.name())
-            .is("channel", channel.name())
-            .until("due_at", app.clock.now().into())
-            .by(&["due_at"])
-            .page(PAGE, 0);
-        ids.extend(app.store.list(&list).await?);
-    }
-    let read = |id| app.store.read(move |facts| facts.document(Kind::Message, &Key::Int(id)));
-    let mut found = Vec::with_capacity(ids.len());
-    for document in join_all(ids.into_iter().map(read)).await {
-        match document.and_then(|one| one.map(|one| one.typed::<Message>()).transpose()) {
-            Ok(message) => found.extend(message),
-            // One that cannot be read keeps no other from being sent.
-            Err(error @ Error::Internal(_)) => log("cannot read a message", &error),
-            Err(error) => return Err(error),
-        }
-    }
-    found.sort_by_key(|message| (message.record.due_at, message.id()));
-    found.truncate(usize::try_from(PAGE).unwrap_or_default());
-    Ok(found)
-}
-
-/// Makes one attempt. True when the channel is down.
-async fn attempt(app: &App, sender: &Sender, found: Stored<Message>) -> bool {
-    let (id, account_id) = (found.id(), found.meta.account_id);
-    let message = match run(app, account_id, Claim { message_id: id }).await {
-        Ok(message) => message,
-        // Another worker was first, or the message was deleted.
-        Err(Error::Conflict(_) | Error::NotFound(_)) => return false,
-        Err(error) => {
-            log("cannot take a message", &error);
-            // Without a database there is nothing to be done for the next one either.
-            return matches!(error, Error::Unavailable { .. });
-        }
-    };
-    if message.status != MessageStatus::Sending {
-        tracing::warn!(message_id = id, "found an attempt without an outcome");
-        return false;
-    }
-    // A fault in there must not end the worker, which all messages share.
-    let sending = AssertUnwindSafe(sender.send(&message, app.clock.now())).catch_unwind();
-    let Report { outcome, is_channel_down } = sending.await.unwrap_or_else(|_| {
-        Report::of(Fate::Unknown("a fault of ours cut the attempt off".to_owned()))
-    });
-    telemetry::count_attempt(message.channel, name(&outcome));
-    if !matches!(outcome, Fate::Sent { .. }) {
-        // What the other side said may hold the recipient's address, so it stays in the record.
-        tracing::info!(message_id = id, outcome = name(&outcome), "not delivered");
-    }
-    settle(app, account_id, id, message.attempt_count, outcome).await;
-    is_channel_down
 }
 
 /// Records an outcome, however long the database is away: without this record nobody would know.

@@ -7,9 +7,10 @@ use super::{Call, Dialect};
 use crate::domain::actor::Actor;
 use crate::domain::error::Error;
 use crate::domain::people::person::Person;
-use crate::domain::people::throttle::{CountGuess, Guesser};
+use crate::domain::people::throttle::{CountGuess, Guesser, Throttle};
 use crate::domain::record::Stored;
-use crate::pipeline::Envelope;
+use crate::guesses::Turn;
+use crate::pipeline::{Envelope, Reply};
 use crate::sabotage::Protection;
 use crate::vault::is_password;
 
@@ -22,9 +23,10 @@ static CHECKS: Queue = Queue::new(2, 32);
 const NOBODYS_HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1\
     $aGFrc2Etbm9ib2R5c2FsdA$DAGCTE3+cBpEz3fZBne3PTVm2QE7ZTc/g4k3W9Bokj4";
 
-/// `known` again, where `given` is the password of that person. Wrong ones are counted, at all doors
-/// together. Who has guessed too often is told the same of a right one, and so is anybody of a person
-/// whom nobody knows.
+/// `known`, whom the caller called `name`, again, where `given` is the password of that person. Wrong
+/// ones are counted, at all doors together: each guess before it is judged, so that however many come
+/// at once, none is judged that was not counted. Who has guessed too often is told the same of a right
+/// one, and so is anybody of a person whom nobody knows.
 ///
 /// # Errors
 /// [`Error::Unavailable`] when too many passwords wait to be checked, or when the guess cannot be
@@ -32,50 +34,65 @@ const NOBODYS_HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1\
 pub async fn owner(
     call: &Call,
     dialect: Dialect,
+    name: &str,
     known: Option<Stored<Person>>,
     given: &str,
 ) -> Result<Option<Stored<Person>>, Error> {
-    // Of nobody too, or one look more would tell who is known.
     let (account_id, person_id) =
         known.as_ref().map_or((0, 0), |person| (person.meta.account_id, person.id()));
     let guesser = Guesser::person(account_id, "password", person_id);
+    // Those whom nobody knows wait as others do, or waiting would tell who is known.
+    let door = known.as_ref().map_or_else(|| format!("?{name}"), |_| guesser.key().to_owned());
+    let mut turn = call.app.guesses.turn(door, &call.app.clock).await?;
+    if turn.guess.is_none() {
+        let actor = Actor { dialect, ..Actor::worker(account_id) };
+        turn.guess = count(call, actor, guesser, known.is_none()).await?;
+    }
+    let known = known.filter(|_| turn.guess.is_some());
     let hash = known.as_ref().and_then(|person| person.record.password_hash.clone());
-    let is_right = is_right(given, hash).await?;
-    // Asked last: others may have guessed while this one waited for its turn.
-    let is_tired = call.read(|facts| guesser.is_tired(call.at, facts)).await?;
-    if is_right && !is_tired {
-        return Ok(known);
-    }
-    if known.is_some() && !is_tired {
-        let grants = Vec::new();
-        let actor = Actor { account_id, credential_id: 0, person_id: None, dialect, grants };
-        let envelope = Envelope::new(actor, call.request_id.clone());
-        match call.app.pipeline.run(CountGuess(guesser), envelope).await {
-            // Others were quicker to use up what is borne.
-            Ok(_) | Err(Error::TooManyRequests { .. }) => {}
-            Err(error) => return Err(error),
+    let is_right = is_right(given, hash, turn).await?;
+    Ok(known.filter(|_| is_right))
+}
+
+/// Counts a guess at `guesser`'s; none where there were too many. A guess at nobody's goes the same
+/// way, and nothing is written.
+async fn count(
+    call: &Call,
+    actor: Actor,
+    guesser: Guesser,
+    is_nobodys: bool,
+) -> Result<Option<Throttle>, Error> {
+    let envelope =
+        Envelope { is_dry_run: is_nobodys, ..Envelope::new(actor, call.request_id.clone()) };
+    match call.app.pipeline.run(CountGuess(guesser), envelope).await {
+        Ok(Reply::Done(outcome, _)) if !is_nobodys => {
+            Ok(Some(Throttle::clone(&outcome.subject.typed()?.record)))
         }
+        Ok(_) | Err(Error::TooManyRequests { .. }) => Ok(None),
+        Err(error) => Err(error),
     }
-    Ok(None)
 }
 
 /// Whether a password is the one behind `hash`; where there is no hash it is wrong, and that takes as
 /// long to say.
-async fn is_right(password: &str, hash: Option<String>) -> Result<bool, Error> {
+async fn is_right(password: &str, hash: Option<String>, turn: Turn) -> Result<bool, Error> {
     if hash.is_none() && !Protection::NobodysPassword.is_on() {
         return Ok(false);
     }
     let is_known = hash.is_some();
     let hash = hash.unwrap_or_else(|| NOBODYS_HASH.to_owned());
     let password = password.to_owned();
-    let turn = CHECKS.turn().await?;
+    let place = CHECKS.turn().await?;
     let check = tokio::task::spawn_blocking(move || {
-        // The turn ends with the check, even when the caller has gone meanwhile.
-        let _turn = turn;
-        is_password(&password, &hash)
+        // Both end with the check, even when the caller has gone meanwhile.
+        let _place = place;
+        let is_right = is_password(&password, &hash).map_err(Error::internal)? && is_known;
+        if !is_right {
+            turn.spend();
+        }
+        Ok(is_right)
     });
-    let is_right = check.await.map_err(Error::internal)?.map_err(Error::internal)?;
-    Ok(is_right && is_known)
+    check.await.map_err(Error::internal)?
 }
 
 /// Lets a few in at once and some more wait; turns the rest away.

@@ -374,7 +374,7 @@ pub trait Record: Serialize + DeserializeOwned + Clone + PartialEq + Send + Sync
     /// Why it cannot come back once it was deleted, where that is so by itself.
     ///
     /// # Errors
-    /// [`Error::Invalid`] with what is wrong with that.
+    /// [`Error::Invalid`] or [`Error::Conflict`] with what is wrong with that.
     fn refuse_restore(&self) -> Result<(), Error> {
         Ok(())
     }

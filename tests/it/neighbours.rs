@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use haksa::app::{App, Clock};
 use haksa::config::Config;
 use haksa::dialect::Dialect;
@@ -17,6 +18,7 @@ use haksa::store::Store;
 use haksa::vault::{MasterKey, Vault, hash_token};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
+use tokio::time::timeout;
 
 use crate::support::{Backend, Reply, Request, Server, on_both_stores};
 
@@ -25,7 +27,11 @@ const EDITS: usize = 30;
 const TROUBLEMAKERS: usize = 4;
 const ONE: &str = "/open-api/achievements/1539";
 
-on_both_stores!(an_unreadable_row_is_the_trouble_of_who_asks_for_it, a_class_with_many_codes_goes);
+on_both_stores!(
+    an_unreadable_row_is_the_trouble_of_who_asks_for_it,
+    a_class_with_many_codes_goes,
+    a_guess_that_cannot_be_counted_is_not_judged,
+);
 
 /// Sends `bad` over and over from several connections while another tenant edits. Returns what the
 /// troublemakers were told; the neighbour has to be served always.
@@ -102,6 +108,37 @@ async fn a_class_with_many_codes_goes(server: Server) {
     }
     assert_eq!(delete.send().await.status, 204);
     server.assert_sound().await;
+}
+
+async fn a_guess_that_cannot_be_counted_is_not_judged(server: Server) {
+    let ask = |password: &str| {
+        let target = "/enrollment/d48bd4fa-5b70-11e9-b12b-22e9fbac4a59";
+        let ask = server.request("GET", target).header("x-auth-email", "adm");
+        let ask = ask.header("x-auth-account-url", "https://demo.ispringlearn.com");
+        ask.header("x-auth-password", password).send()
+    };
+    let right = "demo-ispring-password";
+    let held = async {
+        let guesses = std::iter::repeat_n("demo-guess", 11).chain([right]);
+        let asked = guesses.map(|given| timeout(Duration::from_secs(3), ask(given)));
+        // Refused, or nothing said so far.
+        for reply in join_all(asked).await.into_iter().flatten() {
+            assert_eq!(reply.status, 503, "{}", reply.text());
+            assert_ne!(reply.header("retry-after"), "");
+        }
+    };
+    if let Some(path) = server.url.strip_prefix("sqlite:") {
+        let other = rusqlite::Connection::open(path).expect("the file opens");
+        other.execute_batch("BEGIN IMMEDIATE").expect("a lock");
+        held.await;
+    } else {
+        let mut outsider = server.outsider().await;
+        let lock = outsider.transaction().await.expect("a transaction");
+        lock.execute("LOCK TABLE throttle IN SHARE MODE", &[]).await.expect("it");
+        held.await;
+        lock.rollback().await.expect("let go");
+    }
+    assert_eq!(ask(right).await.status, 200);
 }
 
 /// A value that the database does not take, whatever its reason: here an entry too long for an index.

@@ -66,7 +66,8 @@ async fn by_password(call: &Call) -> Result<Option<Actor>, Error> {
     };
     let (url, login) = (portal_url(url), fold(login));
     let person = call.read(|facts| person_by_login(&url, &login, facts)).await?;
-    let owner = password::owner(call, Dialect::Ispring, person, password_given).await?;
+    let name = format!("{login} {url}");
+    let owner = password::owner(call, Dialect::Ispring, &name, person, password_given).await?;
     let Some(person) = owner else {
         return Ok(None);
     };

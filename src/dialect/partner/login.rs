@@ -45,8 +45,9 @@ pub async fn login(call: &Call) -> Result<Answer, Refusal> {
     });
     let (email, password) = faults.refuse_or(given)?;
     refuse_dry_run(call)?;
-    let known = call.read(|facts| person_by_email(&fold(&email), facts)).await?;
-    let owner = password::owner(call, Dialect::Partner, known, &password).await?;
+    let email = fold(&email);
+    let known = call.read(|facts| person_by_email(&email, facts)).await?;
+    let owner = password::owner(call, Dialect::Partner, &email, known, &password).await?;
     let person = owner.ok_or_else(|| detail(401, "invalid credentials"))?;
     if person.record.status != PersonStatus::Active {
         return Err(detail(403, "user is not active").into());

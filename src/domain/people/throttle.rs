@@ -7,17 +7,19 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::domain::change::Action;
 use crate::domain::command::{self, Command, Context, Decision, Write};
 use crate::domain::error::Error;
 use crate::domain::facts::{Facts, Known, Need};
 use crate::domain::kind::Kind;
-use crate::domain::patch::edit;
 use crate::domain::record::{Document, Key, Record};
 use crate::domain::table::{KeyType, Table, data};
 use crate::domain::time::Instant;
 
 /// How long wrong guesses are held against somebody, from the first one on.
 const WINDOW: SignedDuration = SignedDuration::from_mins(1);
+/// How far apart clocks of servers, or of one before and after it was set, are taken to be at the most.
+const CLOCKS_APART: SignedDuration = SignedDuration::from_hours(24);
 /// Wrong guesses of one person within [`WINDOW`]; further attempts are refused.
 pub const PERSON_MAX: i64 = 10;
 /// Wrong guesses from one address within [`WINDOW`]; a school may sit behind it.
@@ -33,10 +35,13 @@ pub struct Throttle {
     pub count: i64,
 }
 
-edit! {
-    /// An operator's edit of a count: it can be set back.
-    ThrottleEdit for Throttle {
-        count: i64 => or(0),
+impl Throttle {
+    /// True when its guesses are not held against anybody any more. They still are where it began
+    /// later than `at`: another clock is ahead, and going back and forth between the two would make
+    /// guesses free. But a clock that was wrong by days must not lock anybody out for as long.
+    pub fn is_over(&self, at: Timestamp) -> bool {
+        let is_after = |length| self.since.checked_add(length).is_none_or(|end| end <= at.into());
+        is_after(WINDOW) || !is_after(-CLOCKS_APART)
     }
 }
 
@@ -50,7 +55,28 @@ impl Record for Throttle {
         },
         ..Table::EMPTY
     };
-    type Edit = ThrottleEdit;
+    /// Nothing of a count can be edited, deleted or brought back: what was guessed was guessed, and
+    /// who could take it back could guess for ever. [`CountGuess`] and the like write it.
+    type Edit = ();
+
+    fn settle(&mut self, before: Option<&Self>, _: &mut Context<'_>, _: &mut Facts) -> Known<()> {
+        match before {
+            None => Ok(()),
+            Some(_) => Err(in_the_way().into()),
+        }
+    }
+
+    fn refuse_deletion(&self) -> Result<(), Error> {
+        Err(in_the_way())
+    }
+
+    fn refuse_restore(&self) -> Result<(), Error> {
+        Err(in_the_way())
+    }
+}
+
+fn in_the_way() -> Error {
+    Error::Conflict(vec!["count".to_owned()])
 }
 
 /// Somebody whose wrong guesses are counted, and how many are borne.
@@ -81,6 +107,11 @@ impl Guesser {
         Self { key, max: ADDRESS_MAX }
     }
 
+    /// Tells guessers apart.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
     /// What a decision asks for.
     pub fn need(&self) -> Need {
         Need::Record(Kind::Throttle, Key::from(self.key.as_str()))
@@ -93,21 +124,10 @@ impl Guesser {
             Some(document) => Throttle::clone(&document.typed::<Throttle>()?.record),
             None => Throttle::default(),
         };
-        let now = Instant::from(at);
-        let is_over = throttle.since.checked_add(WINDOW).is_none_or(|end| end <= now);
-        // A clock that went back must not lock anybody out for longer.
-        if is_over || throttle.since > now {
-            throttle = Throttle { since: now, count: 0 };
+        if throttle.is_over(at) {
+            throttle = Throttle { since: at.into(), count: 0 };
         }
         Ok((document, throttle))
-    }
-
-    /// True for whoever has guessed wrong too often.
-    ///
-    /// # Errors
-    /// [`crate::domain::facts::Stop::Missing`] until the count is loaded.
-    pub fn is_tired(&self, at: Timestamp, facts: &Facts) -> Known<bool> {
-        Ok(self.count(at, facts)?.1.count >= self.max)
     }
 
     /// Refuses whoever has guessed wrong too often.
@@ -125,7 +145,7 @@ impl Guesser {
         Err(Error::TooManyRequests { retry_after_s: seconds }.into())
     }
 
-    /// Counts a wrong guess.
+    /// Counts a guess.
     ///
     /// # Errors
     /// [`crate::domain::facts::Stop::Missing`] until the count is loaded.
@@ -136,12 +156,13 @@ impl Guesser {
             let key = Some(Key::from(self.key.as_str()));
             return command::make_with(key, throttle, context, facts);
         };
-        let amended = command::amend(before, throttle, context, facts)?;
-        amended.ok_or_else(|| Error::internal("a guess was not counted").into())
+        let after = Document::of(before.meta.clone(), throttle);
+        Ok(Write { action: Action::Edit, before: Some(before), after })
     }
 }
 
-/// Counts a wrong guess of something whose refusal is no outcome of a command, such as a password.
+/// Counts a guess before it is judged, where judging takes longer than a decision may: at a password.
+/// The outcome is about the [`Throttle`] that it is counted in.
 #[derive(Debug)]
 pub struct CountGuess(pub Guesser);
 

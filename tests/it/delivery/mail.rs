@@ -1,6 +1,7 @@
 //! E-mail.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use haksa::config::Config;
 use haksa::domain::delivery::message::Channel;
@@ -23,6 +24,7 @@ on_both_stores!(
     a_stop_waits_for_the_answer,
     what_a_club_issues_arrives,
     one_that_cannot_be_read_keeps_no_other,
+    what_cannot_be_read_holds_up_nobody,
 );
 
 /// A server that knows of the mail server when it issues, beside the one that the macro starts.
@@ -133,6 +135,77 @@ async fn what_a_club_issues_arrives(server: Server) {
         shown.sort();
         numbers.sort();
         assert_eq!(shown, numbers, "{email}");
+    }
+    worker.stop().await;
+    server.assert_sound().await;
+}
+
+/// The next so many mails, each within moments: far sooner than somebody waits for a lock.
+async fn soon(mails: &mut MailServer, count: usize) {
+    for _ in 0..count {
+        let mail = tokio::time::timeout(Duration::from_secs(3), mails.next()).await;
+        let mail = mail.expect("a mail soon");
+        assert!(mail["to"][0].as_str().unwrap().starts_with("good"), "{mail}");
+    }
+}
+
+fn named(name: &str, count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("{name}{n}@example.com")).collect()
+}
+
+async fn announce_to(server: &Server, recipients: &[String]) -> Vec<i64> {
+    let recipients: Vec<&str> = recipients.iter().map(String::as_str).collect();
+    announce(server, Channel::Email, &recipients).await
+}
+
+/// More than a page of them.
+async fn what_cannot_be_read_holds_up_nobody(server: Server) {
+    let mut mails = MailServer::start().await;
+    let spoilt = announce_to(&server, &named("bad", 120)).await;
+    server.spoil("UPDATE message SET body = '{'").await;
+    // A server that has them in memory would not notice.
+    let server = Server::start_on(&server.url).await;
+    let worker = work(&server, &mails.config());
+    for _ in 0..2 {
+        let good = announce_to(&server, &named("good", 3)).await;
+        soon(&mut mails, 3).await;
+        for id in good {
+            once_status(&server, id, "sent").await;
+        }
+    }
+    // They stay what they were, and are tried again.
+    let ids = format!("id <= {}", spoilt[119]);
+    let mended = json!({"recipient": "good@example.com", "reference": "x", "body": "x"});
+    let mended = format!("UPDATE message SET body = '{mended}' WHERE {ids}");
+    server.spoil(&mended).await;
+    soon(&mut mails, 120).await;
+    worker.stop().await;
+}
+
+/// More of them than are on their way at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_that_somebody_holds_hold_up_nobody() {
+    let server = Server::start(Backend::Postgres).await;
+    let mut mails = MailServer::start().await;
+    let held = announce_to(&server, &named("held", 9)).await;
+    let mut outsider = server.outsider().await;
+    let lock = outsider.transaction().await.expect("a transaction");
+    let text = "SELECT 1 FROM message WHERE id <= $1 FOR UPDATE";
+    lock.execute(text, &[&held[8]]).await.expect("it");
+    let worker = work(&server, &mails.config());
+    let begun = std::time::Instant::now();
+    // While they are waited for, and after that was given up.
+    while begun.elapsed() < Duration::from_secs(8) {
+        announce_to(&server, &named("good", 3)).await;
+        soon(&mut mails, 3).await;
+    }
+    lock.rollback().await.expect("let go");
+    for _ in 0..9 {
+        let mail = mails.next().await;
+        assert!(mail["to"][0].as_str().unwrap().starts_with("held"), "{mail}");
+    }
+    for id in held {
+        assert_eq!(once_status(&server, id, "sent").await["attempt_count"], 1);
     }
     worker.stop().await;
     server.assert_sound().await;

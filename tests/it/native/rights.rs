@@ -15,6 +15,7 @@ use haksa::domain::facts::{Facts, Known};
 use haksa::domain::kind::Kind;
 use haksa::domain::patch::Patch;
 use haksa::domain::people::credential::{Credential, CredentialEdit};
+use haksa::domain::people::throttle::Throttle;
 use haksa::domain::record::Document;
 use haksa::pipeline::{Envelope, Reply};
 
@@ -23,6 +24,7 @@ on_both_stores!(
     a_revocation_is_for_good,
     a_removed_credential_does_not_come_back,
     a_life_that_was_shortened_stays_short,
+    guesses_are_nobodys_to_take_back,
 );
 
 /// Gives the demo account a key of this dialect; gives the credential's id.
@@ -173,4 +175,58 @@ async fn a_life_that_was_shortened_stays_short(server: Server) {
     assert_eq!(status(&server, "victim").await, 200);
     server.clock.advance(SignedDuration::from_hours(1));
     assert_eq!(status(&server, "victim").await, 401);
+}
+
+/// The key of the count of guesses at a person's password.
+const COUNT: &str = "3/password/person/101";
+
+/// Deletes a count or brings it back, which no command does.
+struct Move(Action);
+
+impl Command for Move {
+    fn decide(&self, context: &mut Context<'_>, facts: &mut Facts) -> Known<Decision> {
+        let before = facts.document(Kind::Throttle, &COUNT.into())?.expect("it is there");
+        let mut after = Document::clone(&before);
+        after.meta.deleted_at = (self.0 == Action::Delete).then_some(context.at);
+        Ok(Decision::write(self.0, Some(before), after))
+    }
+}
+
+async fn guesses_are_nobodys_to_take_back(server: Server) {
+    let guess = || {
+        let body = json!({"email": "doyun@example.com", "password": "demo-guess"});
+        server.request("POST", "/user/login").json(&body).send()
+    };
+    let counted = async || {
+        let found = server.app.store.read(|facts| facts.get::<Throttle>(3, COUNT));
+        found.await.expect("a count").record.count
+    };
+    let record = format!("throttle/{}", COUNT.replace('/', "%2F"));
+    give_key(&server, "for-counts", &["*:throttle"]).await;
+    for guesses in 1..=3 {
+        assert_eq!(guess().await.status, 401);
+        let changes = server.history(&record).await;
+        for change in &changes {
+            assert_eq!(
+                (&change["actor"], &change["dialect"]),
+                (&json!("worker"), &json!("partner"))
+            );
+            for key in [KEY, "for-counts"] {
+                let undo = format!("/haksa/v1/changes/{}/undo", change["change_id"]);
+                let reply = server.request("POST", &undo).bearer(key).send().await;
+                assert_eq!(reply.status, 409, "{}", reply.text());
+            }
+        }
+        let newest = server.undo(&changes[0]).send().await;
+        assert_eq!(newest.json()["conflicts"], json!(["count"]), "{}", newest.text());
+        assert_eq!((changes.len(), counted().await), (guesses, guesses.try_into().unwrap()));
+    }
+    // However it came about.
+    for action in [Action::Delete, Action::Restore] {
+        let envelope = Envelope::new(Actor::operator(3), "test");
+        server.app.pipeline.run(Move(action), envelope).await.expect("accepted");
+        let newest = server.undo(&server.history(&record).await[0]).send().await;
+        assert_eq!(newest.json()["conflicts"], json!(["count"]), "{}", newest.text());
+    }
+    server.assert_sound().await;
 }

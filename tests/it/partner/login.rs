@@ -2,28 +2,35 @@
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use super::join::get;
 use super::{CLASS, assert_detail, set};
 use crate::support::{Reply, Server, on_both_stores};
+use haksa::domain::actor::Actor;
 use haksa::domain::patch::Patch;
 use haksa::domain::people::credential::{Credential, CredentialEdit};
 use haksa::domain::people::person::{Person, PersonEdit, PersonStatus};
-use haksa::domain::people::throttle::{PERSON_MAX, Throttle};
+use haksa::domain::people::throttle::{CountGuess, Guesser, PERSON_MAX, Throttle};
+use haksa::pipeline::Envelope;
 
-const EMAIL: &str = "doyun@example.com";
-const PASSWORD: &str = "demo-partner-password";
+pub(super) const EMAIL: &str = "doyun@example.com";
+pub(super) const PASSWORD: &str = "demo-partner-password";
 
 on_both_stores!(
     tokens_open_what_the_person_may,
     wrong_passwords,
     who_guesses_meanwhile_is_refused,
+    who_asked_before_the_limit_is_held_to_it,
+    a_clock_that_goes_back_frees_no_guesses,
+    right_passwords_are_no_guesses,
     tokens_end,
     a_new_password_ends_every_session,
     a_spent_token_that_comes_again_ends_its_family,
 );
 
-async fn login(server: &Server, email: &str, password: &str) -> Reply {
+pub(super) async fn login(server: &Server, email: &str, password: &str) -> Reply {
     let body = json!({"email": email, "password": password});
     server.request("POST", "/user/login").json(&body).send().await
 }
@@ -119,6 +126,70 @@ async fn who_guesses_meanwhile_is_refused(server: Server) {
         assert_detail(reply, 401, "invalid credentials");
     }
     assert_eq!(counted().await, PERSON_MAX);
+}
+
+/// Counts so many guesses at the person of [`EMAIL`], without one.
+async fn count(server: &Server, guesses: i64) {
+    for _ in 0..guesses {
+        let guess = CountGuess(Guesser::person(3, "password", 101));
+        let envelope = Envelope::new(Actor::worker(3), "test");
+        server.app.pipeline.run(guess, envelope).await.expect("it is counted");
+    }
+}
+
+/// A request whose last byte has not been sent yet.
+async fn open(server: &Server, password: &str) -> TcpStream {
+    let mut body = json!({"email": EMAIL, "password": password}).to_string();
+    body.pop();
+    let head = format!(
+        "POST /user/login HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        body.len() + 1
+    );
+    let mut stream = TcpStream::connect(server.address).await.expect("a connection");
+    stream.write_all((head + &body).as_bytes()).await.expect("it is taken");
+    stream
+}
+
+async fn who_asked_before_the_limit_is_held_to_it(server: Server) {
+    let held = join_all(["demo-guess", PASSWORD].map(|password| open(&server, password))).await;
+    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    server.clock.advance(jiff::SignedDuration::from_secs(1));
+    count(&server, PERSON_MAX).await;
+    for mut stream in held {
+        stream.write_all(b"}").await.expect("it is taken");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("an answer");
+        assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
+    }
+}
+
+async fn a_clock_that_goes_back_frees_no_guesses(server: Server) {
+    count(&server, PERSON_MAX).await;
+    for back in [-30, -3600] {
+        server.clock.advance(jiff::SignedDuration::from_secs(back));
+        assert_detail(&login(&server, EMAIL, PASSWORD).await, 401, "invalid credentials");
+    }
+    // One that was wrong by days does not keep anybody out for days.
+    server.clock.advance(jiff::SignedDuration::from_hours(-48));
+    access(&login(&server, EMAIL, PASSWORD).await);
+}
+
+async fn right_passwords_are_no_guesses(server: Server) {
+    for reply in join_all((0..30).map(|_| login(&server, EMAIL, PASSWORD))).await {
+        access(&reply);
+    }
+    // Whoever has gone meanwhile has not guessed wrong, either.
+    for _ in 0..12 {
+        let mut stream = open(&server, PASSWORD).await;
+        stream.write_all(b"}").await.expect("it is taken");
+    }
+    for _ in 0..9 {
+        assert_detail(&login(&server, EMAIL, "x").await, 401, "invalid credentials");
+        access(&login(&server, EMAIL, PASSWORD).await);
+    }
+    assert_detail(&login(&server, EMAIL, "x").await, 401, "invalid credentials");
+    assert_detail(&login(&server, EMAIL, PASSWORD).await, 401, "invalid credentials");
 }
 
 async fn tokens_end(server: Server) {

@@ -4,6 +4,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use super::join::{CLASSES, CODES, STUDENT, people, post, redeem};
+use super::login::{EMAIL, PASSWORD, login};
 use super::{CLASS, COURSES, TOKEN, assert_detail, edit, read};
 use crate::support::{Reply, Server, new_postgres_database};
 
@@ -245,6 +246,26 @@ async fn guesses_are_counted_over_all_nodes() {
     assert_eq!((wrong.len(), limited.len()), (10, 20));
     for reply in limited {
         assert_detail(reply, 429, "Too Many Requests");
+    }
+    nodes[0].assert_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn passwords_are_guessed_at_ten_times_over_all_nodes() {
+    let nodes = two_nodes().await;
+    // Far enough apart for one to think that it is over what has not begun at the other.
+    nodes[1].clock.advance(jiff::SignedDuration::from_secs(-90));
+    for n in 0..4 {
+        let reply = login(&nodes[n % 2], EMAIL, PASSWORD).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+    }
+    for reply in join_all((0..30).map(|n| login(&nodes[n % 2], EMAIL, "demo-guess"))).await {
+        assert_detail(&reply, 401, "invalid credentials");
+    }
+    let counts = "SELECT version FROM throttle WHERE id = '3/password/person/101'";
+    assert_eq!(nodes[0].numbers(counts).await, [10]);
+    for node in &nodes {
+        assert_detail(&login(node, EMAIL, PASSWORD).await, 401, "invalid credentials");
     }
     nodes[0].assert_sound().await;
 }
