@@ -6,9 +6,10 @@
 //! `advance` …) → write [`Batch::writes`] → commit → [`Batch::answer`].
 
 mod evaluate;
+mod naming;
 
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -18,7 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::domain::actor::Actor;
 use crate::domain::change::Change;
-use crate::domain::command::{Command, Content, Entropy};
+use crate::domain::command::{Command, Content, Entropy, FOLLOW_MAX, Kept, RefusedItem};
 use crate::domain::error::Error;
 use crate::domain::facts::{
     Fact, Facts, Header, Known, Need, Sequence, Signature, Stop, StoredAnswer, Token,
@@ -27,6 +28,7 @@ use crate::domain::kind::Kind;
 use crate::domain::record::{Document, Key, Meta};
 use crate::sabotage::Protection;
 use evaluate::{Evaluated, evaluate};
+pub use naming::Link;
 
 /// Commands in one commit at the most.
 pub const BATCH_MAX: usize = 512;
@@ -51,6 +53,10 @@ pub struct Outcome {
     pub written: Vec<Arc<Document>>,
     /// How many records change.
     pub changed_count: usize,
+    /// What stays of the act that was taken back.
+    pub kept: Vec<Kept>,
+    /// Which of several commands were not done.
+    pub refused: Vec<RefusedItem>,
 }
 
 /// An HTTP answer as bytes, for an idempotency key to repeat.
@@ -133,6 +139,8 @@ pub enum Reply {
 pub struct Job {
     ask: Ask,
     reply: oneshot::Sender<Result<Reply, Error>>,
+    /// It is decided beside the batches, and may write as much as it likes.
+    is_large: bool,
     /// Since when somebody else holds what it needs.
     held_since: Option<Instant>,
 }
@@ -149,6 +157,8 @@ pub struct Pipeline {
 pub struct Queues {
     /// What is gathered into batches.
     pub jobs: mpsc::Receiver<Job>,
+    /// Where a job goes that turns out to be large.
+    pub to_large: mpsc::WeakSender<Job>,
     /// Large commands, each a batch of its own; see [`Command::is_large`].
     pub large: mpsc::Receiver<Job>,
 }
@@ -158,7 +168,8 @@ impl Pipeline {
     pub fn new() -> (Self, Queues) {
         let (queue, jobs) = mpsc::channel(QUEUE_MAX);
         let (large, large_jobs) = mpsc::channel(LARGE_QUEUE_MAX);
-        (Self { queue, large }, Queues { jobs, large: large_jobs })
+        let to_large = large.downgrade();
+        (Self { queue, large }, Queues { jobs, to_large, large: large_jobs })
     }
 
     /// Runs a command and waits until it is durable.
@@ -167,9 +178,9 @@ impl Pipeline {
     /// The command's refusal, or [`Error::Unavailable`] when the queue is full or the database is
     /// away.
     pub async fn run(&self, command: impl Command, envelope: Envelope) -> Result<Reply, Error> {
-        let queue = if command.is_large() { &self.large } else { &self.queue };
+        let is_large = command.is_large();
         let ask = Ask::Command { command: Box::new(command), envelope: Box::new(envelope) };
-        Self::ask(queue, ask).await
+        self.ask(ask, is_large).await
     }
 
     /// Marks a signature as used.
@@ -177,7 +188,7 @@ impl Pipeline {
     /// # Errors
     /// [`Error::Replayed`] when it was used before.
     pub async fn burn_signature(&self, signature: Signature) -> Result<(), Error> {
-        Self::ask(&self.queue, Ask::Signature(signature, None)).await.map(|_| ())
+        self.ask(Ask::Signature(signature, None), false).await.map(|_| ())
     }
 
     /// Keeps an access token.
@@ -185,7 +196,7 @@ impl Pipeline {
     /// # Errors
     /// [`Error::Unavailable`] when it could not be kept.
     pub async fn keep_token(&self, token: Token) -> Result<(), Error> {
-        Self::ask(&self.queue, Ask::Token(token)).await.map(|_| ())
+        self.ask(Ask::Token(token), false).await.map(|_| ())
     }
 
     /// True when the writer is gone: nothing can be written any more.
@@ -193,12 +204,24 @@ impl Pipeline {
         self.queue.is_closed()
     }
 
-    async fn ask(queue: &mpsc::Sender<Job>, ask: Ask) -> Result<Reply, Error> {
+    async fn ask(&self, ask: Ask, is_large: bool) -> Result<Reply, Error> {
+        let queue = if is_large { &self.large } else { &self.queue };
         let (reply, answer) = oneshot::channel();
-        let job = Job { ask, reply, held_since: None };
+        let job = Job { ask, reply, is_large, held_since: None };
         queue.try_send(job).map_err(|_| Error::Unavailable { retry_after_s: 1 })?;
         answer.await.map_err(|_| Error::Unavailable { retry_after_s: 1 })?
     }
+}
+
+/// What of a stored row a write changes, beside its version, newest change and time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Touched {
+    /// Anything.
+    All,
+    /// No field with a column of its own: the row's index entries and references stay as they are.
+    Body,
+    /// No field: it was deleted, or brought back.
+    State,
 }
 
 /// A row to write.
@@ -208,9 +231,8 @@ pub struct Pending {
     pub document: Arc<Document>,
     /// The version that is stored now; absent for a new row.
     pub stored_version: Option<i64>,
-    /// Only the body differs from the stored row, no field with a column of its own: the row's
-    /// index entries and references stay as they are.
-    pub is_body_only: bool,
+    /// What of the stored row differs.
+    pub touched: Touched,
 }
 
 /// Everything that one commit writes.
@@ -220,6 +242,10 @@ pub struct Writes {
     pub documents: BTreeMap<(Kind, Key), Pending>,
     /// Changes by id.
     pub changes: Vec<Arc<Change>>,
+    /// Links that stand from now on, and those that do not.
+    pub links: BTreeMap<Link, bool>,
+    /// What records name that they did not name before; see [`Writes::relied_on`].
+    pub named: BTreeSet<(Kind, Key)>,
     /// Content that rows name by its hash.
     pub contents: Vec<Content>,
     /// Answers to idempotency keys.
@@ -259,6 +285,8 @@ pub enum Blame {
 pub enum Hold {
     /// A record that it changes.
     Record(Kind, Key),
+    /// A record that it ends.
+    Ended(Kind, Key),
     /// A record that what it writes names.
     Named(Kind, Key),
     /// An idempotency key, and the credential it belongs to.
@@ -271,6 +299,8 @@ pub struct Batch {
     /// How often each job came back for more facts.
     rounds: Vec<u32>,
     results: Vec<Result<Reply, Error>>,
+    /// The jobs that turned out to be large.
+    large: Vec<usize>,
     facts: Facts,
     writes: Writes,
     at: Timestamp,
@@ -280,7 +310,7 @@ impl Batch {
     /// A batch to be decided at `at`, by `facts` and what they lack.
     pub fn new(jobs: Vec<Job>, at: Timestamp, facts: Facts) -> Self {
         let (rounds, results) = (vec![0; jobs.len()], Vec::with_capacity(jobs.len()));
-        Self { jobs, rounds, results, facts, writes: Writes::default(), at }
+        Self { jobs, rounds, results, large: Vec::new(), facts, writes: Writes::default(), at }
     }
 
     /// How many jobs it holds.
@@ -340,6 +370,12 @@ impl Batch {
                     let error = Error::internal("a command asked for facts without end");
                     self.results.push(Err(error));
                 }
+                Err(Stop::Large) => {
+                    self.facts.release_ids();
+                    self.large.push(index);
+                    // Said where there is no room for it beside the batches.
+                    self.results.push(Err(Error::Unavailable { retry_after_s: 1 }));
+                }
             }
         }
         Vec::new()
@@ -362,11 +398,11 @@ impl Batch {
     ) -> Vec<Need> {
         let mut seen: HashSet<Need> = needs.iter().cloned().collect();
         for later in index + 1..self.jobs.len() {
-            let Some(Job { ask: Ask::Command { command, envelope }, .. }) = self.jobs.get(later)
-            else {
-                continue;
-            };
-            let stopped = evaluate(&**command, envelope, self.at, entropy, &mut self.facts);
+            let Some(job) = self.jobs.get(later) else { continue };
+            let Ask::Command { command, envelope } = &job.ask else { continue };
+            let follow_max = job.follow_max();
+            let stopped =
+                evaluate(&**command, envelope, follow_max, self.at, entropy, &mut self.facts);
             self.facts.release_ids();
             let Err(Stop::Missing(lacking)) = stopped else { continue };
             // What asks without end is refused when its turn comes.
@@ -398,7 +434,7 @@ impl Batch {
             return Err(Error::Replayed.into());
         }
         let decided = self.decide_signed(index, entropy);
-        if !matches!(decided, Err(Stop::Missing(_))) {
+        if !matches!(decided, Err(Stop::Missing(_) | Stop::Large)) {
             self.facts.remember(Need::Signature(signature.clone()), Fact::Signature(true));
             self.writes.signatures.push(signature);
         }
@@ -408,6 +444,7 @@ impl Batch {
     /// Decides what nobody asked with the same signature.
     fn decide_signed(&mut self, index: usize, entropy: &mut dyn Entropy) -> Known<Reply> {
         let Self { jobs, facts, writes, at, .. } = self;
+        let follow_max = jobs.get(index).map_or(0, Job::follow_max);
         let (command, envelope) = match jobs.get(index).map(|job| &job.ask) {
             Some(Ask::Command { command, envelope }) => (command, envelope),
             Some(Ask::Signature(_, Some(refusal))) => return Err(refusal.clone().into()),
@@ -430,7 +467,7 @@ impl Batch {
             return Ok(Reply::Repeated(Answer { status, headers, body }));
         }
         let Evaluated { outcome, answer, recorded } =
-            evaluate(&**command, envelope, *at, entropy, facts)?;
+            evaluate(&**command, envelope, follow_max, *at, entropy, facts)?;
         if envelope.is_dry_run {
             facts.release_ids();
             return Ok(Reply::Done(outcome, answer));
@@ -453,7 +490,9 @@ impl Batch {
                 Entry::Occupied(mut earlier) => {
                     let earlier = earlier.get_mut();
                     earlier.document = pending.document;
-                    earlier.is_body_only &= pending.is_body_only;
+                    if earlier.touched != pending.touched {
+                        earlier.touched = Touched::All;
+                    }
                 }
                 Entry::Vacant(place) => {
                     place.insert(pending);
@@ -461,6 +500,7 @@ impl Batch {
             }
         }
         writes.contents.extend(recorded.contents);
+        writes.take_in(recorded.naming);
         let act_id = recorded.changes.first().map(|change| change.id);
         for change in recorded.changes {
             facts.remember(Need::Change(change.id), Fact::Change(Some(Arc::clone(&change))));
@@ -488,25 +528,20 @@ impl Batch {
         &self.writes
     }
 
-    /// The records that new ones name and that are not written here: whoever decided without
-    /// holding them has to see that they are still there.
-    ///
-    /// # Errors
-    /// [`Error::Internal`] when a record cannot be read.
-    pub fn relied_on(&self) -> Result<HashSet<(Kind, Key)>, Error> {
-        let mut relied = HashSet::new();
-        for pending in self.writes.documents.values() {
-            if pending.stored_version.is_none() {
-                relied.extend(pending.document.meta.kind.references(&pending.document)?);
+    /// Tells everybody what became of it, once it is durable. What turned out to be large goes on to
+    /// `large`, where there is room.
+    pub fn answer(self, large: Option<&mpsc::WeakSender<Job>>) {
+        let mut moving = self.large.into_iter().peekable();
+        let large = moving.peek().and(large).and_then(mpsc::WeakSender::upgrade);
+        for (index, (mut job, result)) in self.jobs.into_iter().zip(self.results).enumerate() {
+            if moving.next_if_eq(&index).is_some()
+                && let Some(large) = &large
+                && let Ok(room) = large.try_reserve()
+            {
+                job.is_large = true;
+                room.send(job);
+                continue;
             }
-        }
-        relied.retain(|place| !self.writes.documents.contains_key(place));
-        Ok(relied)
-    }
-
-    /// Tells everybody what became of it, once it is durable.
-    pub fn answer(self) {
-        for (job, result) in self.jobs.into_iter().zip(self.results) {
             // A caller that hung up has no use for the answer; the write stands.
             let _ = job.reply.send(result);
         }
@@ -560,7 +595,11 @@ impl Batch {
         let of = |job: &Job| {
             let mut holds = job.holds();
             for document in written(results.next()) {
-                let Meta { kind, key, version, .. } = &document.meta;
+                let Meta { kind, key, version, deleted_at, .. } = &document.meta;
+                if deleted_at.is_some() {
+                    holds.push(Hold::Ended(*kind, key.clone()));
+                    continue;
+                }
                 if *version > 1 {
                     holds.push(Hold::Record(*kind, key.clone()));
                 }
@@ -634,6 +673,10 @@ impl Job {
         *self.held_since.get_or_insert(now)
     }
 
+    fn follow_max(&self) -> usize {
+        if self.is_large { usize::MAX } else { FOLLOW_MAX }
+    }
+
     /// Refuses it with `error`.
     pub fn refuse(self, error: Error) {
         let _ = self.reply.send(Err(error));
@@ -648,9 +691,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_full_queue_refuses_at_once_and_keeps_nothing() {
-        let (pipeline, Queues { mut jobs, large: _large }) = Pipeline::new();
+        let (pipeline, Queues { mut jobs, large: _large, .. }) = Pipeline::new();
         let envelope = || Envelope::new(Actor::operator(1), "test");
-        let command = || Undo { change_id: 1, expected: Expected::Any, held: Vec::new() };
+        let command =
+            || Undo { change_id: 1, expected: Expected::Any, held: Vec::new(), is_large: false };
         let mut waiting = Vec::new();
         for _ in 0..QUEUE_MAX {
             let pipeline = pipeline.clone();
@@ -672,10 +716,11 @@ mod tests {
 
     fn job(id: i64) -> (Job, oneshot::Receiver<Result<Reply, Error>>) {
         let (reply, answer) = oneshot::channel();
-        let command = Undo { change_id: id, expected: Expected::Any, held: Vec::new() };
+        let command =
+            Undo { change_id: id, expected: Expected::Any, held: Vec::new(), is_large: false };
         let envelope = Box::new(Envelope::new(Actor::operator(1), id.to_string()));
         let ask = Ask::Command { command: Box::new(command), envelope };
-        (Job { ask, reply, held_since: None }, answer)
+        (Job { ask, reply, is_large: false, held_since: None }, answer)
     }
 
     /// A batch of eight jobs, each of which has written a course of its own.
@@ -696,7 +741,14 @@ mod tests {
             };
             let subject = Arc::new(Document::of(meta, Course::default()));
             let written = vec![Arc::clone(&subject)];
-            let outcome = Outcome { subject, changes: Vec::new(), written, changed_count: 1 };
+            let outcome = Outcome {
+                subject,
+                changes: Vec::new(),
+                written,
+                changed_count: 1,
+                kept: Vec::new(),
+                refused: Vec::new(),
+            };
             batch.results.push(Ok(Reply::Done(outcome, Answer::default())));
         }
         (batch, answers)
@@ -765,7 +817,7 @@ mod tests {
         let envelope = Box::new(Envelope::new(Actor::operator(1), "endless"));
         let ask = Ask::Command { command: Box::new(Endless(1.into())), envelope };
         let (other, mut other_answer) = job(1);
-        let jobs = vec![Job { ask, reply, held_since: None }, other];
+        let jobs = vec![Job { ask, reply, is_large: false, held_since: None }, other];
         let mut batch = Batch::new(jobs, Timestamp::UNIX_EPOCH, Facts::default());
         let mut rounds = 0;
         loop {
@@ -783,7 +835,7 @@ mod tests {
                 batch.supply(need, fact);
             }
         }
-        batch.answer();
+        batch.answer(None);
         assert!(matches!(answer.try_recv(), Ok(Err(Error::Internal(_)))));
         assert!(matches!(other_answer.try_recv(), Ok(Err(Error::Conflict(_)))), "a plain answer");
     }

@@ -391,6 +391,7 @@ CREATE TABLE membership (
 CREATE UNIQUE INDEX membership_class_student_live
     ON membership (class_id, student_id) WHERE deleted_at IS NULL;
 CREATE INDEX membership_by_class_id ON membership (class_id, enrolled_at, id);
+CREATE INDEX membership_by_class_id_status ON membership (class_id, status) WHERE deleted_at IS NULL;
 CREATE INDEX membership_by_student_id ON membership (student_id);
 CREATE INDEX membership_by_partner_id ON membership (partner_id);
 CREATE INDEX membership_by_invite_code_id ON membership (invite_code_id);
@@ -506,6 +507,7 @@ CREATE INDEX enrollment_by_course_id ON enrollment (course_id);
 -- History. The key is the only index: a record names its newest change, a change the one before.
 -- An act is what one command did. Where that is several changes, each has the id of the first as
 -- act_id, and the first has the id of the last as act_end; the ids between need not be the act's.
+-- What took back an act has the first change of that as undoes.
 CREATE TABLE change (
     id {INTEGER|BIGINT} PRIMARY KEY,
     account_id BIGINT NOT NULL,
@@ -515,6 +517,7 @@ CREATE TABLE change (
     previous_id BIGINT,
     act_id BIGINT,
     act_end BIGINT,
+    undoes BIGINT,
     at BIGINT NOT NULL,
     actor TEXT NOT NULL,
     dialect TEXT NOT NULL,
@@ -551,6 +554,7 @@ CREATE TABLE change_staged (
     previous_id BIGINT,
     act_id BIGINT,
     act_end BIGINT,
+    undoes BIGINT,
     at BIGINT NOT NULL,
     actor TEXT NOT NULL,
     dialect TEXT NOT NULL,

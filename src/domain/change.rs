@@ -43,6 +43,8 @@ pub struct Change {
     pub act_id: Option<i64>,
     /// Where it is the first of several, the last of them.
     pub act_end: Option<i64>,
+    /// The act that its command took back, by that act's first change.
+    pub undoes: Option<i64>,
     /// When it was accepted.
     pub at: Timestamp,
     /// Who asked.

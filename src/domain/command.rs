@@ -2,21 +2,27 @@
 //! record and every dialect: visible? → permitted? → expected version? → apply → differs? → permitted
 //! where the result would be? → every rule of the result. A decision is pure: it reads [`Facts`] and writes nothing.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::access::{self, Right, Verdict};
 use super::actor::Actor;
-use super::change::{Action, Change, MASK};
+use super::change::Action;
 use super::error::Error;
-use super::facts::{Facts, Known, Need, Stop};
-use super::fields::Fields;
+use super::facts::{Count, Facts, Known, Need, Stop};
 use super::kind::Kind;
 use super::record::{Changed, Document, Key, Meta, Record, Stored};
-use super::table::{Column, ColumnType, Gone};
+use super::table::Among;
 use crate::sabotage::Protection;
+
+mod all;
+mod delete;
+mod undo;
+
+pub use all::{All, Policy, RefusedItem};
+pub use delete::Delete;
+pub use undo::Undo;
 
 /// Where new ids and secrets come from.
 pub trait Entropy {
@@ -39,7 +45,13 @@ pub struct Context<'a> {
     pub at: Timestamp,
     /// Where new ids and secrets come from.
     pub entropy: &'a mut dyn Entropy,
+    /// How many records may follow the one that the command is about, before that takes longer than
+    /// others may have to wait: beyond it, [`Stop::Large`].
+    pub follow_max: usize,
 }
+
+/// How many records may follow in a batch.
+pub const FOLLOW_MAX: usize = 50;
 
 /// The versions that an edit may start from (`If-Match`, RFC 9110 section 13.1.1).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -91,6 +103,23 @@ pub struct Decision {
     pub writes: Vec<Write>,
     /// Content that the rows written name.
     pub contents: Vec<Content>,
+    /// The act that it takes back, by its first change.
+    pub undoes: Option<i64>,
+    /// What stays of that act.
+    pub kept: Vec<Kept>,
+    /// Which of several commands are not done.
+    pub refused: Vec<RefusedItem>,
+}
+
+/// What stays when an act is taken back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// The record's kind.
+    pub kind: Kind,
+    /// Its id.
+    pub key: Key,
+    /// A field that stays as the act made it; the record itself, if absent.
+    pub field: Option<String>,
 }
 
 impl Decision {
@@ -118,6 +147,20 @@ pub trait Command: Send + 'static {
     /// # Errors
     /// [`super::facts::Stop`] when a fact is missing or the command is refused.
     fn decide(&self, context: &mut Context<'_>, facts: &mut Facts) -> Known<Decision>;
+}
+
+impl Command for Box<dyn Command> {
+    fn needs(&self) -> Vec<Need> {
+        (**self).needs()
+    }
+
+    fn is_large(&self) -> bool {
+        (**self).is_large()
+    }
+
+    fn decide(&self, context: &mut Context<'_>, facts: &mut Facts) -> Known<Decision> {
+        (**self).decide(context, facts)
+    }
 }
 
 /// Makes a record.
@@ -233,24 +276,25 @@ pub fn amend<R: Record>(
     Ok(Some(Write { action: Action::Edit, before: Some(before), after }))
 }
 
-/// The end of every record of a kind with a value in a column.
-///
-/// # Errors
-/// [`super::facts::Stop::Missing`] until they are loaded.
-pub fn ended(
-    context: &Context<'_>,
-    kind: Kind,
-    column: &'static str,
-    value: i64,
-    facts: &Facts,
-) -> Known<Vec<Write>> {
-    let found = facts.select_documents(kind, column, Key::Int(value))?;
-    let end = |before: Arc<Document>| {
-        let mut after = (*before).clone();
-        after.meta.deleted_at = Some(context.at);
-        Write { action: Action::Delete, before: Some(before), after }
-    };
-    Ok(found.into_iter().map(end).collect())
+/// The end of a record, as a row to write.
+pub fn end(before: Arc<Document>, context: &Context<'_>) -> Write {
+    let mut after = (*before).clone();
+    after.meta.deleted_at = Some(context.at);
+    Write { action: Action::Delete, before: Some(before), after }
+}
+
+/// A record without the names of these, which are gone; none where it did not name them.
+pub(super) fn decide_forget<R: Record>(
+    named: &[(Kind, Key)],
+    before: Arc<Document>,
+    context: &mut Context<'_>,
+    facts: &mut Facts,
+) -> Known<Option<Write>> {
+    let mut candidate = R::clone(&before.typed::<R>()?.record);
+    for named in named {
+        candidate = candidate.without(named)?;
+    }
+    amend(before, candidate, context, facts)
 }
 
 /// Changes a record.
@@ -280,230 +324,6 @@ impl<R: Record> Command for Edit<R> {
     }
 }
 
-/// Removes a record. The row stays, marked as deleted.
-#[derive(Debug)]
-pub struct Delete<R: Record> {
-    /// Which one.
-    pub key: Key,
-    /// From which version.
-    pub expected: Expected,
-    /// Which kind.
-    pub record: std::marker::PhantomData<fn() -> R>,
-}
-
-impl<R: Record> Delete<R> {
-    /// Removes `key` from any version.
-    pub fn new(key: Key, expected: Expected) -> Self {
-        Self { key, expected, record: std::marker::PhantomData }
-    }
-}
-
-impl<R: Record> Command for Delete<R> {
-    fn needs(&self) -> Vec<Need> {
-        vec![Need::Record(R::KIND, self.key.clone())]
-    }
-
-    fn decide(&self, context: &mut Context<'_>, facts: &mut Facts) -> Known<Decision> {
-        self.decide_unless(ANY, context, facts)
-    }
-}
-
-/// However a record names another, it is in the way of its deletion.
-const ANY: &[Gone] = &[Gone::Refuses, Gone::Clears, Gone::Ends];
-
-impl<R: Record> Delete<R> {
-    /// Decides its own part, for a command that sees to the records which are to be cleared or ended.
-    ///
-    /// # Errors
-    /// As [`Command::decide`]; [`Error::Conflict`] with the kinds of other records that name this
-    /// one, and refuse its deletion for that.
-    pub fn decide_own_part(&self, context: &mut Context<'_>, facts: &mut Facts) -> Known<Decision> {
-        self.decide_unless(&[Gone::Refuses], context, facts)
-    }
-
-    fn decide_unless(
-        &self,
-        in_the_way: &[Gone],
-        context: &mut Context<'_>,
-        facts: &mut Facts,
-    ) -> Known<Decision> {
-        let document = live(context.actor, R::KIND, &self.key, facts)?;
-        permit_document(context, facts, &document, Right::Delete)?;
-        self.expected.check(&document.meta)?;
-        decide_delete(in_the_way, context, facts, document)
-    }
-}
-
-/// The common end of every deletion: no living record may be left naming a deleted one.
-fn decide_delete(
-    in_the_way: &[Gone],
-    context: &Context<'_>,
-    facts: &Facts,
-    document: Arc<Document>,
-) -> Known<Decision> {
-    document.meta.kind.refuse_deletion(&document)?;
-    let naming = kinds_naming(&document, in_the_way, facts)?;
-    if !naming.is_empty() {
-        return Err(Error::Conflict(naming).into());
-    }
-    let mut after = (*document).clone();
-    after.meta.deleted_at = Some(context.at);
-    Ok(Decision::write(Action::Delete, Some(document), after))
-}
-
-/// The kinds with living records that name this one in a way that is `in_the_way`.
-fn kinds_naming(document: &Document, in_the_way: &[Gone], facts: &Facts) -> Known<Vec<String>> {
-    let Meta { kind: named, key, account_id, .. } = &document.meta;
-    if *named == Kind::Account {
-        // Everything names its account; an account is closed, not deleted.
-        return Ok(vec![named.name().to_owned()]);
-    }
-    let is_in_the_way = |kind, gone| kind == *named && in_the_way.contains(&gone);
-    let mut naming = Vec::new();
-    for kind in Kind::ALL.iter().copied() {
-        let mut is_naming = false;
-        for Column { name, column_type } in kind.table().columns {
-            if let ColumnType::Reference(to, gone) = *column_type
-                && is_in_the_way(to, gone)
-            {
-                is_naming |= !facts.select_documents(kind, name, key.clone())?.is_empty();
-            }
-        }
-        if kind.names_in_body().iter().any(|(to, gone)| is_in_the_way(*to, *gone)) {
-            let to = (*named, key.clone());
-            for other in facts.select_documents(kind, "account_id", Key::Int(*account_id))? {
-                is_naming |= kind.references(&other)?.contains(&to);
-            }
-        }
-        if is_naming {
-            naming.push(kind.name().to_owned());
-        }
-    }
-    Ok(naming)
-}
-
-/// Takes a change back: a new change that restores what the fields were before it. Refused with the
-/// fields in conflict when they have moved on since.
-#[derive(Debug)]
-pub struct Undo {
-    /// The change to take back.
-    pub change_id: i64,
-    /// From which version of the record.
-    pub expected: Expected,
-    /// Locked from the start: the record, and those that it names, whose rules it may touch when it
-    /// comes back (the places of a class).
-    pub held: Vec<(Kind, Key)>,
-}
-
-impl Undo {
-    /// An undo of `change`, with all that it is sure to touch.
-    ///
-    /// # Errors
-    /// [`super::facts::Stop::Missing`] until the record is loaded.
-    pub fn of(change: &Change, expected: Expected, facts: &Facts) -> Known<Self> {
-        let mut held = Vec::new();
-        if let Some(key) = Key::parse(change.kind.table().key, &change.record_id)
-            && let Some(document) = facts.document(change.kind, &key)?
-        {
-            held = change.kind.references(&document)?;
-            held.push((change.kind, key));
-        }
-        Ok(Self { change_id: change.id, expected, held })
-    }
-}
-
-impl Command for Undo {
-    fn needs(&self) -> Vec<Need> {
-        let held = self.held.iter().map(|(kind, key)| Need::Record(*kind, key.clone()));
-        held.chain([Need::Change(self.change_id)]).collect()
-    }
-
-    fn decide(&self, context: &mut Context<'_>, facts: &mut Facts) -> Known<Decision> {
-        let missing = || Error::Conflict(vec!["change".to_owned()]);
-        let change = facts
-            .change(self.change_id)?
-            .filter(|change| change.account_id == context.actor.account_id)
-            .ok_or_else(missing)?;
-        let document = Key::parse(change.kind.table().key, &change.record_id)
-            .map(|key| facts.document(change.kind, &key))
-            .transpose()?
-            .flatten()
-            .ok_or_else(|| Error::internal("a change names a record that does not exist"))?;
-        self.expected.check(&document.meta)?;
-        let is_newest = document.meta.change_id == change.id;
-        match change.action {
-            Action::Create | Action::Restore => {
-                if document.meta.deleted_at.is_some() || !is_newest {
-                    return Err(Error::Conflict(vec!["record".to_owned()]).into());
-                }
-                permit_document(context, facts, &document, Right::Delete)?;
-                decide_delete(ANY, context, facts, document)
-            }
-            Action::Delete => {
-                if !is_newest {
-                    return Err(Error::Conflict(vec!["record".to_owned()]).into());
-                }
-                permit_document(context, facts, &document, Right::Create)?;
-                change.kind.decide_restore(facts, &document)
-            }
-            Action::Edit => {
-                if document.meta.deleted_at.is_some() {
-                    return Err(Error::Conflict(vec!["record".to_owned()]).into());
-                }
-                undo_edit(&change, &document, context, facts)
-            }
-        }
-    }
-}
-
-/// Puts the fields of an edit back to what they were before it.
-fn undo_edit(
-    change: &Change,
-    document: &Document,
-    context: &mut Context<'_>,
-    facts: &mut Facts,
-) -> Known<Decision> {
-    let touched = touched_since(change, document, facts)?;
-    let mut candidate = document.fields()?.values();
-    let (mut conflicts, mut masked) = (Vec::new(), Vec::new());
-    let before = change.before.as_ref().map(Fields::values);
-    let after = change.after.as_ref().map(Fields::values).unwrap_or_default();
-    for (name, old) in before.into_iter().flatten() {
-        if touched.contains(&name) {
-            conflicts.push(name);
-        } else if old == MASK || after.get(&name).is_some_and(|new| new == MASK) {
-            masked.push(name);
-        } else {
-            candidate.insert(name, old);
-        }
-    }
-    if !conflicts.is_empty() {
-        return Err(Error::Conflict(conflicts).into());
-    }
-    let candidate = document.with(candidate)?;
-    let decision = change.kind.decide_change(context, facts, document, &candidate)?;
-    // A masked value cannot be put back from history. That is well where the record has derived it
-    // anew from the other fields.
-    for write in &decision.writes {
-        let (before, after) = (document.fields()?, write.after.fields()?);
-        masked.retain(|name| before.get(name) == after.get(name));
-    }
-    if masked.is_empty() { Ok(decision) } else { Err(Error::Conflict(masked).into()) }
-}
-
-/// The fields that later changes touched, whatever values they left.
-fn touched_since(change: &Change, document: &Document, facts: &Facts) -> Known<HashSet<String>> {
-    let mut touched = HashSet::new();
-    let mut id = document.meta.change_id;
-    while id != change.id {
-        let broken = || Error::internal("a record's history does not lead to its change");
-        let later = facts.change_in_walk(id)?.ok_or_else(broken)?;
-        touched.extend(later.after.iter().flat_map(Fields::iter).map(|(name, _)| name.to_owned()));
-        id = later.previous_id.ok_or_else(broken)?;
-    }
-    Ok(touched)
-}
-
 /// Refuses a record that names what is not there, or is deleted, or another account's; what it named
 /// `before` is not asked again.
 fn refuse_dangling(before: &[(Kind, Key)], document: &Document, facts: &Facts) -> Known<()> {
@@ -524,20 +344,6 @@ fn refuse_dangling(before: &[(Kind, Key)], document: &Document, facts: &Facts) -
     if gone.is_empty() { Ok(()) } else { Err(Error::Conflict(gone).into()) }
 }
 
-/// Decides the return of a deleted record: what it names has to be there, and every rule holds, as
-/// for a new one.
-pub(super) fn decide_restore<R: Record>(
-    facts: &mut Facts,
-    document: &Arc<Document>,
-) -> Known<Decision> {
-    document.look::<R>()?.refuse_restore()?;
-    refuse_dangling(&[], document, facts)?;
-    refuse_faulty::<R>(document, &Changed::all(document.fields()?), facts)?;
-    let mut after = (**document).clone();
-    after.meta.deleted_at = None;
-    Ok(Decision::write(Action::Restore, Some(Arc::clone(document)), after))
-}
-
 fn permit_document(
     context: &Context<'_>,
     facts: &mut Facts,
@@ -548,17 +354,39 @@ fn permit_document(
     permit(context.actor, right, document.meta.kind, &place)
 }
 
-/// Decides a change of `current` to the fields of `candidate`.
-pub(super) fn decide_change<R: Record>(
-    context: &mut Context<'_>,
-    facts: &mut Facts,
+/// A record with the fields of `candidate`, and what follows from these.
+pub(super) fn settled<R: Record>(
     current: &Document,
     candidate: &Document,
-) -> Known<Decision> {
-    let typed = current.typed::<R>()?;
-    let candidate = R::clone(&candidate.typed::<R>()?.record);
-    let document = Arc::new(current.clone());
-    decide_candidate(context, facts, &document, &typed, candidate, &Expected::Any)
+    context: &mut Context<'_>,
+    facts: &mut Facts,
+) -> Known<Document> {
+    let mut record = R::clone(&candidate.typed::<R>()?.record);
+    record.settle(Some(current.look::<R>()?), context, facts)?;
+    Ok(Document::of(current.meta.clone(), record))
+}
+
+/// Refuses a record that comes back, or goes back to what it was, over every rule that an edit or a new
+/// record would be refused over.
+pub(super) fn judge<R: Record>(
+    before: &Document,
+    after: &Document,
+    facts: &mut Facts,
+) -> Known<()> {
+    let is_back = before.meta.deleted_at.is_some();
+    let changed = if is_back {
+        after.look::<R>()?.refuse_restore()?;
+        Changed::all(after.fields()?)
+    } else {
+        Changed::between(before.fields()?, after.fields()?)
+    };
+    let known = if is_back { Vec::new() } else { R::KIND.references(before)? };
+    // What is not there is told of first of what comes back.
+    if is_back {
+        refuse_dangling(&known, after, facts)?;
+    }
+    refuse_faulty::<R>(after, &changed, facts)?;
+    refuse_dangling(&known, after, facts)
 }
 
 /// Where a document is, for scopes.
@@ -692,5 +520,30 @@ fn refuse_faulty<R: Record>(
         Err(Stop::Refused(Error::Conflict(_))) if !texts.is_empty() => errors.extend(texts),
         others => errors.extend(texts.into_iter().chain(others?)),
     }
-    if errors.is_empty() { Ok(()) } else { Err(Error::Invalid(errors).into()) }
+    if !errors.is_empty() {
+        return Err(Error::Invalid(errors).into());
+    }
+    refuse_taken(document, changed, facts)
+}
+
+/// Refuses a record that has in common with another what each must have alone. (What no two may ever
+/// have had, deleted ones too, is the database's to find out.)
+fn refuse_taken(document: &Document, changed: &Changed, facts: &Facts) -> Known<()> {
+    let Meta { kind, key, account_id, version, .. } = &document.meta;
+    let fields = document.fields()?;
+    for unique in kind.table().unique.iter().filter(|unique| unique.among == Among::Live) {
+        if !changed.any(unique.fields) {
+            continue;
+        }
+        let values = unique.fields.iter().map(|name| Some((*name, Key::of(&fields.value(name))?)));
+        // Records that lack one of the fields do not count.
+        let Some(mut is) = values.collect::<Option<Vec<_>>>() else { continue };
+        is.push(("account_id", Key::Int(*account_id)));
+        let count = Count { kind: *kind, is };
+        let itself = if *version == 0 { None } else { facts.document(*kind, key)? };
+        if facts.count(&count)? > count.of(itself.as_ref())? {
+            return Err(Error::Conflict(vec![unique.refusal.to_owned()]).into());
+        }
+    }
+    Ok(())
 }

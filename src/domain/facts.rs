@@ -2,185 +2,50 @@
 //! decision with [`Stop::Missing`]; the pipeline loads it and decides again. So a decision stays a
 //! pure function, and nobody has to list beforehand what it will want to know.
 
-use std::borrow::Cow;
 use std::cell::RefCell;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 
 use foldhash::HashMap;
-use jiff::Timestamp;
 
 use super::change::Change;
 use super::error::Error;
 use super::kind::Kind;
 use super::record::{Document, Key, Record, Stored};
+use super::table::{ColumnType, Way};
 use crate::sabotage::Protection;
 
-/// Something that a decision needs to know.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Need {
-    /// One record, or that there is none.
-    Record(Kind, Key),
-    /// The records of a kind with a value in a column.
-    Select(Selector),
-    /// Whether any row of the kind, deleted ones too, has a value in a column.
-    Taken(Selector),
-    /// A new id.
-    Id(Sequence),
-    /// One change.
-    Change(i64),
-    /// A change and those before it on the same record, so many at the most.
-    Changes(i64, i64),
-    /// A stored answer to an idempotency key.
-    Idempotency(i64, String),
-    /// A live access token, by the hash of its text.
-    Token(String),
-    /// Whether a signature has been used.
-    Signature(Signature),
-}
+mod need;
 
-/// The records of a kind whose `column` equals `value`, oldest id first, deleted ones left out.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Selector {
-    /// Which kind.
-    pub kind: Kind,
-    /// A typed column of its table.
-    pub column: &'static str,
-    /// The value it must have.
-    pub value: Key,
-}
-
-impl Selector {
-    /// True for a live record with the value.
-    ///
-    /// # Errors
-    /// As [`Document::fields`].
-    pub fn fits(&self, document: &Document) -> Result<bool, Error> {
-        if document.meta.deleted_at.is_some() {
-            return Ok(false);
-        }
-        Ok(match (self.column, &self.value) {
-            // The one column that is no field.
-            ("account_id", Key::Int(id)) => document.meta.account_id == *id,
-            (column, Key::Int(id)) => document.fields()?.value(column).as_i64() == Some(*id),
-            (column, Key::Text(text)) => {
-                document.fields()?.value(column).as_str() == Some(text.as_str())
-            }
-        })
-    }
-}
-
-impl Need {
-    /// The answer, where there can be no other: no database keeps NUL in a text column.
-    fn vain(&self) -> Option<Fact> {
-        let has_nul = |key: &Key| matches!(key, Key::Text(text) if text.contains('\0'));
-        match self {
-            Self::Record(_, key) if has_nul(key) => Some(Fact::Record(None)),
-            Self::Select(selector) if has_nul(&selector.value) => Some(Fact::Select(Vec::new())),
-            _ => None,
-        }
-    }
-}
-
-/// A source of new ids.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Sequence {
-    /// Changes.
-    Change,
-    /// Records of a kind with integer ids.
-    Record(Kind),
-}
-
-/// A header of an answer: its name in lower case, and its value.
-pub type Header = (Cow<'static, str>, Cow<'static, str>);
-
-/// A stored answer to an idempotency key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredAnswer {
-    /// SHA-256 of what was asked.
-    pub request_hash: String,
-    /// HTTP status.
-    pub status: u16,
-    /// Headers that were part of the answer.
-    pub headers: Vec<Header>,
-    /// The body's bytes.
-    pub body: Vec<u8>,
-    /// When it was given.
-    pub at: Timestamp,
-    /// The first change of what was done; none where nothing was.
-    pub act_id: Option<i64>,
-}
-
-/// A signature that is good once.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Signature {
-    /// From when on its date alone refuses it.
-    pub expires_at: Timestamp,
-    /// Whose it is.
-    pub credential_id: i64,
-    /// The signature itself, or its hash.
-    pub digest: String,
-}
-
-/// An access token: whose it is and until when.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Token {
-    /// The hash of its text.
-    pub hash: String,
-    /// The credential it was given for.
-    pub credential_id: i64,
-    /// When it ends.
-    pub expires_at: Timestamp,
-}
-
-/// Why a decision stopped.
-#[derive(Debug)]
-pub enum Stop {
-    /// Load these and decide again.
-    Missing(Vec<Need>),
-    /// The command is refused.
-    Refused(Error),
-}
-
-impl From<Error> for Stop {
-    fn from(error: Error) -> Self {
-        Self::Refused(error)
-    }
-}
-
-/// A result that may need another fact first.
-pub type Known<T> = Result<T, Stop>;
-
-/// An answer from the store to a [`Need`].
-#[derive(Clone, Debug)]
-pub enum Fact {
-    /// To [`Need::Record`].
-    Record(Option<Arc<Document>>),
-    /// To [`Need::Select`].
-    Select(Vec<Arc<Document>>),
-    /// To [`Need::Taken`].
-    Taken(bool),
-    /// To [`Need::Id`].
-    Ids(Vec<i64>),
-    /// To [`Need::Change`].
-    Change(Option<Arc<Change>>),
-    /// To [`Need::Changes`].
-    Changes(Vec<Change>),
-    /// To [`Need::Idempotency`].
-    Idempotency(Option<StoredAnswer>),
-    /// To [`Need::Token`].
-    Token(Option<Token>),
-    /// To [`Need::Signature`].
-    Signature(bool),
-    /// To any of them: it is there, and cannot be read. Only who asks for it is refused, with this.
-    Unreadable(Error),
-}
+pub use need::{
+    Count, Fact, Header, Known, Namers, Need, Selector, Sequence, Signature, Stop, StoredAnswer,
+    Token,
+};
 
 /// What a store has in memory.
 pub trait Memory: fmt::Debug + Send + Sync {
     /// A record or a selection, where it is known without asking the database.
     fn recall(&self, need: &Need) -> Option<Fact>;
+}
+
+/// Asks for each of many, so that what they lack is loaded in one round.
+///
+/// # Errors
+/// [`Stop::Missing`] with all that is lacking; otherwise the first that `f` refuses.
+pub fn all<T, U>(
+    items: impl IntoIterator<Item = T>,
+    mut f: impl FnMut(T) -> Known<U>,
+) -> Known<Vec<U>> {
+    let (mut found, mut missing, mut refusal) = (Vec::new(), Vec::new(), None);
+    for item in items {
+        match f(item) {
+            Ok(one) => found.push(one),
+            Err(Stop::Missing(needs)) => missing.extend(needs),
+            Err(stop) => refusal = refusal.or(Some(stop)),
+        }
+    }
+    if missing.is_empty() { refusal.map_or(Ok(found), Err) } else { Err(Stop::Missing(missing)) }
 }
 
 /// Records by kind and id, or that there is none.
@@ -191,6 +56,25 @@ const STRIDE_MIN: i64 = 100;
 /// The most of them.
 const STRIDE_MAX: i64 = 10_000;
 
+/// How a record is named, which one, and by whom: the id of a record of the way's kind.
+pub type Named<'a> = (Way, &'a (Kind, Key), Key);
+
+/// How a record was known before another state was laid on top.
+#[derive(Debug)]
+struct Laid {
+    place: (Kind, Key),
+    was_loaded: bool,
+    record: Option<Arc<Document>>,
+    is_first: bool,
+}
+
+/// Where to go back to; see [`Facts::roll_back`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Checkpoint {
+    laid: usize,
+    taken: usize,
+}
+
 /// Everything loaded so far, with the writes of earlier decisions of the same batch on top.
 #[derive(Debug, Default)]
 pub struct Facts {
@@ -199,8 +83,11 @@ pub struct Facts {
     // What was recalled once stays the same for this decision.
     records: RefCell<Records>,
     selections: RefCell<HashMap<Selector, Arc<[Key]>>>,
-    /// What earlier decisions of the batch wrote: no selection from the database knows of it.
-    written: HashMap<Kind, BTreeSet<Key>>,
+    /// What earlier decisions of the batch wrote, as it was before: no selection from the database
+    /// knows of it.
+    written: HashMap<Kind, BTreeMap<Key, Option<Arc<Document>>>>,
+    /// What was laid on top for the time being, and how things were before.
+    laid: Vec<Laid>,
     ids: HashMap<Sequence, VecDeque<i64>>,
     taken: Vec<(Sequence, i64)>,
     others: HashMap<Need, Arc<Fact>>,
@@ -351,8 +238,8 @@ impl Facts {
             );
         }
         if let Some(written) = self.written.get(&kind) {
-            found.retain(|document| !written.contains(&document.meta.key));
-            for key in written {
+            found.retain(|document| !written.contains_key(&document.meta.key));
+            for key in written.keys() {
                 if let Some(document) = self.document(kind, key)?
                     && selector.fits(&document)?
                 {
@@ -401,6 +288,78 @@ impl Facts {
         if missing.is_empty() { Ok(taken) } else { Err(Stop::Missing(missing)) }
     }
 
+    /// The live records that name one of `named`: how, which one, and who. More than `limit` of one
+    /// way need not all be given.
+    ///
+    /// # Errors
+    /// [`Stop::Missing`] with all that is not known.
+    pub fn naming<'a>(
+        &self,
+        named: impl IntoIterator<Item = &'a (Kind, Key)>,
+        limit: i64,
+    ) -> Known<Vec<Named<'a>>> {
+        let ways = named.into_iter().flat_map(|to| Way::to(to.0).map(move |way| (way, to)));
+        let found = all(ways, |(way, to)| {
+            let keys = self.naming_by(way, to, limit)?;
+            Ok(keys.into_iter().map(move |key| (way, to, key)))
+        });
+        Ok(found?.into_iter().flatten().collect())
+    }
+
+    fn naming_by(&self, way: Way, to: &(Kind, Key), limit: i64) -> Known<Vec<Key>> {
+        let written = self.written.get(&way.by);
+        // Of those that the database knows, the batch may have changed some.
+        let room = written.map_or(0, |written| written.len().next_multiple_of(512));
+        let room = i64::try_from(room).unwrap_or(i64::MAX);
+        let limit = limit.saturating_add(room);
+        let naming = Namers { by: way.by, column: way.column, to: to.clone(), limit };
+        let fact = self.other(Need::Namers(naming.clone()))?;
+        let Fact::Namers(keys) = &*fact else { return Ok(Vec::new()) };
+        let Some(written) = written else { return Ok(keys.clone()) };
+        let untouched = keys.iter().filter(|key| !written.contains_key(*key));
+        let mut found: Vec<Key> = untouched.cloned().collect();
+        for key in written.keys() {
+            if let Some(document) = self.document(way.by, key)?
+                && naming.fits(&document)?
+            {
+                found.push(key.clone());
+            }
+        }
+        Ok(found)
+    }
+
+    /// How many live records of a kind have these values in these columns.
+    ///
+    /// # Errors
+    /// [`Stop::Missing`] until it is known.
+    pub fn count(&self, count: &Count) -> Known<i64> {
+        let mut counted = 0;
+        if !count.is.iter().any(|(column, value)| self.is_new(count.kind, column, value)) {
+            let fact = self.other(Need::Count(count.clone()))?;
+            let Fact::Count(stored) = *fact else { return Ok(0) };
+            counted = stored;
+        }
+        for (key, before) in self.written.get(&count.kind).into_iter().flatten() {
+            let now = self.document(count.kind, key)?;
+            counted += count.of(now.as_ref())? - count.of(before.as_ref())?;
+        }
+        Ok(counted)
+    }
+
+    /// True for the id, in a column, of a record that is being made: nothing stored names it. (The
+    /// database is not asked about an id that may be another's the next time the decision is run.)
+    fn is_new(&self, kind: Kind, column: &str, value: &Key) -> bool {
+        let column = kind.table().columns.iter().find(|known| known.name == column);
+        let Some(ColumnType::Reference(to, _)) = column.map(|column| column.column_type) else {
+            return false;
+        };
+        let is_taken = |(sequence, id): &(Sequence, i64)| {
+            *sequence == Sequence::Record(to) && Key::Int(*id) == *value
+        };
+        matches!(self.written.get(&to).and_then(|written| written.get(value)), Some(None))
+            || self.taken.iter().any(is_taken)
+    }
+
     /// Asks for so many new ids at once.
     ///
     /// # Errors
@@ -435,9 +394,7 @@ impl Facts {
 
     /// Puts the ids handed out since the last [`Facts::keep_ids`] back, newest first.
     pub fn release_ids(&mut self) {
-        while let Some((sequence, id)) = self.taken.pop() {
-            self.ids.entry(sequence).or_default().push_front(id);
-        }
+        self.roll_back(Checkpoint::default());
     }
 
     /// One change.
@@ -467,6 +424,17 @@ impl Facts {
         let walked = self.others.keys().filter(|need| matches!(need, Need::Change(_))).count();
         let stride = i64::try_from(walked).unwrap_or(i64::MAX).clamp(STRIDE_MIN, STRIDE_MAX);
         Err(Stop::Missing(vec![Need::Changes(id, stride)]))
+    }
+
+    /// The changes of an act of several, newest first; at most `limit`.
+    ///
+    /// # Errors
+    /// [`Stop::Missing`] until they are loaded.
+    pub fn act(&self, first: i64, last: i64, limit: i64) -> Known<Vec<Change>> {
+        match &*self.other(Need::Act(first, last, limit))? {
+            Fact::Changes(changes) => Ok(changes.clone()),
+            _ => Ok(Vec::new()),
+        }
     }
 
     /// The answer once given to an idempotency key of a credential.
@@ -552,9 +520,57 @@ impl Facts {
 
     /// Puts an accepted write on top, of selections too.
     pub fn overlay(&mut self, document: Arc<Document>) {
-        let (kind, key) = (document.meta.kind, document.meta.key.clone());
-        self.written.entry(kind).or_default().insert(key.clone());
-        self.records.get_mut().insert((kind, key), Some(document));
+        self.lay_on_top(document);
+    }
+
+    /// Puts a write on top until [`Facts::lift`]: what a decision finds out next, it finds out as if this
+    /// were written. Whoever runs a decision takes off what it left.
+    pub fn lay(&mut self, document: Arc<Document>) {
+        let laid = self.lay_on_top(document);
+        self.laid.push(laid);
+    }
+
+    fn lay_on_top(&mut self, document: Arc<Document>) -> Laid {
+        let place = (document.meta.kind, document.meta.key.clone());
+        let known = self.records.get_mut().insert(place.clone(), Some(document));
+        let (was_loaded, record) = (known.is_some(), known.flatten());
+        let of_kind = self.written.entry(place.0).or_default();
+        let is_first = !of_kind.contains_key(&place.1);
+        if is_first {
+            of_kind.insert(place.1.clone(), record.clone());
+        }
+        Laid { place, was_loaded, record, is_first }
+    }
+
+    /// Where things stand, to go back to.
+    pub const fn checkpoint(&self) -> Checkpoint {
+        Checkpoint { laid: self.laid.len(), taken: self.taken.len() }
+    }
+
+    /// Takes off what was laid on top since, and puts back the ids taken since.
+    pub fn roll_back(&mut self, to: Checkpoint) {
+        self.lift(to);
+        while self.taken.len() > to.taken
+            && let Some((sequence, id)) = self.taken.pop()
+        {
+            self.ids.entry(sequence).or_default().push_front(id);
+        }
+    }
+
+    /// Takes off what was laid on top since; the ids taken since stay taken.
+    pub fn lift(&mut self, to: Checkpoint) {
+        while self.laid.len() > to.laid
+            && let Some(Laid { place, was_loaded, record, is_first }) = self.laid.pop()
+        {
+            if is_first && let Some(of_kind) = self.written.get_mut(&place.0) {
+                of_kind.remove(&place.1);
+            }
+            if was_loaded {
+                self.records.get_mut().insert(place, record);
+            } else {
+                self.records.get_mut().remove(&place);
+            }
+        }
     }
 
     /// Remembers an answer, a token or a used signature for later commands of the batch.
@@ -573,7 +589,7 @@ mod tests {
     use crate::domain::record::Meta;
 
     fn course(id: i64, status: CourseStatus, is_deleted: bool) -> Arc<Document> {
-        let at = Timestamp::UNIX_EPOCH;
+        let at = jiff::Timestamp::UNIX_EPOCH;
         let meta = Meta {
             kind: Kind::Course,
             key: id.into(),

@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use super::command::{self, Context, Decision};
+use super::command::{self, Context, Write};
 use super::error::Error;
 use super::facts::{Facts, Known};
 use super::fields::{self, Fields};
@@ -26,18 +26,30 @@ macro_rules! kinds {
                 match self { $(Self::$kind => &<$record as Record>::TABLE),+ }
             }
 
-            /// Decides a change of `current` to the fields of `candidate` under the kind's own rules.
-            pub(super) fn decide_change(
+            /// A record with the fields of `candidate`, and what follows from these.
+            pub(super) fn settled(
                 self,
-                context: &mut Context<'_>,
-                facts: &mut Facts,
                 current: &Document,
                 candidate: &Document,
-            ) -> Known<Decision> {
+                context: &mut Context<'_>,
+                facts: &mut Facts,
+            ) -> Known<Document> {
                 match self {
                     $(Self::$kind => {
-                        command::decide_change::<$record>(context, facts, current, candidate)
+                        command::settled::<$record>(current, candidate, context, facts)
                     })+
+                }
+            }
+
+            /// Refuses a record that comes back, or goes back, against the kind's rules.
+            pub(super) fn judge(
+                self,
+                before: &Document,
+                after: &Document,
+                facts: &mut Facts,
+            ) -> Known<()> {
+                match self {
+                    $(Self::$kind => command::judge::<$record>(before, after, facts)),+
                 }
             }
 
@@ -79,20 +91,7 @@ macro_rules! kinds {
             /// Refuses the deletion of a record whose kind does not allow it.
             pub(super) fn refuse_deletion(self, document: &Document) -> Result<(), Error> {
                 match self {
-                    $(Self::$kind => document.typed::<$record>()?.record.refuse_deletion()),+
-                }
-            }
-
-            /// Decides the return of a deleted record.
-            pub(super) fn decide_restore(
-                self,
-                facts: &mut Facts,
-                document: &Arc<Document>,
-            ) -> Known<Decision> {
-                match self {
-                    $(Self::$kind => {
-                        command::decide_restore::<$record>(facts, document)
-                    })+
+                    $(Self::$kind => document.look::<$record>()?.refuse_deletion()),+
                 }
             }
 
@@ -107,11 +106,34 @@ macro_rules! kinds {
             /// # Errors
             /// [`Error::Internal`] naming the record and what is wrong, when they do not.
             pub fn references(self, document: &Document) -> Result<Vec<(Self, Key)>, Error> {
-                let mut named = match self {
-                    $(Self::$kind => document.typed::<$record>()?.record.named_in_body()),+
-                };
+                let mut named = self.named_in_body(document)?;
                 named.extend(document.named_in_columns()?);
                 Ok(named)
+            }
+
+            /// Those of them that it names elsewhere than in columns.
+            ///
+            /// # Errors
+            /// As [`Kind::references`].
+            pub fn named_in_body(self, document: &Document) -> Result<Vec<(Self, Key)>, Error> {
+                Ok(match self {
+                    $(Self::$kind => document.look::<$record>()?.named_in_body()),+
+                })
+            }
+
+            /// Decides that a record no longer names these; none where nothing differs.
+            pub(super) fn decide_forget(
+                self,
+                named: &[(Self, Key)],
+                before: Arc<Document>,
+                context: &mut Context<'_>,
+                facts: &mut Facts,
+            ) -> Known<Option<Write>> {
+                match self {
+                    $(Self::$kind => {
+                        command::decide_forget::<$record>(named, before, context, facts)
+                    })+
+                }
             }
         }
     };

@@ -58,6 +58,15 @@ impl Key {
         }
     }
 
+    /// The key that a JSON value is.
+    pub fn of(value: &Value) -> Option<Self> {
+        match value {
+            Value::Number(id) => id.as_i64().map(Self::Int),
+            Value::String(id) => Some(Self::from(id.as_str())),
+            _ => None,
+        }
+    }
+
     /// The integer, where it is one.
     pub const fn as_int(&self) -> Option<i64> {
         match self {
@@ -197,12 +206,7 @@ impl Document {
         let fields = self.fields()?;
         Ok(self.meta.kind.table().columns.iter().filter_map(|column| {
             let ColumnType::Reference(kind, _) = column.column_type else { return None };
-            let key = match fields.value(column.name) {
-                Value::Number(id) => id.as_i64().map(Key::Int),
-                Value::String(id) => Some(Key::from(id.as_str())),
-                _ => None,
-            };
-            Some((kind, key?))
+            Some((kind, Key::of(&fields.value(column.name))?))
         }))
     }
 }
@@ -355,6 +359,24 @@ pub trait Record: Serialize + DeserializeOwned + Clone + PartialEq + Send + Sync
     /// has to be there, live, in the same account.
     fn named_in_body(&self) -> Vec<(Kind, Key)> {
         Vec::new()
+    }
+
+    /// The same without its names of a record that is gone: by default, columns become null.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when it has no JSON form.
+    fn without(self, (kind, key): &(Kind, Key)) -> Result<Self, Error> {
+        let mut fields = Fields::of(&self)?.values();
+        for column in Self::TABLE.columns {
+            if let ColumnType::Reference(to, Gone::Clears) = column.column_type
+                && to == *kind
+                && let Some(value) = fields.get_mut(column.name)
+                && Key::of(value).as_ref() == Some(key)
+            {
+                *value = Value::Null;
+            }
+        }
+        serde_json::from_value(fields.into()).map_err(Error::internal)
     }
 
     /// True when a change of these fields can make it name other records than before.

@@ -22,6 +22,12 @@ pub struct Table {
     pub texts: &'static [Text],
     /// Every field, by the kind of data that it is; see [`data`].
     pub data: &'static [(Data, &'static [&'static str])],
+    /// Fields that stay as they are when the act that changed them is taken back: counters, and names
+    /// that others may know by now.
+    pub lasting: &'static [&'static str],
+    /// Whether a record stays, when the act that made it is taken back, because others name it by now
+    /// or have changed it; else that is in the way.
+    pub stays_when_named: bool,
 }
 
 /// Whether a table's key is an integer or text.
@@ -65,6 +71,34 @@ pub enum Gone {
     Clears,
     /// It is deleted too, in the same act.
     Ends,
+}
+
+/// How records of one kind name those of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Way {
+    /// The kind of those that name.
+    pub by: Kind,
+    /// Their column; elsewhere than in columns, if absent.
+    pub column: Option<&'static str>,
+    /// What becomes of them when the one that they name is deleted.
+    pub gone: Gone,
+}
+
+impl Way {
+    /// Every way in which a record of `kind` is named.
+    pub fn to(kind: Kind) -> impl Iterator<Item = Self> {
+        Kind::ALL.iter().flat_map(move |by| {
+            let columns =
+                by.table().columns.iter().filter_map(move |column| match column.column_type {
+                    ColumnType::Reference(to, gone) if to == kind => {
+                        Some(Self { by: *by, column: Some(column.name), gone })
+                    }
+                    _ => None,
+                });
+            let elsewhere = by.names_in_body().iter().filter(move |(to, _)| *to == kind);
+            columns.chain(elsewhere.map(|(_, gone)| Self { by: *by, column: None, gone: *gone }))
+        })
+    }
 }
 
 /// Fields that no two records have in common; records that lack one of them do not count.
@@ -170,6 +204,18 @@ impl Unique {
         Self { fields, among: Among::Live, refusal }
     }
 
+    /// The name of the index or constraint that holds it in a database: of the table and the fields.
+    pub fn name_in(&self, table: &Table) -> String {
+        match self.among {
+            Among::Ever => format!("{}_{}_key", table.name, self.fields.join("_")),
+            Among::Live => {
+                let fields =
+                    self.fields.iter().map(|name| name.strip_suffix("_id").unwrap_or(name));
+                format!("{}_{}_live", table.name, fields.collect::<Vec<_>>().join("_"))
+            }
+        }
+    }
+
     /// Unique among all that ever were.
     pub const fn ever(fields: &'static [&'static str], refusal: &'static str) -> Self {
         Self { fields, among: Among::Ever, refusal }
@@ -226,8 +272,16 @@ impl Text {
 
 impl Table {
     /// Declares nothing.
-    pub const EMPTY: Self =
-        Self { name: "", key: KeyType::Int, columns: &[], unique: &[], texts: &[], data: &[] };
+    pub const EMPTY: Self = Self {
+        name: "",
+        key: KeyType::Int,
+        columns: &[],
+        unique: &[],
+        texts: &[],
+        data: &[],
+        lasting: &[],
+        stays_when_named: false,
+    };
 
     /// The fields that are of one kind.
     pub fn fields_of(&self, data: Data) -> &'static [&'static str] {

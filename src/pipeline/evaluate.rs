@@ -3,14 +3,17 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use foldhash::HashMap;
 use jiff::Timestamp;
 
-use super::{Answer, Envelope, Outcome, Pending};
+use super::naming::Naming;
+use super::{Answer, Envelope, Outcome, Pending, Touched};
 use crate::domain::change::{self, Action, Change};
 use crate::domain::command::{Command, Content, Context, Decision, Entropy};
 use crate::domain::error::Error;
-use crate::domain::facts::{Facts, Known, Sequence};
-use crate::domain::record::Document;
+use crate::domain::facts::{Checkpoint, Facts, Known, Sequence};
+use crate::domain::kind::Kind;
+use crate::domain::record::{Document, Key};
 
 /// An accepted command, worded, before anything of it counts.
 pub(super) struct Evaluated {
@@ -24,19 +27,24 @@ pub(super) struct Evaluated {
 pub(super) fn evaluate(
     command: &dyn Command,
     envelope: &Envelope,
+    follow_max: usize,
     at: Timestamp,
     entropy: &mut dyn Entropy,
     facts: &mut Facts,
 ) -> Known<Evaluated> {
     let evaluation = || {
-        let mut context = Context { actor: &envelope.actor, at, entropy };
-        let decision = command.decide(&mut context, facts)?;
+        let mut context = Context { actor: &envelope.actor, at, entropy, follow_max };
+        let decided = command.decide(&mut context, facts);
+        facts.lift(Checkpoint::default());
+        let mut decision = decided?;
         let changed_count = decision.writes.len();
+        let kept = std::mem::take(&mut decision.kept);
+        let refused = std::mem::take(&mut decision.refused);
         let (subject, recorded) = record(decision, envelope, at, facts)?;
         let written = recorded.documents.iter().map(|pending| Arc::clone(&pending.document));
         let written = written.collect();
         let changes = recorded.changes.clone();
-        let outcome = Outcome { subject, changes, written, changed_count };
+        let outcome = Outcome { subject, changes, written, changed_count, kept, refused };
         let answer = (envelope.encode)(&outcome, facts)?;
         Ok(Evaluated { outcome, answer, recorded })
     };
@@ -49,6 +57,7 @@ pub(super) struct Recorded {
     pub(super) documents: Vec<Pending>,
     pub(super) changes: Vec<Arc<Change>>,
     pub(super) contents: Vec<Content>,
+    pub(super) naming: Naming,
 }
 
 /// Gives each write its version and its change.
@@ -58,13 +67,20 @@ fn record(
     at: Timestamp,
     facts: &mut Facts,
 ) -> Known<(Arc<Document>, Recorded)> {
-    let Decision { mut subject, writes, contents } = decision;
+    let Decision { mut subject, writes, contents, undoes, .. } = decision;
     facts.want_ids(&[(Sequence::Change, writes.len())])?;
     let mut documents = Vec::with_capacity(writes.len());
     let mut changes = Vec::with_capacity(writes.len());
+    // A command of several writes may write one record more than once.
+    let is_single = writes.len() == 1;
+    let mut latest: HashMap<(Kind, Key), Arc<Document>> = HashMap::default();
+    let mut naming = Naming::default();
     for write in writes {
         let mut after = write.after;
-        let before = write.before;
+        let written = (!is_single)
+            .then(|| latest.remove(&(after.meta.kind, after.meta.key.clone())))
+            .flatten();
+        let before = written.or(write.before);
         let (before_value, after_value) = change::diff(before.as_deref(), &after, write.action)?;
         let previous = before.as_ref().map(|document| document.meta.change_id);
         let stored_version = before.as_ref().map(|document| document.meta.version);
@@ -82,6 +98,7 @@ fn record(
             previous_id: previous,
             act_id: None,
             act_end: None,
+            undoes,
             at,
             actor: envelope.actor.label(),
             dialect: envelope.actor.dialect.name().to_owned(),
@@ -91,14 +108,19 @@ fn record(
             after: after_value,
         });
         debug_assert!(write.action != Action::Create || stored_version.is_none());
-        let is_body_only = match &before {
+        let touched = match &before {
             Some(before) if before.meta.deleted_at == after.meta.deleted_at => {
                 let (old, new) = (before.fields()?, after.fields()?);
-                let columns = after.meta.kind.table().columns;
-                columns.iter().all(|column| old.get(column.name) == new.get(column.name))
+                let mut columns = after.meta.kind.table().columns.iter();
+                let is_same = columns.all(|column| old.get(column.name) == new.get(column.name));
+                if is_same { Touched::Body } else { Touched::All }
             }
-            _ => false,
+            Some(before) if after.fields()?.changes(before.fields()?).next().is_none() => {
+                Touched::State
+            }
+            _ => Touched::All,
         };
+        naming.note(before.as_deref(), &after, touched == Touched::Body)?;
         let after = Arc::new(after);
         let is_subject = subject.as_ref().is_none_or(|subject: &Arc<Document>| {
             subject.meta.kind == after.meta.kind && subject.meta.key == after.meta.key
@@ -106,7 +128,10 @@ fn record(
         if is_subject {
             subject = Some(Arc::clone(&after));
         }
-        documents.push(Pending { document: after, stored_version, is_body_only });
+        if !is_single {
+            latest.insert((after.meta.kind, after.meta.key.clone()), Arc::clone(&after));
+        }
+        documents.push(Pending { document: after, stored_version, touched });
     }
     let subject = subject.ok_or_else(|| Error::internal("a decision about nothing"))?;
     if let [first, .., last] = &mut *changes {
@@ -117,5 +142,5 @@ fn record(
         }
     }
     let changes = changes.into_iter().map(Arc::new).collect();
-    Ok((subject, Recorded { documents, changes, contents }))
+    Ok((subject, Recorded { documents, changes, contents, naming }))
 }

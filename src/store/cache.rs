@@ -263,7 +263,7 @@ mod tests {
     use crate::domain::certificate::design::Design;
     use crate::domain::change::{Action, Change};
     use crate::domain::record::Meta;
-    use crate::pipeline::Pending;
+    use crate::pipeline::{Pending, Touched};
 
     fn document(id: i64) -> Document {
         let meta = Meta {
@@ -307,6 +307,7 @@ mod tests {
             previous_id: None,
             act_id: None,
             act_end: None,
+            undoes: None,
             at: jiff::Timestamp::UNIX_EPOCH,
             actor: String::new(),
             dialect: String::new(),
@@ -315,8 +316,11 @@ mod tests {
             before: None,
             after: None,
         };
-        let pending =
-            Pending { document: Arc::new(document), stored_version: Some(1), is_body_only: true };
+        let pending = Pending {
+            document: Arc::new(document),
+            stored_version: Some(1),
+            touched: Touched::Body,
+        };
         cache.commit(&Writes {
             documents: [((kind, key), pending)].into(),
             changes: vec![Arc::new(change)],

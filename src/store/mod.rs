@@ -2,6 +2,7 @@
 //! Nothing here knows a rule, and nothing outside knows SQL.
 
 mod cache;
+mod links;
 mod postgres;
 mod search;
 mod sql;
@@ -337,6 +338,7 @@ impl Store {
                     match f(&mut facts) {
                         Ok(value) => return Ok(value),
                         Err(Stop::Refused(error)) => return Err(error),
+                        Err(Stop::Large) => return Err(Error::internal("a read writes nothing")),
                         Err(Stop::Missing(needs)) => {
                             for need in needs {
                                 let fact = sqlite.fetch(&need)?;
@@ -352,6 +354,7 @@ impl Store {
                     match f(&mut facts) {
                         Ok(value) => return Ok(value),
                         Err(Stop::Refused(error)) => return Err(error),
+                        Err(Stop::Large) => return Err(Error::internal("a read writes nothing")),
                         Err(Stop::Missing(needs)) => {
                             for (need, fact) in postgres.load(needs).await? {
                                 facts.supply(need, fact);
@@ -571,6 +574,7 @@ impl Store {
         }
         let mut statements = sql::all();
         statements.extend(teaching::statements());
+        statements.extend(links::statements());
         statements.extend(match self {
             Self::Sqlite(_) => sqlite::statements(),
             Self::Postgres(_) => postgres::statements(),

@@ -20,8 +20,9 @@ use crate::domain::record::{Document, Key};
 use crate::sabotage::Protection;
 
 mod aside;
+mod naming;
 mod reader;
-mod taken;
+mod sets;
 mod writer;
 
 use reader::Reader;
@@ -100,7 +101,7 @@ pub(super) struct Connection {
 enum PgFault {
     /// A rule of the database itself.
     Constraint(String),
-    /// Another node was in the way: the same batch may succeed now.
+    /// Another node was in the way: the same batch may succeed now, or be refused by what is so now.
     Retry,
     /// A lock was not had in time.
     Locked,
@@ -150,10 +151,15 @@ impl From<tokio_postgres::Error> for PgFault {
         };
         let text = || refusal.to_string();
         match refusal.code().code().as_bytes() {
-            [b'2', b'3', ..] => {
-                Self::Constraint(refusal.constraint().unwrap_or("constraint").to_owned())
+            b"23505" => {
+                let name = refusal.constraint().unwrap_or_default();
+                match sql::refusal(|table, unique| unique.name_in(table) == name) {
+                    Some(refusal) => Self::Constraint(refusal.to_owned()),
+                    None => Self::Internal(Error::Internal(text())),
+                }
             }
-            b"40001" | b"40P01" => Self::Retry,
+            // A division by zero: see `naming`.
+            b"40001" | b"40P01" | b"22012" => Self::Retry,
             b"55P03" => Self::Locked,
             b"57014" => Self::Late,
             [b'0', b'8', ..] | [b'5', b'3' | b'7' | b'8', ..] => Self::Unavailable(text()),
@@ -253,7 +259,7 @@ impl Connection {
     async fn load_one(&self, need: &Need) -> Result<Fact, PgFault> {
         let readable = |fact: Result<Fact, Error>| fact.unwrap_or_else(Fact::Unreadable);
         Ok(match need {
-            Need::Record(..) | Need::Select(_) | Need::Taken(_) => {
+            Need::Record(..) | Need::Select(_) | Need::Taken(_) | Need::Namers(_) => {
                 return Err(Error::internal("these are loaded kind by kind").into());
             }
             Need::Id(_) => return Err(Error::internal("ids are the writer's to give").into()),
@@ -268,6 +274,19 @@ impl Connection {
                 let rows = self.query(sql::HISTORY, &parameters, sql::CHANGE_WIDTH).await?;
                 let changes = rows.into_iter().map(sql::decode_change).collect::<Result<_, _>>();
                 readable(changes.map(Fact::Changes))
+            }
+            Need::Act(first, last, limit) => {
+                let parameters: Parameters =
+                    vec![Box::new(*first), Box::new(*last), Box::new(*limit)];
+                let rows = self.query(sql::ACT, &parameters, sql::CHANGE_WIDTH).await?;
+                let changes = rows.into_iter().map(sql::decode_change).collect::<Result<_, _>>();
+                readable(changes.map(Fact::Changes))
+            }
+            Need::Count(count) => {
+                let (text, parameters) = sql::counting(count);
+                let parameters = parameters.iter().map(parameter).collect();
+                let rows = self.query(&text, &parameters, 1).await?;
+                Fact::Count(rows.first().and_then(|row| sql::first_int(row)).unwrap_or_default())
             }
             Need::Idempotency(credential_id, key) => {
                 let parameters: Parameters = vec![Box::new(*credential_id), Box::new(key.clone())];
@@ -448,8 +467,8 @@ impl Postgres {
 
     pub(super) fn start_writer(&self, writer: Writer) -> JoinHandle<()> {
         let Writer { queues, now, entropy, fatal } = writer;
-        let mut task = WriterTask::new(Arc::clone(&self.config), Lane::Batches);
-        let mut large = WriterTask::new(Arc::clone(&self.config), Lane::Large);
+        let of = |lane| WriterTask::new(Arc::clone(&self.config), lane, queues.to_large.clone());
+        let (mut task, mut large) = (of(Lane::Batches), of(Lane::Large));
         let large_now = Arc::clone(&now);
         tokio::spawn(async move {
             // A server that goes away is never fatal: its own log decides what was committed.

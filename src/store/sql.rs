@@ -11,11 +11,11 @@ use crate::domain::change::{Action, Change};
 use crate::domain::command::Content;
 use crate::domain::delivery::message::{Channel, MessageStatus};
 use crate::domain::error::Error;
-use crate::domain::facts::{Signature, StoredAnswer, Token};
+use crate::domain::facts::{Count, Namers, Signature, StoredAnswer, Token};
 use crate::domain::fields::Fields;
 use crate::domain::kind::Kind;
 use crate::domain::record::{Document, Key, Meta};
-use crate::domain::table::{Column, ColumnType, KeyType, Table};
+use crate::domain::table::{Column, ColumnType, KeyType, Table, Unique, Way};
 use crate::domain::time::Instant;
 
 /// A value on its way to or from the database.
@@ -72,6 +72,9 @@ pub(super) struct Statements {
     /// The same, but of a record's own fields only the body, with the values of [`encode_body`].
     /// SQLite would rewrite the index entries of every column that is named, changed or not.
     pub update_body: String,
+    /// The same, but of no field of the record, with the values of [`encode_state`]: it was deleted or
+    /// brought back.
+    pub update_state: String,
 }
 
 /// All columns of a kind, in the order of [`encode`].
@@ -120,6 +123,14 @@ impl Statements {
                 "updated_at",
                 "body",
             ]),
+            update_state: update(&[
+                "id",
+                "account_id",
+                "version",
+                "change_id",
+                "updated_at",
+                "deleted_at",
+            ]),
         }
     }
 }
@@ -158,6 +169,63 @@ pub(super) fn taken_any(kind: Kind, column: &str) -> String {
     format!("SELECT DISTINCT {column} FROM {} WHERE {column} = ANY($1)", kind.table().name)
 }
 
+/// Ids of `$2` live rows at the most that name `$1` in this way.
+pub(super) fn naming(way: (Kind, Option<&str>), to: Kind) -> String {
+    let by = way.0.table().name;
+    match way.1 {
+        Some(column) => {
+            format!("SELECT id FROM {by} WHERE {column} = $1 AND deleted_at IS NULL LIMIT $2")
+        }
+        None => format!(
+            "SELECT from_id FROM link WHERE to_kind = '{}' AND to_id = $1 AND from_kind = '{by}' \
+             LIMIT $2",
+            to.name()
+        ),
+    }
+}
+
+/// What [`naming`] takes.
+pub(super) fn naming_parameters(naming: &Namers) -> [Sql; 2] {
+    let (to, limit) = (&naming.to.1, Sql::Int(naming.limit));
+    let to = if naming.column.is_some() { key(to) } else { Sql::Text(to.to_string()) };
+    [to, limit]
+}
+
+/// The id that stands in a row's first column, in a column of numbers or of texts.
+pub(super) fn named_key(kind: Kind, row: &[Sql]) -> Option<Key> {
+    match row.first()? {
+        Sql::Int(id) => Some(Key::Int(*id)),
+        Sql::Text(id) => Key::parse(kind.table().key, id),
+        Sql::Null | Sql::Bytes(_) => None,
+    }
+}
+
+/// How many live rows of a kind have these values, `$1` and so on, in these columns.
+pub(super) fn count(kind: Kind, columns: &[&str]) -> String {
+    let conditions =
+        columns.iter().enumerate().map(|(index, column)| format!("{column} = ${} AND ", index + 1));
+    format!(
+        "SELECT count(*) FROM {} WHERE {}deleted_at IS NULL",
+        kind.table().name,
+        conditions.collect::<String>()
+    )
+}
+
+/// The text for a count, and its parameters.
+pub(super) fn counting(asked: &Count) -> (String, Vec<Sql>) {
+    let columns: Vec<&str> = asked.is.iter().map(|(column, _)| *column).collect();
+    (count(asked.kind, &columns), asked.is.iter().map(|(_, value)| key(value)).collect())
+}
+
+/// What stands in the way where the database finds that something is not unique: what `is_it` holds
+/// for. None for what no table declares, which is no caller's business.
+pub(super) fn refusal(is_it: impl Fn(&Table, &Unique) -> bool) -> Option<&'static str> {
+    Kind::ALL.iter().find_map(|kind| {
+        let table = kind.table();
+        table.unique.iter().find(|unique| is_it(table, unique)).map(|unique| unique.refusal)
+    })
+}
+
 /// Content by its hash.
 pub(super) const CONTENT_FIND: &str = "SELECT bytes FROM content WHERE hash = $1";
 /// Keeps content, once.
@@ -172,16 +240,16 @@ pub(super) fn encode_content(content: &Content) -> Vec<Sql> {
 /// The columns of a change, in the order of [`encode_change`].
 macro_rules! change_columns {
     () => {
-        "id, account_id, kind, record_id, version, previous_id, act_id, act_end, at, actor, dialect, \
-         request_id, action, before, after"
+        "id, account_id, kind, record_id, version, previous_id, act_id, act_end, undoes, at, actor, \
+         dialect, request_id, action, before, after"
     };
 }
 pub(super) use change_columns;
 
 /// How many columns a change has.
-pub(super) const CHANGE_WIDTH: usize = 15;
+pub(super) const CHANGE_WIDTH: usize = 16;
 /// Their types: `b` for BIGINT, `t` for TEXT.
-pub(super) const CHANGE_TYPES: &str = "bbttbbbbbtttttt";
+pub(super) const CHANGE_TYPES: &str = "bbttbbbbbbtttttt";
 
 /// One change.
 pub(super) const CHANGE_FIND: &str =
@@ -195,6 +263,13 @@ pub(super) const HISTORY: &str = concat!(
      WHERE w.n < $2) SELECT ",
     change_columns!(),
     " FROM walk JOIN change ON id = here ORDER BY n"
+);
+
+/// The changes of act `$1`, whose last is `$2`, newest first: `$3` of them at the most.
+pub(super) const ACT: &str = concat!(
+    "SELECT ",
+    change_columns!(),
+    " FROM change WHERE id BETWEEN $1 AND $2 AND act_id = $1 ORDER BY id DESC LIMIT $3"
 );
 
 /// The answer to an idempotency key.
@@ -332,6 +407,20 @@ pub(super) fn encode_body(document: &Document) -> Result<Vec<Sql>, Error> {
     ])
 }
 
+/// A record as the values that [`Statements::update_state`] takes.
+pub(super) fn encode_state(document: &Document) -> Vec<Sql> {
+    let Meta { key: id, account_id, version, change_id, updated_at, deleted_at, .. } =
+        &document.meta;
+    vec![
+        key(id),
+        Sql::Int(*account_id),
+        Sql::Int(*version),
+        Sql::Int(*change_id),
+        Sql::Int(micros(*updated_at)),
+        optional(deleted_at.map(micros)),
+    ]
+}
+
 /// Why a row is no record.
 pub(super) enum Undecodable {
     /// Not even its identity can be read.
@@ -424,6 +513,7 @@ pub(super) fn encode_change(change: &Change) -> Vec<Sql> {
         previous_id,
         act_id,
         act_end,
+        undoes,
         at,
         actor,
         dialect,
@@ -441,6 +531,7 @@ pub(super) fn encode_change(change: &Change) -> Vec<Sql> {
         optional(*previous_id),
         optional(*act_id),
         optional(*act_end),
+        optional(*undoes),
         Sql::Int(micros(*at)),
         Sql::Text(actor.clone()),
         Sql::Text(dialect.clone()),
@@ -472,6 +563,7 @@ pub(super) fn decode_change(values: Vec<Sql>) -> Result<Change, Error> {
         previous,
         act,
         act_end,
+        undoes,
         Sql::Int(at),
         Sql::Text(actor),
         Sql::Text(dialect),
@@ -492,6 +584,7 @@ pub(super) fn decode_change(values: Vec<Sql>) -> Result<Change, Error> {
         previous_id: first_int(&[previous]),
         act_id: first_int(&[act]),
         act_end: first_int(&[act_end]),
+        undoes: first_int(&[undoes]),
         at: instant(at)?,
         actor,
         dialect,
@@ -666,6 +759,7 @@ pub(super) fn all() -> Vec<String> {
     let mut all: Vec<String> = [
         CHANGE_FIND,
         HISTORY,
+        ACT,
         CHAIN_FAULTS,
         CONTENT_FIND,
         CONTENT_PUT,
@@ -686,6 +780,7 @@ pub(super) fn all() -> Vec<String> {
     for kind in Kind::ALL.iter().copied() {
         all.push(Statements::new(kind).find);
         all.extend(kind.table().columns.iter().map(|column| select(kind, column.name)));
+        all.extend(Way::to(kind).map(|way| naming((way.by, way.column), kind)));
         all.push(documents_after(kind, None, 1).0);
         all.push(documents_after(kind, Some(&Key::Int(1)), 1).0);
     }

@@ -2,6 +2,7 @@
 //! pool. `synchronous=FULL`: a commit is on disk before anyone is answered.
 
 mod bulk;
+mod links;
 mod log;
 mod pool;
 mod staging;
@@ -243,10 +244,11 @@ pub(super) fn version_faults(kind: Kind) -> String {
 pub(super) fn statements() -> Vec<String> {
     let mut all = vec![writer::CHANGE_INSERT.to_owned()];
     all.extend(staging::statements());
+    all.extend(links::statements());
     all.extend(search::statements(Flavor::Sqlite));
     for kind in Kind::ALL {
-        let Statements { insert, update, update_body, .. } = Statements::new(*kind);
-        all.extend([insert, update, update_body]);
+        let Statements { insert, update, update_body, update_state, .. } = Statements::new(*kind);
+        all.extend([insert, update, update_body, update_state]);
     }
     all
 }

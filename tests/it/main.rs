@@ -9,16 +9,19 @@
 )]
 mod support;
 
+mod acts;
 mod catalogue;
 mod cli;
 mod crash;
 mod delivery;
+mod ends;
 mod fuzz;
 mod http;
 mod ispring;
 mod kolleges;
 mod matrix;
 mod migrations;
+mod naming;
 mod native;
 mod ncloud;
 mod neighbours;

@@ -64,24 +64,6 @@ async fn beside(server: &Server, bad: Request) -> Vec<Reply> {
     told
 }
 
-/// Runs a statement on the database behind the server's back.
-pub(crate) async fn spoil(server: &Server, statement: &str) {
-    if let Some(path) = server.url.strip_prefix("sqlite:") {
-        let connection = rusqlite::Connection::open(path).expect("the file opens");
-        connection.execute_batch(statement).expect("it takes that");
-    } else {
-        outsider(server).await.batch_execute(statement).await.expect("it takes that");
-    }
-}
-
-/// A session beside the server's own.
-pub(crate) async fn outsider(server: &Server) -> tokio_postgres::Client {
-    let (client, connection) =
-        tokio_postgres::connect(&server.url, tokio_postgres::NoTls).await.expect("a session");
-    tokio::spawn(connection);
-    client
-}
-
 async fn an_unreadable_row_is_the_trouble_of_who_asks_for_it(server: Server) {
     let users = json!([{"name": "이몽룡", "email": "lee@example.com"}]);
     let body = json!({"achievementFormId": 551, "mode": "email", "users": users});
@@ -91,7 +73,7 @@ async fn an_unreadable_row_is_the_trouble_of_who_asks_for_it(server: Server) {
     let list = server.request("GET", "/open-api/achievements?search=lee%40example.com");
     let list = list.bearer("demo-kolleges-key").send().await.json();
     let id = list["achievements"][0]["id"].as_i64().unwrap_or_else(|| panic!("no id in {list}"));
-    spoil(&server, &format!("UPDATE achievement SET body = '{{' WHERE id = {id}")).await;
+    server.spoil(&format!("UPDATE achievement SET body = '{{' WHERE id = {id}")).await;
     // A server that has it in memory would not notice.
     let server = Server::start_on(&server.url).await;
     let target = format!("/open-api/achievements/{id}");
@@ -150,7 +132,7 @@ async fn a_guess_that_cannot_be_counted_is_not_judged(server: Server) {
         other.execute_batch("BEGIN IMMEDIATE").expect("a lock");
         held.await;
     } else {
-        let mut outsider = outsider(&server).await;
+        let mut outsider = server.outsider().await;
         let lock = outsider.transaction().await.expect("a transaction");
         lock.execute("LOCK TABLE throttle IN SHARE MODE", &[]).await.expect("it");
         held.await;
@@ -203,7 +185,7 @@ async fn others_go_on(server: &Server, until: Duration) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_locked_row_stops_only_who_needs_it() {
     let server = Arc::new(Server::start(Backend::Postgres).await);
-    let mut outsider = outsider(&server).await;
+    let mut outsider = server.outsider().await;
     let waits = |level| {
         let server = Arc::clone(&server);
         tokio::spawn(async move { edit(&server, ONE, "demo-kolleges-key", level).await })

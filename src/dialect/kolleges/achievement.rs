@@ -7,8 +7,8 @@ use super::encode::Shown;
 use super::error::{ACHIEVEMENT, answer, answer_of};
 use super::request::{BodyFaults, Page, at_fault, day, members, patch as found, path_id};
 use crate::dialect::{Answer, Call, Refusal};
-use crate::domain::certificate::achievement::{Achievement, AchievementEdit, DeleteAchievement};
-use crate::domain::command::{self, Edit};
+use crate::domain::certificate::achievement::{Achievement, AchievementEdit};
+use crate::domain::command::{self, Delete, Edit};
 use crate::domain::error::Error;
 use crate::domain::kind::Kind;
 use crate::domain::patch::Patch;
@@ -49,7 +49,7 @@ pub async fn delete(call: &Call) -> Result<Answer, Refusal> {
     // There is nothing to say in it; but one that is too long is no request.
     call.body()?;
     let id = id.ok_or(Error::NotFound(Kind::Achievement))?;
-    let command = DeleteAchievement { id, expected: call.expected() };
+    let command = Delete::<Achievement>::new(id, call.expected());
     let answered = call.submit(actor, command, |_, _| {
         Ok(answer(200, &json!({"statusCode": 200, "message": "인증서가 삭제되었습니다."})))
     });

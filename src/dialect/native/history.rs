@@ -11,7 +11,7 @@ use crate::dialect::{Answer, Call, Refusal};
 use crate::domain::access::Right;
 use crate::domain::actor::Actor;
 use crate::domain::change::Change;
-use crate::domain::command::{self, Undo};
+use crate::domain::command::{self, Kept, Undo};
 use crate::domain::error::Error;
 use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
@@ -68,8 +68,18 @@ pub async fn undo(call: &Call) -> Result<Answer, Refusal> {
     let change = find(call, &actor).await?;
     let command = call.read(|facts| Undo::of(&change, call.expected(), facts)).await?;
     let answered = call.submit(actor, command, |outcome, _| {
-        let change = outcome.changes.first().map(|change| encode_whole(change));
-        Ok(Answer::json(200, &change))
+        let meta = &outcome.subject.meta;
+        let is_own = |change: &&Arc<Change>| {
+            change.kind == meta.kind && change.record_id == meta.key.to_string()
+        };
+        // Of the record that was asked about; where that stays as it is, of another.
+        let change = outcome.changes.iter().find(is_own).or(outcome.changes.first());
+        let undone = change.map(|change| {
+            let mut undone = encode_whole(change);
+            undone.insert("kept".to_owned(), outcome.kept.iter().map(encode_kept).collect());
+            undone
+        });
+        Ok(Answer::json(200, &undone))
     });
     Ok(answered.await?)
 }
@@ -100,6 +110,8 @@ fn encode(change: &Change) -> Map<String, Value> {
         "actor": change.actor,
         "dialect": change.dialect,
         "request_id": change.request_id,
+        "act_id": change.act_id.unwrap_or(change.id),
+        "undoes": change.undoes,
         "action": change.action.name(),
         "before": change.before,
         "after": change.after,
@@ -108,6 +120,10 @@ fn encode(change: &Change) -> Map<String, Value> {
         Value::Object(item) => item,
         _ => Map::new(),
     }
+}
+
+fn encode_kept(kept: &Kept) -> Value {
+    json!({"kind": kept.kind.name(), "record_id": kept.key.to_string(), "field": kept.field})
 }
 
 fn encode_whole(change: &Change) -> Map<String, Value> {

@@ -9,13 +9,13 @@ use super::record::submit;
 use crate::dialect::json::parse_object;
 use crate::dialect::{Answer, Call, Refusal};
 use crate::domain::access::{Place, Right};
-use crate::domain::command::{self, Create, Edit};
+use crate::domain::command::{self, Create, Delete, Edit};
 use crate::domain::error::{Error, FieldError};
 use crate::domain::kind::Kind;
 use crate::domain::names::either;
 use crate::domain::patch::Patch;
 use crate::domain::record::{Key, Record as _, Stored, parse_id};
-use crate::domain::teaching::model::{DeleteModel, Modality, Model, ModelEdit};
+use crate::domain::teaching::model::{Modality, Model, ModelEdit};
 
 /// The fields of a body.
 const FIELDS: [&str; 6] =
@@ -66,7 +66,7 @@ pub async fn delete(call: &Call) -> Result<Answer, Refusal> {
     let actor = authenticate(call).await?;
     // There is nothing to say in it; but one that is too long is no request.
     call.body()?;
-    let command = DeleteModel { id: id(call)?, expected: call.expected() };
+    let command = Delete::<Model>::new(id(call)?, call.expected());
     Ok(call.submit(actor, command, |_, _| Ok(Answer::empty(204))).await?)
 }
 

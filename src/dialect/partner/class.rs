@@ -11,12 +11,12 @@ use super::validate::{BodyFields, RequestFaults, choice, text, truth, whole};
 use crate::app::OsEntropy;
 use crate::config::PartnerRules;
 use crate::dialect::{Answer, Call, Refusal};
-use crate::domain::command::{self, Edit};
+use crate::domain::command::{self, Delete, Edit};
 use crate::domain::facts::{Facts, Known, Selector};
 use crate::domain::kind::Kind;
 use crate::domain::patch::Patch;
 use crate::domain::record::{Key, Meta, Record as _, Stored};
-use crate::domain::teaching::class::{Class, ClassEdit, CreateClass, DeleteClass, Rules};
+use crate::domain::teaching::class::{Class, ClassEdit, CreateClass, Rules};
 use crate::domain::teaching::invite_code::{InviteCode, NewCode};
 use crate::store::teaching::ClassQuery;
 
@@ -67,7 +67,7 @@ pub async fn create(call: &Call) -> Result<Answer, Refusal> {
 
 /// `DELETE /partner/{partner_id}/classes/{class_id}`.
 pub async fn delete(call: &Call) -> Result<Answer, Refusal> {
-    remove(call, "class_id", |id| DeleteClass { id, expected: call.expected() }).await
+    remove(call, "class_id", |id| Delete::<Class>::new(id, call.expected())).await
 }
 
 /// `PATCH /partner/{partner_id}/classes/{class_id}`, "강의 수정".

@@ -7,8 +7,8 @@ use super::instant::{self, date};
 use super::request::{body, filter, named, null_clears, page, remove, slice, submit};
 use super::validate::{BodyFields, RequestFaults, choice, text};
 use crate::dialect::{Answer, Call, Refusal};
-use crate::domain::command::{self, Create, Edit};
-use crate::domain::learning::course::{Course, CourseEdit, DeleteCourse, search_form};
+use crate::domain::command::{self, Create, Delete, Edit};
+use crate::domain::learning::course::{Course, CourseEdit, search_form};
 use crate::domain::record::{Key, Record as _, Stored};
 use crate::store::teaching::{CourseQuery, Slice};
 
@@ -66,7 +66,7 @@ pub async fn patch(call: &Call) -> Result<Answer, Refusal> {
 
 /// `DELETE /partner/{partner_id}/course/{course_id}`.
 pub async fn delete(call: &Call) -> Result<Answer, Refusal> {
-    remove(call, "course_id", |id| DeleteCourse { id, expected: call.expected() }).await
+    remove(call, "course_id", |id| Delete::<Course>::new(id, call.expected())).await
 }
 
 fn decode(mut fields: BodyFields<'_>) -> CourseEdit {

@@ -10,12 +10,11 @@ use super::request::{body, null_clears, page, slice};
 use super::validate::{BodyFields, RequestFaults, choice, literal, text, truth, whole_from};
 use crate::app::OsEntropy;
 use crate::dialect::{Answer, Call, Refusal};
-use crate::domain::command::{self, Edit};
+use crate::domain::command::{self, Delete, Edit};
 use crate::domain::record::{Key, Stored};
 use crate::domain::teaching::class::Class;
 use crate::domain::teaching::invite_code::{
-    CreateInviteCode, DeleteInviteCode, EditInviteCode, InviteCode, InviteCodeEdit, NewCode,
-    normalise_new,
+    CreateInviteCode, InviteCode, InviteCodeEdit, NewCode, OfClass, normalise_new,
 };
 use crate::store::teaching::InviteCodeQuery;
 
@@ -88,7 +87,7 @@ pub async fn patch(call: &Call) -> Result<Answer, Refusal> {
     let (actor, ((class_id, id), edit)) =
         faults.refuse_or(actor.zip(class_id.zip(id).zip(edit)))?;
     let edit = Edit::<InviteCode> { key: Key::Int(id), edit, expected: call.expected() };
-    let command = EditInviteCode { class_id, edit };
+    let command = OfClass { class_id, id, command: edit };
     let at = call.at;
     let answered = call.submit(actor, command, move |outcome, _| {
         Ok(Answer::json(200, &encode(&outcome.subject.typed()?, at)))
@@ -105,7 +104,8 @@ pub async fn delete(call: &Call) -> Result<Answer, Refusal> {
     let (actor, (class_id, id)) = faults.refuse_or(actor.zip(class_id.zip(id)))?;
     // There is nothing to say in it; but one that is too long is no request.
     call.body()?;
-    let command = DeleteInviteCode { id, class_id, expected: call.expected() };
+    let delete = Delete::<InviteCode>::new(id, call.expected());
+    let command = OfClass { class_id, id, command: delete };
     Ok(call.submit(actor, command, |_, _| Ok(Answer::empty(204))).await?)
 }
 

@@ -131,8 +131,7 @@ async fn edit(
 
 /// `DELETE /partner/{partner_id}/student/enrollments/{enrollment_id}`.
 pub async fn delete(call: &Call) -> Result<Answer, Refusal> {
-    remove(call, "enrollment_id", |id| Delete::<Membership>::new(Key::Int(id), call.expected()))
-        .await
+    remove(call, "enrollment_id", |id| Delete::<Membership>::new(id, call.expected())).await
 }
 
 /// A membership, its keys in the vendor's order.

@@ -7,11 +7,11 @@ use super::instant;
 use super::request::{body, filter, named, read_all, remove, slice, submit};
 use super::validate::{BodyFields, RequestFaults, choice, text, whole};
 use crate::dialect::{Answer, Call, Refusal};
-use crate::domain::command::{self, Edit};
+use crate::domain::command::{self, Delete, Edit};
 use crate::domain::patch::Patch;
 use crate::domain::people::person::fold;
 use crate::domain::record::{Key, Stored};
-use crate::domain::teaching::student::{DeleteStudent, Student, StudentEdit, StudentStatus};
+use crate::domain::teaching::student::{Student, StudentEdit, StudentStatus};
 use crate::store::teaching::StudentQuery;
 
 /// `GET /partner/{partner_id}/student`: a plain array.
@@ -77,7 +77,7 @@ async fn edit(
 
 /// `DELETE /partner/{partner_id}/student/{student_id}`.
 pub async fn delete(call: &Call) -> Result<Answer, Refusal> {
-    remove(call, "student_id", |id| DeleteStudent { id, expected: call.expected() }).await
+    remove(call, "student_id", |id| Delete::<Student>::new(id, call.expected())).await
 }
 
 /// A student, its keys in the vendor's order.

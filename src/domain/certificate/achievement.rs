@@ -3,14 +3,12 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Number;
 
-use crate::domain::command::{Command, Context, Decision, Delete, Expected};
-use crate::domain::delivery::message::Message;
 use crate::domain::error::{FieldError, FieldErrors};
-use crate::domain::facts::{Facts, Known, Need};
+use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
 use crate::domain::names::names;
 use crate::domain::patch::edit;
-use crate::domain::record::{Changed, Key, Meta, Record};
+use crate::domain::record::{Changed, Meta, Record};
 use crate::domain::table::{Column, Gone, KeyType, Table, Unique, data};
 use crate::domain::time::Instant;
 
@@ -191,29 +189,5 @@ impl Record for Achievement {
             }
         }
         Ok(errors)
-    }
-}
-
-/// Removes a certificate, and the message about it. Its number stays taken.
-#[derive(Debug)]
-pub struct DeleteAchievement {
-    /// Which.
-    pub id: i64,
-    /// From which version.
-    pub expected: Expected,
-}
-
-impl Command for DeleteAchievement {
-    fn needs(&self) -> Vec<Need> {
-        vec![Need::Record(Kind::Achievement, Key::Int(self.id))]
-    }
-
-    fn decide(&self, context: &mut Context<'_>, facts: &mut Facts) -> Known<Decision> {
-        let delete = Delete::<Achievement>::new(Key::Int(self.id), self.expected.clone());
-        let mut decision = delete.decide_own_part(context, facts)?;
-        if let Some(meta) = decision.writes.first().map(|write| write.after.meta.clone()) {
-            decision.writes.extend(Message::withdraw(&meta, context, facts)?);
-        }
-        Ok(decision)
     }
 }

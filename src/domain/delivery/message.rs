@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::change::Action;
-use crate::domain::command::{Context, Write};
+use crate::domain::command::Context;
 use crate::domain::error::{Error, FieldError, FieldErrors};
 use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
@@ -84,23 +83,6 @@ pub struct Message {
 }
 
 impl Message {
-    /// Removes the messages of a certificate, for the decision that removes the certificate: what
-    /// was not sent yet never is.
-    ///
-    /// # Errors
-    /// [`super::super::facts::Stop::Missing`] until they are loaded.
-    pub fn withdraw(achievement: &Meta, context: &Context<'_>, facts: &Facts) -> Known<Vec<Write>> {
-        let key = achievement.key.clone();
-        let mut found = facts.select_documents(Kind::Message, "achievement_id", key)?;
-        found.retain(|message| message.meta.account_id == achievement.account_id);
-        let writes = found.into_iter().map(|before| {
-            let mut after = (*before).clone();
-            after.meta.deleted_at = Some(context.at);
-            Write { action: Action::Delete, before: Some(before), after }
-        });
-        Ok(writes.collect())
-    }
-
     /// A message as it stands, deleted ones included.
     ///
     /// # Errors

@@ -6,16 +6,14 @@ use serde::{Deserialize, Serialize};
 
 use super::enrollment::DueDateType;
 use crate::domain::access::Place;
-use crate::domain::change::Action;
-use crate::domain::command::{Command, Context, Decision, Delete, Expected, Write};
+use crate::domain::command::Context;
 use crate::domain::error::{Error, FieldError, FieldErrors};
-use crate::domain::facts::{Facts, Known, Need};
+use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
 use crate::domain::names::names;
-use crate::domain::patch::{Patch, edit};
-use crate::domain::record::{Changed, Document, Key, Meta, Record};
+use crate::domain::patch::edit;
+use crate::domain::record::{Changed, Meta, Record};
 use crate::domain::table::{Column, KeyType, Table, Text, Unique, data};
-use crate::domain::teaching::class::{Class, ClassEdit};
 use crate::domain::time::Instant;
 
 /// A longer key is refused, characters. Databases keep keys in an index, whose entries have a limit.
@@ -114,6 +112,8 @@ impl Record for Course {
             Plain: course_key, status, start_date, end_date, content_item_id, default_due_type,
                 default_due_date, default_due_period_h, default_lock_after_due;
         },
+        lasting: &["content_item_id"],
+        ..Table::EMPTY
     };
     type Edit = CourseEdit;
 
@@ -127,13 +127,21 @@ impl Record for Course {
         Ok(())
     }
 
+    /// Learners can owe it.
+    fn refuse_deletion(&self) -> Result<(), Error> {
+        match self.content_item_id {
+            Some(_) => Err(Error::Conflict(vec!["content_item_id".to_owned()])),
+            None => Ok(()),
+        }
+    }
+
     /// Partners share the courses that have a key; one without is known to learners only.
     fn place(&self, _: &Meta, _: &mut Facts) -> Known<Place> {
         let is_shared = self.course_key.is_some();
         Ok(if is_shared { Place::Account } else { Place::Department(Vec::new()) })
     }
 
-    fn validate(&self, meta: &Meta, changed: &Changed, facts: &mut Facts) -> Known<FieldErrors> {
+    fn validate(&self, _: &Meta, changed: &Changed, _: &mut Facts) -> Known<FieldErrors> {
         let mut errors = Vec::new();
         if changed.any(&["start_date", "end_date"])
             && let (Some(start), Some(end)) = (self.start_date, self.end_date)
@@ -145,53 +153,7 @@ impl Record for Course {
                 "end_date is before start_date",
             ));
         }
-        if errors.is_empty()
-            && changed.has("course_key")
-            && let Some(key) = self.course_key.as_deref()
-            && facts
-                .select::<Self>(meta.account_id, "course_key", key)?
-                .iter()
-                .any(|other| other.meta.key != meta.key)
-        {
-            return Err(Error::Conflict(vec!["course_key".to_owned()]).into());
-        }
         Ok(errors)
-    }
-}
-
-/// Removes a course; its classes stay, without it.
-#[derive(Debug)]
-pub struct DeleteCourse {
-    /// Which.
-    pub id: i64,
-    /// From which version.
-    pub expected: Expected,
-}
-
-impl Command for DeleteCourse {
-    fn needs(&self) -> Vec<Need> {
-        vec![Need::Record(Kind::Course, Key::Int(self.id))]
-    }
-
-    /// Refused with [`Error::Conflict`] while learners can owe the course.
-    fn decide(&self, context: &mut Context<'_>, facts: &mut Facts) -> Known<Decision> {
-        let delete = Delete::<Course>::new(Key::Int(self.id), self.expected.clone());
-        let mut decision = delete.decide_own_part(context, facts)?;
-        for write in &decision.writes {
-            if write.after.typed::<Course>()?.record.content_item_id.is_some() {
-                return Err(Error::Conflict(vec!["content_item_id".to_owned()]).into());
-            }
-        }
-        for class in facts.select::<Class>(context.actor.account_id, "course_id", self.id)? {
-            let Some(before) = facts.document(Kind::Class, &class.meta.key)? else {
-                continue;
-            };
-            let mut without = Class::clone(&class.record);
-            without.apply(&ClassEdit { course_id: Patch::Null, ..ClassEdit::default() });
-            let after = Document::of(before.meta.clone(), without);
-            decision.writes.push(Write { action: Action::Edit, before: Some(before), after });
-        }
-        Ok(decision)
     }
 }
 

@@ -296,8 +296,12 @@ mod tests {
     #[test]
     fn what_the_type_does_not_use_is_dropped() {
         let actor = crate::domain::actor::Actor::operator(1);
-        let mut context =
-            Context { actor: &actor, at: jiff::Timestamp::UNIX_EPOCH, entropy: &mut NoEntropy };
+        let mut context = Context {
+            actor: &actor,
+            at: jiff::Timestamp::UNIX_EPOCH,
+            entropy: &mut NoEntropy,
+            follow_max: 0,
+        };
         for (due_date_type, has_date, has_period, is_locked) in [
             (DueDateType::Unlimited, false, false, false),
             (DueDateType::Default, false, false, false),

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::domain::command::Context;
-use crate::domain::error::{FieldError, FieldErrors};
+use crate::domain::error::{Error, FieldError, FieldErrors};
 use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
 use crate::domain::patch::edit;
@@ -121,8 +121,14 @@ impl Record for Account {
             Plain: club_domain, club_type, ncloud_account_no, solapi_account_id, portal_url,
                 time_zone;
         },
+        ..Table::EMPTY
     };
     type Edit = AccountEdit;
+
+    /// Everything names its account; an account is closed, not deleted.
+    fn refuse_deletion(&self) -> Result<(), Error> {
+        Err(Error::Conflict(vec![Self::TABLE.name.to_owned()]))
+    }
 
     fn settle(&mut self, _: Option<&Self>, _: &mut Context<'_>, _: &mut Facts) -> Known<()> {
         // A bare word would become an address here; it is left for the rules to refuse.

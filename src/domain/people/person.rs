@@ -165,6 +165,8 @@ impl Record for Person {
             Derived: name_key, email_key, phone_key, login_key;
             Plain: status, learner_id, department_id, roles;
         },
+        lasting: &["learner_id", "other_names"],
+        stays_when_named: true,
         ..Table::EMPTY
     };
     const NAMES_IN_BODY: &'static [(Kind, Gone)] =

@@ -350,6 +350,7 @@ impl Record for Application {
                 grant_types, scopes, access_token_validity, refresh_token_validity,
                 consent_use_languages, consent_default_language, consent_data_transfer_abroad;
         },
+        ..Table::EMPTY
     };
     type Edit = ApplicationEdit;
 

@@ -104,8 +104,7 @@ impl Command for CreateWithTenant {
         };
         // The tenant is the new account's, not of whoever makes that.
         let actor = Actor { account_id: owner_id, ..context.actor.clone() };
-        let (at, entropy) = (context.at, &mut *context.entropy);
-        let mut within = Context { actor: &actor, at, entropy };
+        let mut within = Context { actor: &actor, entropy: &mut *context.entropy, ..*context };
         decision.writes.push(command::make_with(Some(key), tenant, &mut within, facts)?);
         Ok(decision)
     }

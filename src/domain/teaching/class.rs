@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::invite_code::{InviteCode, NewCode};
 use super::model::Model;
 use crate::domain::access::Place;
-use crate::domain::command::{self, Command, Context, Create, Decision, Delete, Expected};
-use crate::domain::error::{FieldError, FieldErrors};
-use crate::domain::facts::{Facts, Known, Need, Selector};
+use crate::domain::command::{self, Command, Context, Create, Decision};
+use crate::domain::error::{Error, FieldError, FieldErrors};
+use crate::domain::facts::{Facts, Known, Need};
 use crate::domain::kind::Kind;
 use crate::domain::learning::course::Course;
 use crate::domain::names::names;
@@ -201,7 +201,7 @@ impl Record for Class {
         if changed.any(&["primary_model_id", "allowed_model_ids"])
             && !self.allowed_model_ids.is_empty()
         {
-            let known = facts.select::<Model>(meta.account_id, "account_id", meta.account_id)?;
+            let known = facts.find_all::<Model>(meta.account_id, &self.allowed_model_ids)?;
             let known: HashSet<i64> = known.iter().map(crate::domain::record::Stored::id).collect();
             let mut unknown: Vec<i64> =
                 self.allowed_model_ids.iter().filter(|id| !known.contains(id)).copied().collect();
@@ -213,6 +213,18 @@ impl Record for Class {
             }
         }
         Ok(errors)
+    }
+
+    fn without(mut self, named: &(Kind, Key)) -> Result<Self, Error> {
+        match named {
+            (Kind::Course, _) => self.course_id = None,
+            (Kind::Model, Key::Int(id)) => {
+                self.allowed_model_ids.retain(|allowed| allowed != id);
+                self.primary_model_id = self.primary_model_id.filter(|primary| primary != id);
+            }
+            _ => {}
+        }
+        Ok(self)
     }
 
     fn named_in_body(&self) -> Vec<(Kind, Key)> {
@@ -282,47 +294,6 @@ impl Command for CreateClass {
         let code = self.code.free(context.actor.account_id, facts)?;
         let code = InviteCode::new(self.class.partner_id, made.unwrap_or_default(), code);
         decision.writes.push(command::make(code, context, facts)?);
-        Ok(decision)
-    }
-}
-
-/// Removes a class, its invite codes and its memberships.
-#[derive(Debug)]
-pub struct DeleteClass {
-    /// Which.
-    pub id: i64,
-    /// From which version.
-    pub expected: Expected,
-}
-
-impl Command for DeleteClass {
-    fn needs(&self) -> Vec<Need> {
-        let of_class =
-            |kind| Need::Select(Selector { kind, column: "class_id", value: self.id.into() });
-        vec![
-            Need::Record(Kind::Class, Key::Int(self.id)),
-            of_class(Kind::InviteCode),
-            of_class(Kind::Membership),
-        ]
-    }
-
-    fn decide(&self, context: &mut Context<'_>, facts: &mut Facts) -> Known<Decision> {
-        let delete = Delete::<Class>::new(self.id.into(), self.expected.clone());
-        let mut decision = delete.decide_own_part(context, facts)?;
-        decision.writes.extend(command::ended(
-            context,
-            Kind::InviteCode,
-            "class_id",
-            self.id,
-            facts,
-        )?);
-        decision.writes.extend(command::ended(
-            context,
-            Kind::Membership,
-            "class_id",
-            self.id,
-            facts,
-        )?);
         Ok(decision)
     }
 }

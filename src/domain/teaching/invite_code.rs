@@ -4,16 +4,13 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::class::Class;
-use super::membership::{Membership, MembershipEdit};
 use crate::domain::access::{Place, Right};
-use crate::domain::command::{
-    self, Command, Context, Create, Decision, Delete, Entropy, Expected, permit,
-};
+use crate::domain::command::{self, Command, Context, Create, Decision, Entropy, permit};
 use crate::domain::error::{Error, FieldError, FieldErrors};
-use crate::domain::facts::{Facts, Known, Need, Selector};
+use crate::domain::facts::{Facts, Known, Need};
 use crate::domain::kind::Kind;
 use crate::domain::names::names;
-use crate::domain::patch::{Patch, edit};
+use crate::domain::patch::edit;
 use crate::domain::record::{Changed, Key, Meta, Record};
 use crate::domain::table::{Column, Gone, KeyType, Table, Unique, data};
 use crate::domain::time::Instant;
@@ -186,6 +183,7 @@ impl Record for InviteCode {
             Plain: partner_id, class_id, code, target_role, expires_at, max_uses, used_count,
                 status, created_by;
         },
+        lasting: &["used_count"],
         ..Table::EMPTY
     };
     type Edit = InviteCodeEdit;
@@ -241,42 +239,6 @@ impl Command for CreateInviteCode {
     }
 }
 
-/// Removes a code; those whom it let in stay, and no longer name it.
-#[derive(Debug)]
-pub struct DeleteInviteCode {
-    /// Which.
-    pub id: i64,
-    /// The class that it must be of.
-    pub class_id: i64,
-    /// From which version.
-    pub expected: Expected,
-}
-
-impl Command for DeleteInviteCode {
-    fn needs(&self) -> Vec<Need> {
-        let selector =
-            Selector { kind: Kind::Membership, column: "invite_code_id", value: self.id.into() };
-        vec![
-            Need::Record(Kind::Class, Key::Int(self.class_id)),
-            Need::Record(Kind::InviteCode, Key::Int(self.id)),
-            Need::Select(selector),
-        ]
-    }
-
-    fn decide(&self, context: &mut Context<'_>, facts: &mut Facts) -> Known<Decision> {
-        of_class(context, self.id, self.class_id, facts)?;
-        let delete = Delete::<InviteCode>::new(self.id.into(), self.expected.clone());
-        let mut decision = delete.decide_own_part(context, facts)?;
-        let key = Key::Int(self.id);
-        for before in facts.select_documents(Kind::Membership, "invite_code_id", key)? {
-            let mut without = Membership::clone(&before.typed::<Membership>()?.record);
-            without.apply(&MembershipEdit { invite_code_id: Patch::Null, ..<_>::default() });
-            decision.writes.extend(command::amend(before, without, context, facts)?);
-        }
-        Ok(decision)
-    }
-}
-
 /// The code `id`, where the caller may see it and it is of the class.
 ///
 /// # Errors
@@ -297,23 +259,25 @@ pub fn of_class(
     Ok(code)
 }
 
-/// Edits a code of a class.
+/// Edits or deletes a code of a class.
 #[derive(Debug)]
-pub struct EditInviteCode {
+pub struct OfClass<C> {
     /// The class that it must be of.
     pub class_id: i64,
-    /// What to do.
-    pub edit: command::Edit<InviteCode>,
+    /// Which.
+    pub id: i64,
+    /// What to do with it.
+    pub command: C,
 }
 
-impl Command for EditInviteCode {
+impl<C: Command> Command for OfClass<C> {
     fn needs(&self) -> Vec<Need> {
-        self.edit.needs()
+        self.command.needs()
     }
 
     fn decide(&self, context: &mut Context<'_>, facts: &mut Facts) -> Known<Decision> {
-        of_class(context, self.edit.key.as_int().unwrap_or_default(), self.class_id, facts)?;
-        self.edit.decide(context, facts)
+        of_class(context, self.id, self.class_id, facts)?;
+        self.command.decide(context, facts)
     }
 }
 

@@ -8,7 +8,7 @@ use super::student::Student;
 use crate::domain::access::Place;
 use crate::domain::command::{Command, Context, Decision};
 use crate::domain::error::{Error, FieldError, FieldErrors};
-use crate::domain::facts::{Facts, Known, Need, Selector};
+use crate::domain::facts::{Count, Facts, Known, Need};
 use crate::domain::kind::Kind;
 use crate::domain::names::names;
 use crate::domain::patch::edit;
@@ -64,10 +64,14 @@ edit! {
     }
 }
 
+fn active_in(class_id: i64) -> Count {
+    let is = vec![("class_id", class_id.into()), ("status", Key::from("active"))];
+    Count { kind: Kind::Membership, is }
+}
+
 /// What has to be known to judge whether a class has room, locked until the commit.
 pub fn roster_needs(class_id: i64) -> [Need; 2] {
-    let selector = Selector { kind: Kind::Membership, column: "class_id", value: class_id.into() };
-    [Need::Record(Kind::Class, class_id.into()), Need::Select(selector)]
+    [Need::Record(Kind::Class, class_id.into()), Need::Count(active_in(class_id))]
 }
 
 /// True when another active member has room in the class.
@@ -76,13 +80,15 @@ pub fn roster_needs(class_id: i64) -> [Need; 2] {
 /// [`crate::domain::facts::Stop::Missing`] until its members are loaded.
 pub fn has_room(class: &Class, class_id: i64, but: &Key, facts: &Facts) -> Known<bool> {
     let Some(capacity) = class.capacity else { return Ok(true) };
-    let members = facts.select_documents(Kind::Membership, "class_id", Key::Int(class_id))?;
-    let mut active = 0_usize;
-    for member in &members {
-        let is_active = member.look::<Membership>()?.status == MembershipStatus::Active;
-        active += usize::from(is_active && member.meta.key != *but);
-    }
-    Ok(i64::try_from(active).is_ok_and(|active| active < capacity))
+    let active = facts.count(&active_in(class_id))?;
+    let itself = match facts.document(Kind::Membership, but)? {
+        Some(member) if member.meta.deleted_at.is_none() => {
+            let Membership { class_id: of, status, .. } = member.look()?;
+            i64::from(*of == class_id && *status == MembershipStatus::Active)
+        }
+        _ => 0,
+    };
+    Ok(active - itself < capacity)
 }
 
 impl Record for Membership {

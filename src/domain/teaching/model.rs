@@ -3,14 +3,12 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::class::{Class, ClassEdit};
-use crate::domain::command::{self, Command, Context, Decision, Delete, Expected};
-use crate::domain::error::{Error, FieldError, FieldErrors};
-use crate::domain::facts::{Facts, Known, Need};
+use crate::domain::error::{FieldError, FieldErrors};
+use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
 use crate::domain::names::names;
-use crate::domain::patch::{Patch, edit};
-use crate::domain::record::{Changed, Key, Meta, Record};
+use crate::domain::patch::edit;
+use crate::domain::record::{Changed, Meta, Record};
 use crate::domain::table::{Column, KeyType, Table, Text, Unique, data};
 
 /// A longer provider or name is refused, characters. Databases keep both in an index, whose entries
@@ -81,10 +79,11 @@ impl Record for Model {
         data: data! {
             Plain: provider, model_name, modality, supports_parallel, default_pricing, is_active;
         },
+        ..Table::EMPTY
     };
     type Edit = ModelEdit;
 
-    fn validate(&self, meta: &Meta, changed: &Changed, facts: &mut Facts) -> Known<FieldErrors> {
+    fn validate(&self, _: &Meta, changed: &Changed, _: &mut Facts) -> Known<FieldErrors> {
         let mut errors = Vec::new();
         if changed.has("default_pricing")
             && self.default_pricing.as_ref().is_some_and(|pricing| !pricing.is_object())
@@ -92,55 +91,6 @@ impl Record for Model {
             let detail = "must be an object";
             errors.push(FieldError::new("default_pricing", "not_an_object", detail));
         }
-        if errors.is_empty()
-            && changed.any(&["provider", "model_name"])
-            && facts
-                .select::<Self>(meta.account_id, "model_name", self.model_name.as_str())?
-                .iter()
-                .any(|other| other.meta.key != meta.key && other.record.provider == self.provider)
-        {
-            return Err(Error::Conflict(vec!["model_name".to_owned()]).into());
-        }
         Ok(errors)
-    }
-}
-
-/// Removes a model from the catalogue, and from every class that allowed it.
-#[derive(Debug)]
-pub struct DeleteModel {
-    /// Which.
-    pub id: i64,
-    /// From which version.
-    pub expected: Expected,
-}
-
-impl Command for DeleteModel {
-    fn needs(&self) -> Vec<Need> {
-        vec![Need::Record(Kind::Model, Key::Int(self.id))]
-    }
-
-    fn decide(&self, context: &mut Context<'_>, facts: &mut Facts) -> Known<Decision> {
-        let account_id = context.actor.account_id;
-        let delete = Delete::<Model>::new(self.id.into(), self.expected.clone());
-        let mut decision = delete.decide_own_part(context, facts)?;
-        let classes = facts.select_documents(Kind::Class, "account_id", Key::Int(account_id))?;
-        for before in classes {
-            let class = before.typed::<Class>()?.record;
-            let names = class.primary_model_id == Some(self.id)
-                || class.allowed_model_ids.contains(&self.id);
-            if !names {
-                continue;
-            }
-            let mut without = Class::clone(&class);
-            let allowed = class.allowed_model_ids.iter().copied().filter(|id| *id != self.id);
-            let is_primary = class.primary_model_id == Some(self.id);
-            without.apply(&ClassEdit {
-                allowed_model_ids: Patch::Value(allowed.collect()),
-                primary_model_id: if is_primary { Patch::Null } else { Patch::Absent },
-                ..ClassEdit::default()
-            });
-            decision.writes.extend(command::amend(before, without, context, facts)?);
-        }
-        Ok(decision)
     }
 }

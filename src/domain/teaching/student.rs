@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::domain::access::Place;
-use crate::domain::command::{self, Command, Context, Decision, Delete, Expected};
-use crate::domain::error::{Error, FieldError, FieldErrors};
-use crate::domain::facts::{Facts, Known, Need, Selector};
+use crate::domain::command::Context;
+use crate::domain::error::{FieldError, FieldErrors};
+use crate::domain::facts::{Facts, Known, Need};
 use crate::domain::kind::Kind;
 use crate::domain::names::names;
 use crate::domain::patch::edit;
@@ -112,6 +112,8 @@ impl Record for Student {
             Derived: email_key, search_key;
             Plain: partner_id, person_id, status;
         },
+        stays_when_named: true,
+        ..Table::EMPTY
     };
     type Edit = StudentEdit;
 
@@ -141,50 +143,6 @@ impl Record for Student {
         {
             errors.push(FieldError::new("person_id", "user_not_found", "no such person"));
         }
-        if errors.is_empty() {
-            let person = self.person_id.filter(|_| changed.has("person_id")).map(Key::Int);
-            let email = self.email_key.as_deref().filter(|_| changed.has("email_key"));
-            for (column, value) in [("person_id", person), ("email_key", email.map(Key::from))] {
-                let Some(value) = value else { continue };
-                let found = facts.select::<Self>(meta.account_id, column, value)?;
-                let is_taken = found.iter().any(|other| {
-                    other.meta.key != meta.key && other.record.partner_id == self.partner_id
-                });
-                if is_taken {
-                    return Err(Error::Conflict(vec!["student".to_owned()]).into());
-                }
-            }
-        }
         Ok(errors)
-    }
-}
-
-/// Removes a student, and with it every membership.
-#[derive(Debug)]
-pub struct DeleteStudent {
-    /// Which.
-    pub id: i64,
-    /// From which version.
-    pub expected: Expected,
-}
-
-impl Command for DeleteStudent {
-    fn needs(&self) -> Vec<Need> {
-        let selector =
-            Selector { kind: Kind::Membership, column: "student_id", value: self.id.into() };
-        vec![Need::Record(Kind::Student, Key::Int(self.id)), Need::Select(selector)]
-    }
-
-    fn decide(&self, context: &mut Context<'_>, facts: &mut Facts) -> Known<Decision> {
-        let delete = Delete::<Student>::new(self.id.into(), self.expected.clone());
-        let mut decision = delete.decide_own_part(context, facts)?;
-        decision.writes.extend(command::ended(
-            context,
-            Kind::Membership,
-            "student_id",
-            self.id,
-            facts,
-        )?);
-        Ok(decision)
     }
 }

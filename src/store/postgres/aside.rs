@@ -138,24 +138,26 @@ impl Aside {
 
 /// Which of these are held by somebody else.
 pub async fn held(connection: &Connection, asked: HashSet<Hold>) -> Result<HashSet<Hold>, PgFault> {
-    let mut rows: BTreeMap<(Kind, bool), Vec<Key>> = BTreeMap::new();
+    type ToHold = fn(Kind, Key) -> Hold;
+    let mut rows: BTreeMap<(Kind, &str), (ToHold, Vec<Key>)> = BTreeMap::new();
     let mut answers: HashMap<i64, Hold> = HashMap::default();
     for hold in asked {
-        match hold {
-            Hold::Record(kind, key) => rows.entry((kind, true)).or_default().push(key),
-            Hold::Named(kind, key) => rows.entry((kind, false)).or_default().push(key),
+        let (to_hold, lock, kind, key): (ToHold, _, _, _) = match hold {
+            Hold::Record(kind, key) => (Hold::Record, LOCKS[0], kind, key),
+            Hold::Ended(kind, key) => (Hold::Ended, LOCKS[1], kind, key),
+            Hold::Named(kind, key) => (Hold::Named, LOCKS[2], kind, key),
             Hold::Answer(credential_id, ref key) => {
                 answers.insert(lock_number(credential_id, key), hold);
+                continue;
             }
-        }
+        };
+        rows.entry((kind, lock)).or_insert_with(|| (to_hold, Vec::new())).1.push(key);
     }
     let mut held = HashSet::default();
-    for ((kind, is_changed), keys) in rows {
-        let to_hold = |key: Key| {
-            if is_changed { Hold::Record(kind, key) } else { Hold::Named(kind, key) }
-        };
+    for ((kind, lock), (to_hold, keys)) in rows {
+        let to_hold = |key| to_hold(kind, key);
         let parameters = vec![array(&keys.iter().collect::<Vec<_>>())];
-        match connection.query(&skipped(kind, is_changed), &parameters, 1).await {
+        match connection.query(&skipped(kind, lock), &parameters, 1).await {
             Ok(found) => {
                 let found: HashSet<Sql> = found.into_iter().flatten().collect();
                 let keys = keys.into_iter().filter(|key| found.contains(&sql::key(key)));
@@ -175,10 +177,12 @@ pub async fn held(connection: &Connection, asked: HashSet<Hold>) -> Result<HashS
     Ok(held)
 }
 
-/// The rows among `$1` that are there and that somebody else holds.
-fn skipped(kind: Kind, is_changed: bool) -> String {
+/// How a row is locked by who changes it, who ends it, and who names it.
+const LOCKS: [&str; 3] = ["NO KEY UPDATE", "UPDATE", "KEY SHARE"];
+
+/// The rows among `$1` that are there and that somebody else holds, so that they cannot be locked.
+fn skipped(kind: Kind, lock: &str) -> String {
     let name = kind.table().name;
-    let lock = if is_changed { "NO KEY UPDATE" } else { "KEY SHARE" };
     format!(
         "WITH had AS (SELECT id FROM {name} WHERE id = ANY($1) FOR {lock} SKIP LOCKED) \
          SELECT id FROM {name} WHERE id = ANY($1) AND id NOT IN (SELECT id FROM had)"
@@ -191,6 +195,6 @@ const ANSWERS_SKIPPED: &str = "SELECT number FROM unnest($1::bigint[]) AS asked 
 
 /// The statements of this module, to be prepared by a check.
 pub fn statements() -> impl Iterator<Item = String> {
-    let of = |kind: &Kind| [true, false].map(|is_changed| skipped(*kind, is_changed));
+    let of = |kind: &Kind| LOCKS.map(|lock| skipped(*kind, lock));
     Kind::ALL.iter().flat_map(of).chain([ANSWERS_SKIPPED.to_owned()])
 }

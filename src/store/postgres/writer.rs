@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio_postgres::types::ToSql;
 
 use super::aside::{self, Aside, Next};
-use super::{Connection, Parameters, PgFault, array, parameter, taken};
+use super::{Connection, Parameters, PgFault, naming, parameter, sets};
 use crate::domain::change::Change;
 use crate::domain::command::Entropy;
 use crate::domain::facts::{Fact, Facts, Need, Selector, Sequence};
@@ -29,7 +29,7 @@ use crate::store::{Blamed, RETRY_PAUSE};
 /// How often a batch is tried again after a deadlock or a serialisation failure.
 const RETRIES_MAX: u32 = 3;
 /// Rows in one statement at the most: putting more into words would keep the thread from others.
-const ROWS_MAX: usize = 1000;
+pub(super) const ROWS_MAX: usize = 1000;
 /// Statements of a large command that are under way at once: while the database works on one, the
 /// next are put into words.
 const STEPS_AT_ONCE: usize = 3;
@@ -72,6 +72,8 @@ impl Lane {
 /// A writer of one node.
 pub struct WriterTask {
     lane: Lane,
+    /// Where a job goes that turns out to be large.
+    to_large: mpsc::WeakSender<Job>,
     config: Arc<tokio_postgres::Config>,
     connection: Option<Arc<Connection>>,
     aside: Aside,
@@ -83,9 +85,14 @@ pub struct WriterTask {
 
 impl WriterTask {
     /// One that connects when there is something to write.
-    pub const fn new(config: Arc<tokio_postgres::Config>, lane: Lane) -> Self {
+    pub const fn new(
+        config: Arc<tokio_postgres::Config>,
+        lane: Lane,
+        to_large: mpsc::WeakSender<Job>,
+    ) -> Self {
         Self {
             lane,
+            to_large,
             config,
             connection: None,
             aside: Aside::new(),
@@ -131,7 +138,7 @@ impl WriterTask {
                 let mut batch = Batch::new(waiting, now(), Facts::default());
                 match self.commit(&mut batch, &mut *entropy).await {
                     Ok(()) => {
-                        batch.answer();
+                        batch.answer(Some(&self.to_large));
                         self.tidy().await;
                     }
                     Err(refused) => self.take_back(batch, attempt, refused, &mut queue).await,
@@ -299,11 +306,7 @@ async fn decide_and_apply(
         }
         needs = lane.run(|| batch.advance(entropy));
         if needs.is_empty() {
-            let relied = match lane {
-                Lane::Batches => HashSet::new(),
-                Lane::Large => batch.relied_on().map_err(PgFault::from)?,
-            };
-            return apply(connection, batch.writes(), &locked, &relied, lane).await;
+            return apply(connection, batch.writes(), &locked, lane).await;
         }
     }
 }
@@ -387,8 +390,8 @@ pub async fn load_round(
         let text = format!("SELECT nextval('{name}_id_seq') FROM generate_series(1, $1::bigint)");
         connection.query(&text, &vec![Box::new(*count)], 1).await
     });
-    let (questions, others) = taken::split(others);
-    let questions = questions.into_iter().map(|question| taken::load(connection, question));
+    let (questions, others) = sets::split(others);
+    let questions = questions.into_iter().map(|question| sets::load(connection, question));
     let rest = others.iter().map(|need| connection.load_one(need));
     // The first poll of each future sends its statement, in this order.
     let (begun, loaded, chosen, numbers, answers, taken) = tokio::join!(
@@ -426,21 +429,20 @@ pub async fn load_round(
 }
 
 /// Parameters of a statement, and the number of rows that it must write.
-type StepValues = (Parameters, Option<u64>);
+pub(super) type StepValues = (Parameters, Option<u64>);
 
 /// A statement whose parameters are put into words when its turn comes.
-struct WriteStep<'a> {
+pub(super) struct WriteStep<'a> {
     /// The kind whose rows it writes.
-    kind: Option<Kind>,
-    text: String,
-    values: Box<dyn Fn() -> Result<StepValues, PgFault> + Send + Sync + 'a>,
+    pub(super) kind: Option<Kind>,
+    pub(super) text: String,
+    pub(super) values: Box<dyn Fn() -> Result<StepValues, PgFault> + Send + Sync + 'a>,
 }
 
 async fn apply(
     connection: &Connection,
     writes: &Writes,
     locked: &HashSet<(Kind, Key)>,
-    relied: &HashSet<(Kind, Key)>,
     lane: Lane,
 ) -> Result<(), Blamed<PgFault>> {
     if writes.is_empty() {
@@ -452,14 +454,14 @@ async fn apply(
         return Ok(());
     }
     let mut steps = steps(writes);
-    steps.extend(still_there(relied));
+    steps.extend(naming::agree(writes, locked));
     // A statement that had to be prepared in between would fall behind the others.
     for step in &steps {
         connection.statement(&step.text).await?;
     }
     // A row that was not locked may have moved on, and a key may have come in by another node: then
     // the numbers of rows have to be seen before the commit is sent.
-    let is_certain = relied.is_empty()
+    let is_certain = lane == Lane::Batches
         && writes.answers.is_empty()
         && writes
             .documents
@@ -501,24 +503,6 @@ async fn run(
 ) -> Result<bool, PgFault> {
     let written = connection.execute(text, &parameters).await?;
     Ok(rows.is_none_or(|rows| rows == written))
-}
-
-/// Holds the records that others name, until the commit; not all of them may be there any more.
-fn still_there<'a>(relied: &'a HashSet<(Kind, Key)>) -> Vec<WriteStep<'a>> {
-    let mut by_kind: BTreeMap<Kind, Vec<&'a Key>> = BTreeMap::new();
-    for (kind, key) in relied {
-        by_kind.entry(*kind).or_default().push(key);
-    }
-    let of = |(kind, keys): (Kind, Vec<&'a Key>)| WriteStep {
-        kind: None,
-        text: format!(
-            "SELECT id FROM {} WHERE id = ANY($1) AND deleted_at IS NULL \
-             ORDER BY id FOR NO KEY UPDATE",
-            kind.table().name
-        ),
-        values: Box::new(move || Ok((vec![array(&keys)], Some(keys.len() as u64)))),
-    };
-    by_kind.into_iter().map(of).collect()
 }
 
 fn check(
@@ -564,6 +548,7 @@ fn steps(writes: &Writes) -> Vec<WriteStep<'_>> {
             steps.push(update(kind, rows.to_vec()));
         }
     }
+    steps.extend(naming::links(writes));
     steps.extend(writes.changes.chunks(ROWS_MAX).map(change_insert));
     for content in &writes.contents {
         let values = || Ok((sql::encode_content(content).iter().map(parameter).collect(), None));
@@ -691,7 +676,8 @@ pub fn statements() -> Vec<String> {
     let taken = columns().map(|(kind, column)| sql::taken_any(kind, column));
     let steps = steps.chain([change_insert(&[])]).map(|step| step.text);
     let searches = search::statements(Flavor::Postgres);
-    steps.chain(selections).chain(taken).chain(searches).chain(aside::statements()).collect()
+    let others = sets::statements().chain(aside::statements()).chain(naming::statements());
+    steps.chain(selections).chain(taken).chain(searches).chain(others).collect()
 }
 
 fn change_insert(changes: &[Arc<Change>]) -> WriteStep<'_> {
@@ -701,7 +687,7 @@ fn change_insert(changes: &[Arc<Change>]) -> WriteStep<'_> {
 }
 
 /// One statement for many rows: a column of values for each parameter.
-fn set_based<'a>(
+pub(super) fn set_based<'a>(
     head: &str,
     tail: &str,
     types: String,

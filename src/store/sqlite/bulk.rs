@@ -4,7 +4,7 @@
 //! short transaction, looks again at what was decided by and takes the mark off all of them at once.
 //! What a crash leaves behind is removed before the next one.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -14,15 +14,16 @@ use rusqlite::Connection;
 use tokio::sync::mpsc;
 
 use super::statement::{
-    Rerun, SqliteFault, execute, load, newest_id, query, sequence_table, write_beside,
+    Rerun, SqliteFault, execute, load, newest_id, query, sequence_table, write, write_beside,
 };
-use super::{Sqlite, Statements, staging};
+use super::{Sqlite, Statements, links, staging};
 use crate::domain::command::Entropy;
 use crate::domain::error::Error;
 use crate::domain::facts::{Fact, Facts, Need, Sequence};
 use crate::domain::kind::Kind;
 use crate::domain::record::Key;
-use crate::pipeline::{Batch, Job, Pending, Writes};
+use crate::domain::table::Way;
+use crate::pipeline::{Batch, Job, Link, Pending, Writes};
 use crate::store::OpenError;
 use crate::store::sql::{self, Sql};
 
@@ -58,7 +59,7 @@ pub(super) struct Bulk {
     fatal: Fatal,
 }
 
-/// A row on its way, or a change: the statement that inserts one.
+/// A row on its way, a change or a link: the statement that inserts one.
 struct Staged<'a> {
     text: &'a str,
     values: Vec<Sql>,
@@ -132,7 +133,7 @@ impl Bulk {
             let mut batch = Batch::new(jobs, now(), Facts::default());
             let fault = match self.write(&mut batch, entropy) {
                 Ok(()) => {
-                    batch.answer();
+                    batch.answer(None);
                     return;
                 }
                 Err(fault) => fault,
@@ -262,7 +263,10 @@ impl Bulk {
             let text = &self.statements(hidden.meta.kind)?.insert;
             Ok(Staged { text, values: sql::encode(&hidden)? })
         });
-        let mut all = changes.chain(rows).peekable();
+        let links = links_apart(writes).0.into_iter();
+        let links =
+            links.map(|link| Ok(Staged { text: staging::LINK_PUT, values: links::encode(link) }));
+        let mut all = changes.chain(rows).chain(links).peekable();
         while all.peek().is_some() {
             let ready = all.by_ref().take(CHUNK).collect::<Result<Vec<_>, SqliteFault>>()?;
             let mut ready = groups(ready);
@@ -286,35 +290,32 @@ impl Bulk {
     fn publish(&self, batch: &Batch, marks: &[u64]) -> Result<(), SqliteFault> {
         let writes = batch.writes();
         let runs = runs(writes);
-        let relied = batch.relied_on()?;
+        let (staged_links, links) = links_apart(writes);
+        // Kinds of which nothing was written since are as they were.
+        let is_as_before =
+            |kind: Kind| marks.get(kind as usize) == Some(&self.store.cache.kind(kind));
         self.connection.pragma_update(None, "synchronous", "FULL")?;
         let statements = &self.store.statements;
+        // Put into words before anybody waits for it.
+        let rows = writes.documents.values().filter(|pending| !is_staged(pending));
+        let rows = rows.map(|pending| {
+            let kind = pending.document.meta.kind;
+            let (text, values) = write(self.statements(kind)?, pending)?;
+            Ok((kind, text, values))
+        });
+        let rows = rows.collect::<Result<Vec<_>, SqliteFault>>()?;
         let show = || {
             let mut finds = Rerun::over(&self.connection);
-            for (kind, key) in relied {
-                // Kinds of which nothing was written since are as they were.
-                if marks.get(kind as usize) == Some(&self.store.cache.kind(kind)) {
-                    continue;
-                }
-                let found = load(&mut finds, statements, &Need::Record(kind, key))?;
+            for (kind, key) in writes.relied_on().filter(|(kind, _)| !is_as_before(*kind)) {
+                let found = load(&mut finds, statements, &Need::Record(*kind, key.clone()))?;
                 if !matches!(found, Fact::Record(Some(found)) if found.meta.deleted_at.is_none()) {
                     return Err(SqliteFault::Constraint(kind.name().to_owned()));
                 }
             }
-            for pending in writes.documents.values().filter(|pending| !is_staged(pending)) {
-                let statements = self.statements(pending.document.meta.kind)?;
-                let mut values = sql::encode(&pending.document)?;
-                let text = match pending.stored_version {
-                    None => &statements.insert,
-                    Some(version) => {
-                        values.push(Sql::Int(version));
-                        &statements.update
-                    }
-                };
-                if execute(&self.connection, text, &values)? != 1 {
-                    return Err(SqliteFault::Constraint(
-                        pending.document.meta.kind.name().to_owned(),
-                    ));
+            let mut written = Rerun::over(&self.connection);
+            for (kind, text, values) in rows {
+                if written.execute(text, &values)? != 1 {
+                    return Err(SqliteFault::Constraint(kind.name().to_owned()));
                 }
             }
             for (name, first, last) in runs {
@@ -326,6 +327,21 @@ impl Bulk {
             }
             if staging::show_changes(&self.connection)? != writes.changes.len() {
                 return Err(Error::internal("staged changes are gone").into());
+            }
+            if staging::show_links(&self.connection)? != staged_links.len() {
+                return Err(Error::internal("staged links are gone").into());
+            }
+            links::write(&self.connection, links.into_iter())?;
+            let mut ended: BTreeMap<Kind, Vec<&Key>> = BTreeMap::new();
+            for (kind, key) in writes.ended() {
+                ended.entry(*kind).or_default().push(key);
+            }
+            for (kind, keys) in ended {
+                for way in Way::to(kind).filter(|way| !is_as_before(way.by)) {
+                    if links::is_named(&self.connection, kind, way, &keys)? {
+                        return Err(SqliteFault::Constraint(kind.name().to_owned()));
+                    }
+                }
             }
             write_beside(&self.connection, writes)?;
             staging::forget(&self.connection)
@@ -364,6 +380,15 @@ impl Bulk {
 /// New rows whose ids were put aside are staged; all others are written with the last part.
 fn is_staged(pending: &Pending) -> bool {
     pending.stored_version.is_none() && matches!(pending.document.meta.key, Key::Int(_))
+}
+
+/// Links of staged rows, which are staged as well, and all others.
+fn links_apart(writes: &Writes) -> (Vec<&Link>, Vec<(&Link, &bool)>) {
+    let is_staged = |(link, stands): &(&Link, &bool)| {
+        **stands && writes.documents.get(&link.from).is_some_and(is_staged)
+    };
+    let (staged, rest): (Vec<_>, Vec<_>) = writes.links.iter().partition(is_staged);
+    (staged.into_iter().map(|(link, _)| link).collect(), rest)
 }
 
 /// The ids of staged rows, in as few runs as there are: table, first, last.

@@ -4,6 +4,7 @@ use rusqlite::Connection;
 
 use super::SqliteFault;
 use super::statement::{execute, query};
+use crate::store::links::link_columns;
 use crate::store::sql::{self, Sql, change_columns};
 
 /// Puts ids of table `$1` aside.
@@ -17,7 +18,7 @@ pub(super) const FIND: &str = "SELECT name, first_id, last_id FROM staging";
 pub(super) const CHANGE_PUT: &str = concat!(
     "INSERT INTO change_staged (",
     change_columns!(),
-    ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)"
+    ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)"
 );
 /// Shows the staged changes.
 const CHANGES_SHOW: &str = concat!(
@@ -27,8 +28,20 @@ const CHANGES_SHOW: &str = concat!(
     change_columns!(),
     " FROM change_staged ORDER BY id"
 );
+/// A new link, which nobody is to see yet.
+pub(super) const LINK_PUT: &str =
+    concat!("INSERT INTO link_staged (", link_columns!(), ") VALUES ($1, $2, $3, $4)");
+/// Shows the staged links.
+const LINKS_SHOW: &str = concat!(
+    "INSERT INTO link (",
+    link_columns!(),
+    ") SELECT ",
+    link_columns!(),
+    " FROM link_staged"
+);
 /// Forgets what was staged but rows of records.
-const FORGET: [&str; 2] = ["DELETE FROM change_staged", "DELETE FROM staging"];
+const FORGET: [&str; 3] =
+    ["DELETE FROM change_staged", "DELETE FROM link_staged", "DELETE FROM staging"];
 
 /// Holds for a row `r` of a table that is staged.
 pub(super) fn has(table: &str) -> String {
@@ -53,6 +66,11 @@ pub(super) fn show_changes(connection: &Connection) -> Result<usize, SqliteFault
     execute(connection, CHANGES_SHOW, &[])
 }
 
+/// Shows the staged links; as many as there are.
+pub(super) fn show_links(connection: &Connection) -> Result<usize, SqliteFault> {
+    execute(connection, LINKS_SHOW, &[])
+}
+
 /// Forgets what was staged but rows of records.
 pub(super) fn forget(connection: &Connection) -> Result<(), SqliteFault> {
     FORGET.iter().try_for_each(|text| execute(connection, text, &[]).map(|_| ()))
@@ -66,6 +84,6 @@ pub(super) fn last_id(connection: &Connection, table: &str) -> Result<i64, Sqlit
 
 /// Every statement, to be prepared by a check.
 pub(super) fn statements() -> impl Iterator<Item = String> {
-    let fixed = [PUT_ASIDE, LAST_ID, FIND, CHANGE_PUT, CHANGES_SHOW];
+    let fixed = [PUT_ASIDE, LAST_ID, FIND, CHANGE_PUT, CHANGES_SHOW, LINK_PUT, LINKS_SHOW];
     fixed.into_iter().chain(FORGET).map(str::to_owned)
 }

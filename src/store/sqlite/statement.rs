@@ -10,7 +10,7 @@ use rusqlite::{CachedStatement, Connection, ErrorCode, Row, Statement, ToSql, ff
 use crate::domain::error::Error;
 use crate::domain::facts::{Fact, Need, Sequence};
 use crate::domain::kind::Kind;
-use crate::pipeline::Writes;
+use crate::pipeline::{Pending, Touched, Writes};
 use crate::store::sql::{self, Cell, Sql, Statements};
 
 impl ToSql for Sql {
@@ -58,7 +58,10 @@ impl From<rusqlite::Error> for SqliteFault {
             return Self::Internal(Error::Internal(text));
         };
         match failure.code {
-            ErrorCode::ConstraintViolation => Self::Constraint(text),
+            ErrorCode::ConstraintViolation => match taken(&text) {
+                Some(refusal) => Self::Constraint(refusal.to_owned()),
+                None => Self::Internal(Error::Internal(text)),
+            },
             _ if failure.extended_code == ffi::SQLITE_IOERR_FSYNC => Self::Fatal(text),
             ErrorCode::DiskFull
             | ErrorCode::DatabaseBusy
@@ -70,6 +73,18 @@ impl From<rusqlite::Error> for SqliteFault {
             _ => Self::Internal(Error::Internal(text)),
         }
     }
+}
+
+/// What is not unique, from what the database says of it.
+fn taken(message: &str) -> Option<&'static str> {
+    let columns = message.strip_prefix("UNIQUE constraint failed: ")?;
+    let columns: Vec<&str> = columns.split(", ").collect();
+    sql::refusal(|table, unique| {
+        let names = columns.iter().map(|column| column.strip_prefix(table.name)?.strip_prefix('.'));
+        let Some(mut names) = names.collect::<Option<Vec<_>>>() else { return false };
+        names.retain(|name| *name != "account_id");
+        names == unique.fields
+    })
 }
 
 impl From<Error> for SqliteFault {
@@ -86,10 +101,10 @@ pub(super) fn numbered(text: &str) -> Cow<'_, str> {
 
 /// The statements of a kind, numbered beforehand.
 pub(super) fn numbered_statements(kind: Kind) -> Statements {
-    let Statements { find, insert, update, update_body } = Statements::new(kind);
-    let [find, insert, update, update_body] =
-        [find, insert, update, update_body].map(|text| numbered(&text).into_owned());
-    Statements { find, insert, update, update_body }
+    let Statements { find, insert, update, update_body, update_state } = Statements::new(kind);
+    let [find, insert, update, update_body, update_state] =
+        [find, insert, update, update_body, update_state].map(|text| numbered(&text).into_owned());
+    Statements { find, insert, update, update_body, update_state }
 }
 
 pub(super) fn query(
@@ -212,6 +227,16 @@ fn load_readable<'a>(
             let rows = query(connection, &text, &[sql::key(&selector.value)], 1)?;
             Fact::Taken(!rows.is_empty())
         }
+        Need::Namers(naming) => {
+            let text = sql::naming((naming.by, naming.column), naming.to.0);
+            let rows = query(connection, &text, &sql::naming_parameters(naming), 1)?;
+            Fact::Namers(rows.iter().filter_map(|row| sql::named_key(naming.by, row)).collect())
+        }
+        Need::Count(count) => {
+            let (text, parameters) = sql::counting(count);
+            let rows = query(connection, &text, &parameters, 1)?;
+            Fact::Count(rows.first().and_then(|row| sql::first_int(row)).unwrap_or_default())
+        }
         Need::Id(_) => return Err(Error::internal("ids are the writer's to give").into()),
         Need::Change(id) => {
             let rows = query(connection, sql::CHANGE_FIND, &[Sql::Int(*id)], sql::CHANGE_WIDTH)?;
@@ -221,6 +246,11 @@ fn load_readable<'a>(
         Need::Changes(id, count) => {
             let parameters = [Sql::Int(*id), Sql::Int(*count)];
             let rows = query(connection, sql::HISTORY, &parameters, sql::CHANGE_WIDTH)?;
+            Fact::Changes(rows.into_iter().map(sql::decode_change).collect::<Result<_, _>>()?)
+        }
+        Need::Act(first, last, limit) => {
+            let parameters = [first, last, limit].map(|number| Sql::Int(*number));
+            let rows = query(connection, sql::ACT, &parameters, sql::CHANGE_WIDTH)?;
             Fact::Changes(rows.into_iter().map(sql::decode_change).collect::<Result<_, _>>()?)
         }
         Need::Idempotency(credential_id, key) => {
@@ -237,6 +267,22 @@ fn load_readable<'a>(
             Fact::Signature(!query(connection, sql::SIGNATURE_FIND, &parameters, 1)?.is_empty())
         }
     })
+}
+
+/// The statement that writes a row, and its parameters.
+pub(super) fn write<'a>(
+    statements: &'a Statements,
+    pending: &Pending,
+) -> Result<(&'a str, Vec<Sql>), Error> {
+    let document = &pending.document;
+    let (text, mut values) = match (pending.stored_version, pending.touched) {
+        (None, _) => (&statements.insert, sql::encode(document)?),
+        (Some(_), Touched::All) => (&statements.update, sql::encode(document)?),
+        (Some(_), Touched::Body) => (&statements.update_body, sql::encode_body(document)?),
+        (Some(_), Touched::State) => (&statements.update_state, sql::encode_state(document)),
+    };
+    values.extend(pending.stored_version.map(Sql::Int));
+    Ok((text, values))
 }
 
 /// The table whose ids a sequence gives.

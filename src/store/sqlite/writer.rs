@@ -7,14 +7,15 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rusqlite::Connection;
+use tokio::sync::mpsc::WeakSender;
 
 use super::bulk::{Bulk, Fatal, Turn, report};
 use super::log::{Log, checkpoint};
 use super::pool::Pool;
 use super::statement::{
-    Rerun, SqliteFault, execute, load, newest_id, sequence_table, write_beside,
+    Rerun, SqliteFault, execute, load, newest_id, sequence_table, write, write_beside,
 };
-use super::{BUSY_TIMEOUT, Sqlite, connect, staging};
+use super::{BUSY_TIMEOUT, Sqlite, connect, links, staging};
 use crate::domain::command::Entropy;
 use crate::domain::error::Error;
 use crate::domain::facts::{Fact, Facts, Need, Sequence};
@@ -30,7 +31,7 @@ use crate::store::{Blamed, OpenError, Writer};
 pub(super) const CHANGE_INSERT: &str = concat!(
     "INSERT INTO change (",
     change_columns!(),
-    ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)"
+    ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)"
 );
 /// How often another process's commits are looked for.
 const NOTICE_EVERY: Duration = Duration::from_millis(50);
@@ -62,6 +63,7 @@ pub(super) fn start(store: &Sqlite, writer: Writer) -> Result<JoinHandle<()>, Op
     let bulk = Bulk::start(store, queues.large, Arc::clone(&now), entropy, &turn, &fatal)?;
     let mut thread = WriterThread {
         connection,
+        to_large: queues.to_large,
         turn,
         log: Arc::clone(&log),
         statements: Arc::clone(&store.statements),
@@ -122,6 +124,7 @@ fn spawn(name: &str, f: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>
 
 struct WriterThread {
     connection: Connection,
+    to_large: WeakSender<Job>,
     turn: Arc<Turn>,
     log: Arc<Log>,
     statements: Arc<HashMap<Kind, Statements>>,
@@ -149,7 +152,7 @@ impl WriterThread {
             while let Some((waiting, attempt)) = queue.pop_front() {
                 let mut batch = Batch::new(waiting, now(), Facts::over(self.cache.clone()));
                 match self.commit(&mut batch, entropy) {
-                    Ok(()) => batch.answer(),
+                    Ok(()) => batch.answer(Some(&self.to_large)),
                     Err(Blamed { fault: SqliteFault::Fatal(cause), .. }) => {
                         batch.refuse(&Error::Unavailable { retry_after_s: 5 });
                         report(fatal, cause);
@@ -305,6 +308,7 @@ impl WriterThread {
         for change in &writes.changes {
             rows.execute(CHANGE_INSERT, &sql::encode_change(change))?;
         }
+        links::write(&self.connection, writes.links.iter())?;
         Ok(write_beside(&self.connection, writes)?)
     }
 
@@ -316,14 +320,7 @@ impl WriterThread {
     ) -> Result<(), SqliteFault> {
         let statements = self.statements.get(&kind);
         let statements = statements.ok_or_else(|| Error::internal("a kind without statements"))?;
-        let (text, mut values) = match pending.stored_version {
-            None => (&statements.insert, sql::encode(&pending.document)?),
-            Some(_) if pending.is_body_only => {
-                (&statements.update_body, sql::encode_body(&pending.document)?)
-            }
-            Some(_) => (&statements.update, sql::encode(&pending.document)?),
-        };
-        values.extend(pending.stored_version.map(Sql::Int));
+        let (text, values) = write(statements, pending)?;
         if rows.execute(text, &values)? == 1 {
             Ok(())
         } else {

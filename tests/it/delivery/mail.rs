@@ -146,7 +146,7 @@ async fn announce_to(server: &Server, recipients: &[String]) -> Vec<i64> {
 async fn what_cannot_be_read_holds_up_nobody(server: Server) {
     let mut mails = MailServer::start().await;
     let spoilt = announce_to(&server, &named("bad", 120)).await;
-    crate::neighbours::spoil(&server, "UPDATE message SET body = '{'").await;
+    server.spoil("UPDATE message SET body = '{'").await;
     // A server that has them in memory would not notice.
     let server = Server::start_on(&server.url).await;
     let worker = work(&server, &mails.config());
@@ -161,7 +161,7 @@ async fn what_cannot_be_read_holds_up_nobody(server: Server) {
     let ids = format!("id <= {}", spoilt[119]);
     let mended = json!({"recipient": "good@example.com", "reference": "x", "body": "x"});
     let mended = format!("UPDATE message SET body = '{mended}' WHERE {ids}");
-    crate::neighbours::spoil(&server, &mended).await;
+    server.spoil(&mended).await;
     soon(&mut mails, 120).await;
     worker.stop().await;
 }
@@ -172,7 +172,7 @@ async fn messages_that_somebody_holds_hold_up_nobody() {
     let server = Server::start(Backend::Postgres).await;
     let mut mails = MailServer::start().await;
     let held = announce_to(&server, &named("held", 9)).await;
-    let mut outsider = crate::neighbours::outsider(&server).await;
+    let mut outsider = server.outsider().await;
     let lock = outsider.transaction().await.expect("a transaction");
     let text = "SELECT 1 FROM message WHERE id <= $1 FOR UPDATE";
     lock.execute(text, &[&held[8]]).await.expect("it");

@@ -14,9 +14,8 @@ use haksa::delivery::worker::{Pace, Worker};
 use haksa::domain::actor::Actor;
 use haksa::domain::certificate::achievement::{Achievement, IssuanceMethod};
 use haksa::domain::certificate::form::Form;
-use haksa::domain::change::Action;
 use haksa::domain::command::{self, Command, Context, Create, Decision};
-use haksa::domain::delivery::message::{Channel, Message};
+use haksa::domain::delivery::message::Channel;
 use haksa::domain::delivery::outbox::{Occasion, Outbox};
 use haksa::domain::facts::{Facts, Known};
 use haksa::domain::kind::Kind;
@@ -86,21 +85,6 @@ impl Command for Announce {
             }
         }
         Ok(decided.expect("somebody gets one"))
-    }
-}
-
-/// Removes a certificate with its messages.
-struct Remove(i64);
-
-impl Command for Remove {
-    fn decide(&self, context: &mut Context<'_>, facts: &mut Facts) -> Known<Decision> {
-        let before = facts.document(Kind::Achievement, &self.0.into())?.expect("it is there");
-        let messages = Message::withdraw(&before.meta, context, facts)?;
-        let mut after = (*before).clone();
-        after.meta.deleted_at = Some(context.at);
-        let mut decision = Decision::write(Action::Delete, Some(before), after);
-        decision.writes.extend(messages);
-        Ok(decision)
     }
 }
 

@@ -143,6 +143,24 @@ impl Server {
         numbers(&self.url, statement).await
     }
 
+    /// Runs statements on the database behind the server's back.
+    pub async fn spoil(&self, statements: &str) {
+        if let Some(path) = self.url.strip_prefix("sqlite:") {
+            let connection = rusqlite::Connection::open(path).expect("the file opens");
+            connection.execute_batch(statements).expect("it takes that");
+        } else {
+            self.outsider().await.batch_execute(statements).await.expect("it takes that");
+        }
+    }
+
+    /// A session beside the server's own, on PostgreSQL.
+    pub async fn outsider(&self) -> tokio_postgres::Client {
+        let (client, connection) =
+            tokio_postgres::connect(&self.url, tokio_postgres::NoTls).await.expect("a session");
+        tokio::spawn(connection);
+        client
+    }
+
     /// Asserts that `haksa check` would find nothing.
     pub async fn assert_sound(&self) {
         let report = haksa::check::run(&self.app.store).await.expect("a check");
