@@ -11,7 +11,8 @@ use crate::app::OsEntropy;
 use crate::domain::actor::Actor;
 use crate::domain::command::{Create, Edit, Entropy as _, Expected};
 use crate::domain::patch::Patch;
-use crate::domain::people::person::{Person, PersonEdit, fold};
+use crate::domain::people::known::KnownBy;
+use crate::domain::people::person::{Person, PersonEdit};
 use crate::domain::record::Key;
 use crate::domain::teaching::partner::Partner;
 use crate::pipeline::Envelope;
@@ -84,12 +85,12 @@ async fn create(new: NewPerson, database: &DatabaseOptions) -> anyhow::Result<()
     let store = database.open().await?;
     find_account(&store, account).await?;
     // One human is one person, whatever the systems call them.
-    for (column, value) in [("email_key", &email), ("login_key", &login)] {
-        let Some(value) = value.as_deref().map(fold) else { continue };
-        let found =
-            store.read(|facts| facts.select::<Person>(account, column, value.as_str())).await?;
+    let email_key = email.as_deref().map(KnownBy::email);
+    let login_key = login.as_deref().map(KnownBy::login);
+    for known_by in [email_key, login_key].into_iter().flatten() {
+        let found = store.read(|facts| known_by.people(account, facts)).await?;
         if let Some(known) = found.first() {
-            anyhow::bail!("{value} is person {}, {}", known.id(), known.record.name);
+            anyhow::bail!("{known_by} is person {}, {}", known.id(), known.record.name);
         }
     }
     let full_name = name.clone();

@@ -109,6 +109,12 @@ pub fn has_anywhere(actor: &Actor, right: Right, kind: Kind) -> bool {
     actor.grants.iter().any(|grant| grant.gives(right, kind))
 }
 
+/// True when some grant gives `right` on `kind` in the whole account.
+pub fn has_everywhere(actor: &Actor, right: Right, kind: Kind) -> bool {
+    let mut grants = actor.grants.iter().filter(|grant| grant.gives(right, kind));
+    grants.any(|grant| grant.scope == Scope::Account)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -167,5 +173,22 @@ mod tests {
         let who = actor(vec![]);
         assert_eq!(check(&who, Right::Read, Kind::Class, &Place::Account), Verdict::Denied);
         assert!(!has_anywhere(&who, Right::Read, Kind::Class));
+    }
+
+    #[test]
+    fn a_right_within_a_scope_is_not_one_on_the_whole_account() {
+        let scoped = |scope| {
+            let kinds = Some(vec![Kind::Class]);
+            has_everywhere(
+                &actor(vec![Grant { kinds, rights: vec![Right::Read], scope }]),
+                Right::Read,
+                Kind::Class,
+            )
+        };
+        assert!(scoped(Scope::Account));
+        assert!(!scoped(Scope::Partner(7)));
+        assert!(!scoped(Scope::Departments(vec!["d1".to_owned()])));
+        let who = actor(vec![Grant::account(&[Kind::Class], &[Right::Edit])]);
+        assert!(!has_everywhere(&who, Right::Read, Kind::Class));
     }
 }

@@ -320,6 +320,7 @@ impl<R: Record> Command for Edit<R> {
         let current = document.typed::<R>()?;
         let mut candidate = R::clone(&current.record);
         candidate.apply(&self.edit);
+        candidate.note_edit(&current.record, context.at);
         decide_candidate(context, facts, &document, &current, candidate, &self.expected)
     }
 }

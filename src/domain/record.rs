@@ -331,6 +331,10 @@ pub trait Record: Serialize + DeserializeOwned + Clone + PartialEq + Send + Sync
         edit.apply_to(self);
     }
 
+    /// Notes when what an edit tells of has happened, where the edit itself does not say so. Times are
+    /// set by who acts alone: nothing of this is asked when fields go back to what they were.
+    fn note_edit(&mut self, _before: &Self, _at: Timestamp) {}
+
     /// What an edit is sure to ask for beside its record; see [`super::command::Command::needs`].
     /// Records that it is going to name belong here: locked from the start, none of them can go
     /// while the edit is decided.

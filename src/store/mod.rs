@@ -2,6 +2,7 @@
 //! Nothing here knows a rule, and nothing outside knows SQL.
 
 mod cache;
+mod changes;
 mod links;
 mod list;
 #[cfg(debug_assertions)]
@@ -27,6 +28,7 @@ use crate::domain::kind::Kind;
 use crate::domain::record::{Document, Key, Meta};
 use crate::pipeline::{Blame, Queues};
 
+pub use changes::ChangeQuery;
 pub use postgres::Postgres;
 use search::Flavor;
 pub use sqlite::Sqlite;
@@ -403,6 +405,7 @@ impl Store {
         let mut statements = sql::all();
         statements.extend(list::statements(self.flavor())?);
         statements.extend(links::statements());
+        statements.extend(changes::statements());
         statements.extend(match self {
             Self::Sqlite(_) => sqlite::statements(),
             Self::Postgres(_) => postgres::statements(),

@@ -7,9 +7,10 @@ use crate::dialect::credential::{Caller, owner};
 use crate::dialect::{Call, Dialect, password};
 use crate::domain::actor::Actor;
 use crate::domain::error::Error;
-use crate::domain::facts::{Facts, Known, Selector};
+use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
 use crate::domain::people::account::{Account, portal_url};
+use crate::domain::people::known::KnownBy;
 use crate::domain::people::person::{Person, PersonStatus, fold};
 use crate::domain::people::role::Role;
 use crate::domain::record::{Key, Stored};
@@ -64,9 +65,9 @@ async fn by_password(call: &Call) -> Result<Option<Actor>, Error> {
     ) else {
         return Ok(None);
     };
-    let (url, login) = (portal_url(url), fold(login));
-    let person = call.read(|facts| person_by_login(&url, &login, facts)).await?;
-    let name = format!("{login} {url}");
+    let url = portal_url(url);
+    let person = call.read(|facts| person_by_login(&url, login, facts)).await?;
+    let name = format!("{} {url}", fold(login));
     let owner = password::owner(call, Dialect::Ispring, &name, person, password_given).await?;
     let Some(person) = owner else {
         return Ok(None);
@@ -87,15 +88,11 @@ fn person_by_login(
     let Some(account) = accounts.first() else {
         return Ok(None);
     };
-    let columns = ["login_key", "email_key"];
+    let ways = [KnownBy::login(login), KnownBy::email(login)];
     // Both at once: one more look for those whom nobody knows would tell them from the rest.
-    facts.want_selections(columns.map(|column| Selector {
-        kind: Kind::Person,
-        column,
-        value: login.into(),
-    }))?;
-    for column in columns {
-        let mut found = facts.select::<Person>(account.id(), column, login)?;
+    facts.want_selections(ways.iter().map(KnownBy::selector))?;
+    for known_by in ways {
+        let mut found = known_by.people(account.id(), facts)?;
         if let (Some(person), true) = (found.pop(), found.is_empty()) {
             let is_active = person.record.status == PersonStatus::Active;
             return Ok(is_active.then_some(person));

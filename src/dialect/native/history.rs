@@ -1,21 +1,24 @@
-//! The history of any record, one change with its diff, undo.
+//! The history of any record, all changes of an account, one change with its diff, undo.
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::auth::authenticate;
 use super::error::not_found;
 use super::page;
 use crate::dialect::{Answer, Call, Refusal};
-use crate::domain::access::Right;
-use crate::domain::actor::Actor;
+use crate::domain::access::{self, Right};
+use crate::domain::actor::{Actor, Dialect};
 use crate::domain::change::Change;
 use crate::domain::command::{self, Kept, Undo};
-use crate::domain::error::Error;
+use crate::domain::error::{Error, FieldError, FieldErrors};
 use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
+use crate::domain::names::either;
 use crate::domain::record::{Key, parse_id};
+use crate::store::ChangeQuery;
 
 /// `GET /haksa/v1/records/{kind}/{id}/history`: newest first; `limit`, `cursor`.
 pub async fn list(call: &Call) -> Result<Answer, Refusal> {
@@ -51,6 +54,60 @@ pub async fn list(call: &Call) -> Result<Answer, Refusal> {
             "next": next.map(|id| id.to_string()),
         }),
     ))
+}
+
+/// `GET /haksa/v1/changes`: newest first by id; see [`decode`], `limit`, `cursor`. Of kinds on which the
+/// caller has no right to read in the whole account, nothing is shown: where a record is can only be
+/// told of each by itself.
+pub async fn changes(call: &Call) -> Result<Answer, Refusal> {
+    let actor = authenticate(call).await?;
+    let mut query = decode(call)?;
+    let (limit, before) = (page::limit(call)?, page::cursor(call)?.unwrap_or(i64::MAX));
+    query.kinds.retain(|kind| access::has_everywhere(&actor, Right::Read, *kind));
+    if query.kinds.is_empty() {
+        return Err(Error::Denied.into());
+    }
+    let (found, next) = call.app.store.changes(actor.account_id, &query, before, limit).await?;
+    let items: Vec<_> = found.iter().map(encode_whole).collect();
+    let next = next.map(|id| id.to_string());
+    Ok(Answer::json(200, &json!({"items": items, "next": next})))
+}
+
+/// `kind`, `actor`, `dialect`, `request_id`, `act_id`, `from`, `to`.
+fn decode(call: &Call) -> Result<ChangeQuery, Error> {
+    let mut errors = Vec::new();
+    let kind = parameter(call, &mut errors, "kind", "unknown", "no such kind", Kind::parse);
+    let unknown = format!("must be {}", either::<Dialect>(""));
+    let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    let at = |text: &str| Some(text.parse::<Timestamp>().ok()?.into());
+    let (blank, no_time) = ("must not be empty", "must be a time, like 2026-04-23T09:15:30Z");
+    let query = ChangeQuery {
+        kinds: kind.map_or(Kind::ALL.to_vec(), |kind| vec![kind]),
+        actor: parameter(call, &mut errors, "actor", "blank", blank, some),
+        dialect: parameter(call, &mut errors, "dialect", "unknown", &unknown, Dialect::parse),
+        request_id: parameter(call, &mut errors, "request_id", "blank", blank, some),
+        act_id: parameter(call, &mut errors, "act_id", "invalid", "must be an id", parse_id),
+        from: parameter(call, &mut errors, "from", "invalid", no_time, at),
+        to: parameter(call, &mut errors, "to", "invalid", no_time, at),
+    };
+    if errors.is_empty() { Ok(query) } else { Err(Error::Invalid(errors)) }
+}
+
+/// What a parameter of the query says, if it is there.
+fn parameter<T>(
+    call: &Call,
+    errors: &mut FieldErrors,
+    name: &'static str,
+    code: &'static str,
+    detail: &str,
+    parse: impl Fn(&str) -> Option<T>,
+) -> Option<T> {
+    let text = call.query_parameter(name)?;
+    let value = parse(&text);
+    if value.is_none() {
+        errors.push(FieldError::new(name, code, detail));
+    }
+    value
 }
 
 /// `GET /haksa/v1/changes/{id}`.

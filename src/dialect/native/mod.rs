@@ -30,6 +30,7 @@ pub const WIRE: Wire = Wire {
 
 const ROUTES: &[Route] = routes![
     GET "/haksa/v1/records/{kind}/{id}/history" => history::list,
+    GET "/haksa/v1/changes" => history::changes,
     GET "/haksa/v1/changes/{id}" => history::change,
     POST "/haksa/v1/changes/{id}/undo" => history::undo,
     GET "/haksa/v1/messages" => message::list,

@@ -17,6 +17,7 @@ use crate::domain::error::Error;
 use crate::domain::facts::{Facts, Known, Signature, Token};
 use crate::domain::kind::Kind;
 use crate::domain::people::credential::{Credential, EndSession, EndedSession};
+use crate::domain::people::known::KnownBy;
 use crate::domain::people::person::{Person, PersonStatus, fold};
 use crate::domain::record::Stored;
 use crate::pipeline::{Envelope, Reply};
@@ -45,9 +46,8 @@ pub async fn login(call: &Call) -> Result<Answer, Refusal> {
     });
     let (email, password) = faults.refuse_or(given)?;
     refuse_dry_run(call)?;
-    let email = fold(&email);
     let known = call.read(|facts| person_by_email(&email, facts)).await?;
-    let owner = password::owner(call, Dialect::Partner, &email, known, &password).await?;
+    let owner = password::owner(call, Dialect::Partner, &fold(&email), known, &password).await?;
     let person = owner.ok_or_else(|| detail(401, "invalid credentials"))?;
     if person.record.status != PersonStatus::Active {
         return Err(detail(403, "user is not active").into());
@@ -101,10 +101,10 @@ fn refuse_dry_run(call: &Call) -> Result<(), Refusal> {
 
 /// The person with that e-mail and a password; the first, where several accounts have one.
 fn person_by_email(email: &str, facts: &Facts) -> Known<Option<Stored<Person>>> {
-    if email.is_empty() {
+    if email.trim().is_empty() {
         return Ok(None);
     }
-    let found = facts.select_in_all_accounts::<Person>("email_key", email)?;
+    let found = KnownBy::email(email).people_of_all_accounts(facts)?;
     Ok(found.into_iter().find(|person| person.record.password_hash.is_some()))
 }
 

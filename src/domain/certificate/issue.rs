@@ -18,7 +18,8 @@ use crate::domain::delivery::outbox::{Occasion, Outbox};
 use crate::domain::facts::{Facts, Known, Need, Selector, Sequence};
 use crate::domain::kind::Kind;
 use crate::domain::people::account::Account;
-use crate::domain::people::person::{Person, fold, phone_key};
+use crate::domain::people::known::KnownBy;
+use crate::domain::people::person::{Person, fold};
 use crate::domain::record::{Document, Key, Record};
 
 /// Recipients of one command at the most.
@@ -49,6 +50,18 @@ pub struct Recipient {
     pub level: Option<Number>,
     /// Values of the club's own attributes.
     pub custom_attributes: Vec<CustomAttribute>,
+}
+
+impl Recipient {
+    /// Who they are, where nobody knows them.
+    fn person(&self) -> Person {
+        Person {
+            name: self.name.clone(),
+            email: self.email.clone(),
+            phone: self.phone.clone(),
+            ..Person::default()
+        }
+    }
 }
 
 /// Issues one certificate to each recipient, who must have an e-mail or a phone, as the method has it.
@@ -90,11 +103,11 @@ impl Issue {
         }
     }
 
-    fn contact_key(&self, recipient: &Recipient) -> String {
+    fn known_by(&self, recipient: &Recipient) -> KnownBy {
         let contact = self.contact(recipient).unwrap_or_default();
         match self.method {
-            IssuanceMethod::Email => fold(contact),
-            IssuanceMethod::Phone => phone_key(contact),
+            IssuanceMethod::Email => KnownBy::email(contact),
+            IssuanceMethod::Phone => KnownBy::phone(contact),
         }
     }
 
@@ -212,27 +225,22 @@ impl Command for Issue {
         let form = facts.get::<Form>(account_id, self.form_id)?;
         let club = facts.get::<Account>(account_id, account_id)?;
 
-        let keys: Vec<String> = self.recipients.iter().map(|one| self.contact_key(one)).collect();
-        let column = match self.method {
-            IssuanceMethod::Email => "email_key",
-            IssuanceMethod::Phone => "phone_key",
-        };
-        let unique: HashSet<&str> = keys.iter().map(String::as_str).collect();
-        facts.want_selections(unique.iter().map(|key| {
-            let value = Key::from(*key);
-            Selector { kind: Kind::Person, column, value }
-        }))?;
+        let keys: Vec<KnownBy> = self.recipients.iter().map(|one| self.known_by(one)).collect();
+        let unique: HashSet<&KnownBy> = keys.iter().collect();
+        facts.want_selections(unique.iter().map(|key| key.selector()))?;
         let prefix = form.record.prefix.as_deref().unwrap_or(PREFIX);
         let numbers = self.numbers(prefix, context, facts)?;
 
         let mut holders: Vec<Holder> = Vec::with_capacity(unique.len());
-        let mut by_key: HashMap<&str, usize> = HashMap::with_capacity(unique.len());
+        let mut by_key: HashMap<&KnownBy, usize> = HashMap::with_capacity(unique.len());
         let mut held = Vec::with_capacity(keys.len());
         for (recipient, key) in self.recipients.iter().zip(&keys) {
-            let at = if let Some(at) = by_key.get(key.as_str()) {
+            let at = if let Some(at) = by_key.get(key) {
                 *at
             } else {
-                holders.push(Self::holder(recipient, key, column, account_id, facts)?);
+                let (known, person) = key.find_or(account_id, || recipient.person(), facts)?;
+                let id = known.as_ref().and_then(|known| known.meta.key.as_int());
+                holders.push(Holder { known, person, id: id.unwrap_or_default() });
                 by_key.insert(key, holders.len() - 1);
                 holders.len() - 1
             };
@@ -294,31 +302,5 @@ impl Command for Issue {
             writes.push(make_with(Some(key), achievement, context, facts)?);
         }
         Ok(Decision { subject, writes, ..Decision::default() })
-    }
-}
-
-impl Issue {
-    fn holder(
-        recipient: &Recipient,
-        key: &str,
-        column: &'static str,
-        account_id: i64,
-        facts: &Facts,
-    ) -> Known<Holder> {
-        let known = facts.select::<Person>(account_id, column, key)?.into_iter().next();
-        if let Some(known) = known {
-            return Ok(Holder {
-                person: Person::clone(&known.record),
-                id: known.id(),
-                known: facts.document(Kind::Person, &known.meta.key)?,
-            });
-        }
-        let person = Person {
-            name: recipient.name.clone(),
-            email: recipient.email.clone(),
-            phone: recipient.phone.clone(),
-            ..Person::default()
-        };
-        Ok(Holder { known: None, person, id: 0 })
     }
 }

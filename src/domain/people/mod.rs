@@ -3,6 +3,7 @@
 pub mod account;
 pub mod credential;
 pub mod department;
+pub mod known;
 pub mod person;
 pub mod role;
 pub mod throttle;

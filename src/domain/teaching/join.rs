@@ -307,17 +307,18 @@ impl Join {
     ) -> Known<Write> {
         let class = &self.class;
         if let Some(old) = &self.dropped {
-            let membership = Membership {
+            let mut membership = Membership {
                 status: self.status,
                 invite_code_id,
                 completed_at: None,
                 ..Membership::clone(&old.record)
             };
+            membership.note_edit(&old.record, context.at);
             let before = document(old, facts)?;
             let write = command::amend(before, membership, context, facts)?;
             return write.ok_or_else(|| Error::internal("nobody came back").into());
         }
-        let membership = Membership {
+        let mut membership = Membership {
             partner_id: class.record.partner_id,
             class_id: class.id(),
             student_id,
@@ -326,6 +327,7 @@ impl Join {
             enrolled_at: context.at.into(),
             completed_at: None,
         };
+        membership.note_edit(&Membership::default(), context.at);
         command::make(membership, context, facts)
     }
 }

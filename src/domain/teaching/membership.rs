@@ -1,6 +1,7 @@
 //! A student's membership of a class. (The partner API calls it enrollment; that word is taken by
 //! what a learner owes, [`crate::domain::learning::enrollment`].)
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::class::Class;
@@ -117,22 +118,15 @@ impl Record for Membership {
         edit.class_id.map(roster_needs).into_iter().flatten().collect()
     }
 
-    fn settle(
-        &mut self,
-        before: Option<&Self>,
-        context: &mut Context<'_>,
-        _: &mut Facts,
-    ) -> Known<()> {
-        // Who finishes has finished now, where nothing else is said.
-        let was_completed =
-            before.is_some_and(|before| before.status == MembershipStatus::Completed);
+    /// Who finishes has finished now, where nothing else is said.
+    fn note_edit(&mut self, before: &Self, at: Timestamp) {
+        let was_completed = before.status == MembershipStatus::Completed;
         if self.status == MembershipStatus::Completed
             && !was_completed
-            && self.completed_at == before.and_then(|before| before.completed_at)
+            && self.completed_at == before.completed_at
         {
-            self.completed_at = Some(Instant::from(context.at).max(self.enrolled_at));
+            self.completed_at = Some(Instant::from(at).max(self.enrolled_at));
         }
-        Ok(())
     }
 
     fn place(&self, _: &Meta, _: &mut Facts) -> Known<Place> {

@@ -1,6 +1,7 @@
 //! History, one change, undo.
 
 mod certificates;
+mod changes;
 mod rights;
 
 use serde_json::{Value, json};

@@ -28,7 +28,7 @@ on_both_stores!(
 );
 
 /// Gives the demo account a key of this dialect; gives the credential's id.
-async fn give_key(server: &Server, key: &str, rights: &[&str]) -> i64 {
+pub(super) async fn give_key(server: &Server, key: &str, rights: &[&str]) -> i64 {
     let credential = Credential {
         secret_hash: Some(hex::encode(haksa::vault::hash_token(key))),
         policies: rights.iter().map(ToString::to_string).collect(),

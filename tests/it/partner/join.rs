@@ -8,6 +8,7 @@ use haksa::domain::people::credential::Credential;
 use haksa::domain::people::person::Person;
 use haksa::pipeline::{Envelope, Reply as Outcome};
 use haksa::vault::hash_token;
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use super::{CLASS, OTHER_TOKEN, TOKEN, assert_detail, edit, read};
@@ -28,6 +29,7 @@ on_both_stores!(
     redeeming_twice_counts_once,
     a_class_that_is_full_or_over,
     who_dropped_out_comes_back,
+    what_comes_back_as_finished_was_finished_when_it_was,
     one_commit_has_all_that_follows,
     leaving_keeps_what_was_learned,
     guessing_is_limited,
@@ -456,6 +458,43 @@ async fn a_class_that_is_full_or_over(server: Server) {
         edit(&server, &json!({"status": status})).send().await;
         assert_detail(&join(3).await, 400, detail);
     }
+    server.assert_sound().await;
+}
+
+async fn what_comes_back_as_finished_was_finished_when_it_was(server: Server) {
+    let first = redeem(&server, STUDENT, "ABC234").send().await.json();
+    let target = format!("/partner/7/student/enrollments/{}", first["id"]);
+    let finish = async || {
+        let reply = server.request("POST", &format!("{target}/complete")).bearer(TOKEN);
+        reply.send().await.json()["completed_at"].clone()
+    };
+    let patch = async |body: Value| {
+        let reply = server.request("PATCH", &target).bearer(TOKEN).json(&body).send().await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        reply.json()
+    };
+    let undo_newest = async || {
+        let change = &server.history(&format!("membership/{}", first["id"])).await[0];
+        let reply = server.undo(change).send().await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        reply.json()["after"].clone()
+    };
+    assert_eq!(finish().await, "2026-04-23T09:15:30Z");
+    server.clock.advance(SignedDuration::from_hours(1));
+    // The status alone comes back, and says nothing of when.
+    patch(json!({"status": "active"})).await;
+    assert_eq!(undo_newest().await, json!({"status": "completed"}));
+    patch(json!({"status": "dropped"})).await;
+    assert_eq!(undo_newest().await, json!({"status": "completed"}));
+    // Who finishes anew has finished anew.
+    patch(json!({"status": "active"})).await;
+    assert_eq!(finish().await, "2026-04-23T10:15:30Z");
+    patch(json!({"status": "active", "completed_at": null})).await;
+    server.clock.advance(SignedDuration::from_hours(1));
+    let done = patch(json!({"status": "completed", "completed_at": null})).await;
+    assert_eq!(done["completed_at"], "2026-04-23T11:15:30Z");
+    let again = patch(json!({"status": "completed"})).await;
+    assert_eq!(again["completed_at"], "2026-04-23T11:15:30Z");
     server.assert_sound().await;
 }
 

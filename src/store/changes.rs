@@ -1,0 +1,125 @@
+//! The list of an account's changes. Their key is their only index: the list reads back along it, so
+//! many ids at a time, and says where it stopped.
+
+use super::{Store, is_findable, sql};
+use crate::domain::actor::Dialect;
+use crate::domain::change::Change;
+use crate::domain::error::Error;
+use crate::domain::kind::Kind;
+use crate::domain::time::Instant;
+
+/// How many ids one page looks through at the most.
+const SCANNED: i64 = 50_000;
+
+/// Which changes of an account are asked for.
+#[derive(Clone, Debug, Default)]
+pub struct ChangeQuery {
+    /// Of records of these kinds.
+    pub kinds: Vec<Kind>,
+    /// By whom, as history names them.
+    pub actor: Option<String>,
+    /// In which language.
+    pub dialect: Option<Dialect>,
+    /// In which request.
+    pub request_id: Option<String>,
+    /// Of which act.
+    pub act_id: Option<i64>,
+    /// Accepted at or after.
+    pub from: Option<Instant>,
+    /// Accepted before.
+    pub to: Option<Instant>,
+}
+
+/// The newest change before `$1`, whosever it is.
+const NEWEST: &str = "SELECT id FROM change WHERE id < $1 ORDER BY id DESC LIMIT 1";
+
+/// The changes of account `$3` among ids `$1` to `$2`, newest first: `$11` at the most. An act of 0 and
+/// empty texts stand for all; the kinds are one text, a space on either side of each. (Columns come
+/// first in comparisons: PostgreSQL takes the types of parameters from them.)
+const CHANGES: &str = concat!(
+    "SELECT ",
+    sql::change_columns!(),
+    " FROM change WHERE id BETWEEN $1 AND $2 AND account_id = $3 AND at >= $4 AND at < $5 \
+     AND (COALESCE(act_id, id) = $6 OR $6 = 0) AND (actor = $7 OR $7 = '') \
+     AND (dialect = $8 OR $8 = '') AND (request_id = $9 OR $9 = '') \
+     AND replace($10, ' ' || kind || ' ', '') <> $10 ORDER BY id DESC LIMIT $11"
+);
+
+/// Every statement, to be prepared by a check.
+pub(super) fn statements() -> [String; 2] {
+    [NEWEST, CHANGES].map(str::to_owned)
+}
+
+impl ChangeQuery {
+    fn parameters(&self, (first, last): (i64, i64), account_id: i64, limit: i64) -> Vec<sql::Sql> {
+        let text = |text: &Option<String>| sql::Sql::Text(text.clone().unwrap_or_default());
+        let kinds = self.kinds.iter().flat_map(|kind| [" ", kind.name(), " "]).collect();
+        vec![
+            sql::Sql::Int(first),
+            sql::Sql::Int(last),
+            sql::Sql::Int(account_id),
+            sql::Sql::Int(self.from.map_or(i64::MIN, Instant::as_microsecond)),
+            sql::Sql::Int(self.to.map_or(i64::MAX, Instant::as_microsecond)),
+            sql::Sql::Int(self.act_id.unwrap_or_default()),
+            text(&self.actor),
+            sql::Sql::Text(self.dialect.map_or("", Dialect::name).to_owned()),
+            text(&self.request_id),
+            sql::Sql::Text(kinds),
+            sql::Sql::Int(limit),
+        ]
+    }
+}
+
+impl Store {
+    /// An account's changes with smaller ids than `before` that match, newest first, `limit` at the
+    /// most; and before which id the list goes on, if it may. That can be so though fewer were found,
+    /// or none: no page looks through more than [`SCANNED`] ids.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when the database is away.
+    pub async fn changes(
+        &self,
+        account_id: i64,
+        query: &ChangeQuery,
+        before: i64,
+        limit: i64,
+    ) -> Result<(Vec<Change>, Option<i64>), Error> {
+        let nothing = || Ok((Vec::new(), None));
+        if ![&query.actor, &query.request_id].into_iter().all(|text| is_findable(text.as_deref())) {
+            return nothing();
+        }
+        // The changes of an act lie between its first and its last.
+        let (oldest, before) = match query.act_id {
+            None => (1, before),
+            Some(act_id) => match self.whole_change(act_id).await? {
+                Some(change) if change.account_id == account_id => {
+                    let last = change.act_end.unwrap_or(act_id);
+                    (act_id, before.min(last.saturating_add(1)))
+                }
+                _ => return nothing(),
+            },
+        };
+        let newest = self.rows(NEWEST.to_owned(), vec![sql::Sql::Int(before)], 1).await?;
+        let newest = newest.first().and_then(|row| sql::first_int(row));
+        let Some(newest) = newest.filter(|newest| *newest >= oldest) else { return nothing() };
+        let first = oldest.max(newest - SCANNED + 1);
+        // One more tells whether the page ends within what was looked through.
+        let parameters = query.parameters((first, newest), account_id, limit + 1);
+        let rows = self.rows(CHANGES.to_owned(), parameters, sql::CHANGE_WIDTH).await?;
+        let mut found = rows.into_iter().map(sql::decode_change).collect::<Result<Vec<_>, _>>()?;
+        let length = usize::try_from(limit).unwrap_or_default();
+        let next = if found.len() > length {
+            found.truncate(length);
+            found.last().map(|last| last.id)
+        } else {
+            Some(first).filter(|first| *first > oldest)
+        };
+        Ok((found, next))
+    }
+
+    async fn whole_change(&self, id: i64) -> Result<Option<Change>, Error> {
+        let parameters = vec![sql::Sql::Int(id)];
+        let rows = self.rows(sql::CHANGE_FIND.to_owned(), parameters, sql::CHANGE_WIDTH).await?;
+        rows.into_iter().next().map(sql::decode_change).transpose()
+    }
+}
