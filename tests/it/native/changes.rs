@@ -63,6 +63,9 @@ async fn work(server: &Server) {
     set(server, json!({"level": 2})).await;
 }
 
+/// Whether a change belongs into a list.
+type IsAsked<'a> = &'a dyn Fn(&Value) -> bool;
+
 async fn changes_are_listed_by_what_is_asked(server: Server) {
     work(&server).await;
     let all = listed(&server, KEY, "limit=100").await;
@@ -76,7 +79,7 @@ async fn changes_are_listed_by_what_is_asked(server: Server) {
     let at = |change: &Value| change["at"].as_str().unwrap().to_owned();
     let hour = |change: &Value| at(change)[11..13].to_owned();
     let is = |name: &'static str, value: Value| move |change: &Value| change[name] == value;
-    let cases: [(String, &dyn Fn(&Value) -> bool); 9] = [
+    let cases: [(String, IsAsked); 9] = [
         ("kind=achievement".to_owned(), &is("kind", json!("achievement"))),
         ("actor=credential:1".to_owned(), &is("actor", json!("credential:1"))),
         ("dialect=partner".to_owned(), &is("dialect", json!("partner"))),
