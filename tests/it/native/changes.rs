@@ -79,7 +79,7 @@ async fn changes_are_listed_by_what_is_asked(server: Server) {
     let at = |change: &Value| change["at"].as_str().unwrap().to_owned();
     let hour = |change: &Value| at(change)[11..13].to_owned();
     let is = |name: &'static str, value: Value| move |change: &Value| change[name] == value;
-    let cases: [(String, IsAsked); 9] = [
+    let cases: [(String, IsAsked<'_>); 9] = [
         ("kind=achievement".to_owned(), &is("kind", json!("achievement"))),
         ("actor=credential:1".to_owned(), &is("actor", json!("credential:1"))),
         ("dialect=partner".to_owned(), &is("dialect", json!("partner"))),
