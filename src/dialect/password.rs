@@ -12,7 +12,7 @@ use crate::domain::record::Stored;
 use crate::guesses::Turn;
 use crate::pipeline::{Envelope, Reply};
 use crate::sabotage::Protection;
-use crate::vault::is_password;
+use crate::vault::{hash_token, is_password};
 
 /// Who has a password checked: each check takes a core and 19 MiB for tens of milliseconds, so two
 /// are done at once. Those who wait for longer than 32 others take had better come again.
@@ -41,8 +41,10 @@ pub async fn owner(
     let (account_id, person_id) =
         known.as_ref().map_or((0, 0), |person| (person.meta.account_id, person.id()));
     let guesser = Guesser::person(account_id, "password", person_id);
-    // Those whom nobody knows wait as others do, or waiting would tell who is known.
-    let door = known.as_ref().map_or_else(|| format!("?{name}"), |_| guesser.key().to_owned());
+    // Those whom nobody knows wait as others do, or waiting would tell who is known. Names of any length
+    // can be made up.
+    let nobodys = || format!("?{}", hex::encode(hash_token(name)));
+    let door = known.as_ref().map_or_else(nobodys, |_| guesser.key().to_owned());
     let mut turn = call.app.guesses.turn(door, &call.app.clock).await?;
     if turn.guess.is_none() {
         let actor = Actor { dialect, ..Actor::worker(account_id) };

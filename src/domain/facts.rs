@@ -56,6 +56,15 @@ const STRIDE_MIN: i64 = 100;
 /// The most of them.
 const STRIDE_MAX: i64 = 10_000;
 
+/// Who name, by which column or elsewhere, and whom.
+type WayTo = (Kind, Option<&'static str>, Kind);
+
+/// Who names whom, by the one who is named.
+type NamersByKey = HashMap<Key, Vec<Key>>;
+
+/// How many more records have these values than the database knows.
+type Tally = HashMap<Vec<Key>, i64>;
+
 /// How a record is named, which one, and by whom: the id of a record of the way's kind.
 pub type Named<'a> = (Way, &'a (Kind, Key), Key);
 
@@ -88,6 +97,10 @@ pub struct Facts {
     written: HashMap<Kind, BTreeMap<Key, Option<Arc<Document>>>>,
     /// What was laid on top for the time being, and how things were before.
     laid: Vec<Laid>,
+    // What follows from what was written and laid on top, for those who ask many questions of the same
+    // form; until that changes.
+    tallies: RefCell<HashMap<(Kind, Vec<&'static str>), Tally>>,
+    namers: RefCell<HashMap<WayTo, NamersByKey>>,
     ids: HashMap<Sequence, VecDeque<i64>>,
     taken: Vec<(Sequence, i64)>,
     others: HashMap<Need, Arc<Fact>>,
@@ -313,18 +326,19 @@ impl Facts {
         let room = i64::try_from(room).unwrap_or(i64::MAX);
         let limit = limit.saturating_add(room);
         let naming = Namers { by: way.by, column: way.column, to: to.clone(), limit };
-        let fact = self.other(Need::Namers(naming.clone()))?;
+        let fact = self.other(Need::Namers(naming))?;
         let Fact::Namers(keys) = &*fact else { return Ok(Vec::new()) };
         let Some(written) = written else { return Ok(keys.clone()) };
         let untouched = keys.iter().filter(|key| !written.contains_key(*key));
         let mut found: Vec<Key> = untouched.cloned().collect();
-        for key in written.keys() {
-            if let Some(document) = self.document(way.by, key)?
-                && naming.fits(&document)?
-            {
-                found.push(key.clone());
-            }
+        let place = (way.by, way.column, to.0);
+        if !self.namers.borrow().contains_key(&place) {
+            let namers = self.namers(way, to.0)?;
+            self.namers.borrow_mut().insert(place, namers);
         }
+        let namers = self.namers.borrow();
+        let named_now = namers.get(&place).and_then(|namers| namers.get(&to.1));
+        found.extend(named_now.into_iter().flatten().cloned());
         Ok(found)
     }
 
@@ -339,11 +353,59 @@ impl Facts {
             let Fact::Count(stored) = *fact else { return Ok(0) };
             counted = stored;
         }
-        for (key, before) in self.written.get(&count.kind).into_iter().flatten() {
-            let now = self.document(count.kind, key)?;
-            counted += count.of(now.as_ref())? - count.of(before.as_ref())?;
+        if self.written.get(&count.kind).is_some_and(|written| !written.is_empty()) {
+            let columns: Vec<&'static str> = count.is.iter().map(|(column, _)| *column).collect();
+            let place = (count.kind, columns);
+            if !self.tallies.borrow().contains_key(&place) {
+                let tally = self.tally(count.kind, &place.1)?;
+                self.tallies.borrow_mut().insert(place.clone(), tally);
+            }
+            let values: Vec<Key> = count.is.iter().map(|(_, value)| value.clone()).collect();
+            let tallies = self.tallies.borrow();
+            counted += tallies.get(&place).and_then(|tally| tally.get(&values)).unwrap_or(&0);
         }
         Ok(counted)
+    }
+
+    /// How many more live records of a kind than the database knows have which values in these columns.
+    fn tally(&self, kind: Kind, columns: &[&'static str]) -> Known<Tally> {
+        let mut tally = Tally::default();
+        for (key, before) in self.written.get(&kind).into_iter().flatten() {
+            let now = self.document(kind, key)?;
+            for (document, step) in [(before.as_ref(), -1), (now.as_ref(), 1)] {
+                let live = document.filter(|document| document.meta.deleted_at.is_none());
+                let Some(document) = live else { continue };
+                let fields = document.fields()?;
+                let values = columns.iter().map(|column| match *column {
+                    "account_id" => Some(Key::Int(document.meta.account_id)),
+                    column => Key::of(&fields.value(column)),
+                });
+                if let Some(values) = values.collect::<Option<Vec<_>>>() {
+                    *tally.entry(values).or_default() += step;
+                }
+            }
+        }
+        Ok(tally)
+    }
+
+    /// Who among the records that the batch wrote names whom in a way.
+    fn namers(&self, way: Way, to: Kind) -> Known<NamersByKey> {
+        let mut namers = NamersByKey::default();
+        for key in self.written.get(&way.by).into_iter().flat_map(BTreeMap::keys) {
+            let document = self.document(way.by, key)?;
+            let live = document.filter(|document| document.meta.deleted_at.is_none());
+            let Some(document) = live else { continue };
+            let named: Vec<Key> = if let Some(column) = way.column {
+                Key::of(&document.fields()?.value(column)).into_iter().collect()
+            } else {
+                let named = way.by.named_in_body(&document)?.into_iter();
+                named.filter(|(kind, _)| *kind == to).map(|(_, key)| key).collect()
+            };
+            for to in named {
+                namers.entry(to).or_default().push(key.clone());
+            }
+        }
+        Ok(namers)
     }
 
     /// True for the id, in a column, of a record that is being made: nothing stored names it. (The
@@ -531,6 +593,8 @@ impl Facts {
     }
 
     fn lay_on_top(&mut self, document: Arc<Document>) -> Laid {
+        self.tallies.get_mut().clear();
+        self.namers.get_mut().clear();
         let place = (document.meta.kind, document.meta.key.clone());
         let known = self.records.get_mut().insert(place.clone(), Some(document));
         let (was_loaded, record) = (known.is_some(), known.flatten());
@@ -559,6 +623,10 @@ impl Facts {
 
     /// Takes off what was laid on top since; the ids taken since stay taken.
     pub fn lift(&mut self, to: Checkpoint) {
+        if self.laid.len() > to.laid {
+            self.tallies.get_mut().clear();
+            self.namers.get_mut().clear();
+        }
         while self.laid.len() > to.laid
             && let Some(Laid { place, was_loaded, record, is_first }) = self.laid.pop()
         {

@@ -30,6 +30,8 @@ on_both_stores!(
     a_class_goes_with_its_codes_and_comes_back_with_them,
     what_others_name_is_told_of_without_looking_at_them_all,
     of_many_commands_the_bad_ones_are_told_of_or_stop_all,
+    what_only_follows_is_in_nobodys_way,
+    who_may_not_is_not_told_what_is_in_the_way,
 );
 
 async fn get(server: &Server, key: &str, target: &str) -> Value {
@@ -311,4 +313,38 @@ async fn of_many_commands_the_bad_ones_are_told_of_or_stop_all(server: Server) {
 
 fn code_of(n: i64) -> InviteCode {
     InviteCode::new(7, 11, format!("{n:06}"))
+}
+
+async fn what_only_follows_is_in_nobodys_way(server: Server) {
+    // The folded text for searches follows from title and key alike.
+    let course = "/partner/7/course/5";
+    patch(&server, course, &json!({"title": "다른 제목"})).await;
+    let title = history(&server, "course/5").await[0].clone();
+    patch(&server, course, &json!({"course_key": "OTHER-1"})).await;
+    assert!(title["after"]["search_key"].is_string(), "{title}");
+    let undone = undo(&server, &title).await;
+    assert_eq!(undone.status, 200, "{}", undone.text());
+    let now = get(&server, TEACHER, course).await;
+    assert_eq!((&now["title"], &now["course_key"]), (&title["before"]["title"], &json!("OTHER-1")));
+    server.assert_sound().await;
+}
+
+async fn who_may_not_is_not_told_what_is_in_the_way(server: Server) {
+    let membership = redeem(&server).await;
+    let counted = history(&server, "invite_code/21").await[0].clone();
+    let target = format!("/partner/7/student/enrollments/{}", membership["id"]);
+    patch(&server, &target, &json!({"status": "inactive"})).await;
+    let mut actor = Actor::operator(3);
+    let kinds = [haksa::domain::kind::Kind::InviteCode];
+    actor.grants =
+        vec![haksa::domain::access::Grant::account(&kinds, &haksa::domain::access::Right::ALL)];
+    let undo = Undo {
+        change_id: counted["change_id"].as_i64().expect("an id"),
+        expected: Expected::Any,
+        held: Vec::new(),
+        is_large: false,
+    };
+    let refused = server.app.pipeline.run(undo, Envelope::new(actor, "test")).await;
+    assert!(matches!(refused, Err(Error::Denied | Error::NotFound(_))), "{refused:?}");
+    server.assert_sound().await;
 }

@@ -124,13 +124,22 @@ pub async fn undo(call: &Call) -> Result<Answer, Refusal> {
     call.body()?;
     let change = find(call, &actor).await?;
     let command = call.read(|facts| Undo::of(&change, call.expected(), facts)).await?;
-    let answered = call.submit(actor, command, |outcome, _| {
+    let reader = actor.clone();
+    let answered = call.submit(actor, command, move |outcome, facts| {
         let meta = &outcome.subject.meta;
         let is_own = |change: &&Arc<Change>| {
             change.kind == meta.kind && change.record_id == meta.key.to_string()
         };
         // Of the record that was asked about; where that stays as it is, of another.
-        let change = outcome.changes.iter().find(is_own).or(outcome.changes.first());
+        let mut change = outcome.changes.iter().find(is_own);
+        if change.is_none() {
+            for (other, record) in outcome.changes.iter().zip(&outcome.written) {
+                if command::may_read(&reader, record, facts)? {
+                    change = Some(other);
+                    break;
+                }
+            }
+        }
         let undone = change.map(|change| {
             let mut undone = encode_whole(change);
             undone.insert("kept".to_owned(), outcome.kept.iter().map(encode_kept).collect());

@@ -86,7 +86,9 @@ impl Cascade {
             }
             facts.want(level.iter().cloned())?;
             for (kind, key) in &level {
-                this.ended.extend(facts.document(*kind, key)?);
+                // Beside the batches, it may have ended since it was found.
+                let is_live = |document: &Arc<Document>| document.meta.deleted_at.is_none();
+                this.ended.extend(facts.document(*kind, key)?.filter(is_live));
             }
         }
         refusing.retain(|by| !places.contains(by));
@@ -110,7 +112,9 @@ impl Cascade {
             decision.writes.push(write);
         }
         let cleared = facts::all(self.cleared, |((kind, key), named)| {
-            let Some(document) = facts.document(kind, &key)? else { return Ok(None) };
+            let document = facts.document(kind, &key)?;
+            let live = document.filter(|document| document.meta.deleted_at.is_none());
+            let Some(document) = live else { return Ok(None) };
             kind.decide_forget(&named, document, context, facts)
         });
         decision.writes.extend(cleared?.into_iter().flatten());

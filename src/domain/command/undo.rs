@@ -11,9 +11,12 @@ use crate::domain::facts::{self, Facts, Known, Need, Stop};
 use crate::domain::fields::Fields;
 use crate::domain::kind::Kind;
 use crate::domain::record::{Document, Key};
+use crate::domain::table::Data;
 
 /// What stands in the way of a second undo.
 const UNDONE: &str = "undone";
+/// Changes since the act that are looked through in a batch.
+const WALK_MAX: usize = 1_000;
 /// What stands in the way where a record was made, removed or brought back since.
 const RECORD: &str = "record";
 
@@ -214,10 +217,17 @@ impl Back {
         let (Some(newest), Some(oldest)) = (changes.first(), changes.last()) else {
             return Ok(None);
         };
-        let since = if document.meta.change_id == newest.id {
+        let right = match (oldest.action, newest.action) {
+            (Action::Create | Action::Restore, _) => Right::Delete,
+            (_, Action::Delete) => Right::Create,
+            _ => Right::Edit,
+        };
+        permit_document(context, facts, document, right)?;
+        let is_untouched = document.meta.change_id == newest.id || Self::is_lasting(taken);
+        let since = if is_untouched {
             Since::default()
         } else {
-            Since::of(document, self.act_id, facts)?
+            Since::of(document, self.act_id, context.follow_max, facts)?
         };
         let is_deleted = document.meta.deleted_at.is_some();
         match (oldest.action, newest.action) {
@@ -231,7 +241,6 @@ impl Back {
                 if is_deleted || !since.is_untouched() {
                     return Err(self.in_the_way(document, RECORD).into());
                 }
-                permit_document(context, facts, document, Right::Delete)?;
                 document.meta.kind.refuse_deletion(document)?;
                 Ok(Some(super::end(Arc::clone(document), context)))
             }
@@ -251,12 +260,22 @@ impl Back {
                 if is_deleted {
                     return Err(self.in_the_way(document, RECORD).into());
                 }
-                permit_document(context, facts, document, Right::Edit)?;
                 let after = self.fields_before(taken, &since, context, facts)?;
                 let before = Some(Arc::clone(document));
                 Ok(after.map(|after| Write { action: Action::Edit, before, after }))
             }
         }
+    }
+
+    /// True where the act only edited what is lasting: whatever came since is in nobody's way.
+    fn is_lasting(Taken { document, changes }: &Taken) -> bool {
+        let table = document.meta.kind.table();
+        let stays =
+            |name| table.lasting.contains(&name) || table.fields_of(Data::Derived).contains(&name);
+        changes.iter().all(|change| {
+            let mut fields = change.after.iter().flat_map(Fields::iter);
+            change.action == Action::Edit && fields.all(|(name, _)| stays(name))
+        })
     }
 
     /// The record with the fields that the act's edits found; none where nothing differs.
@@ -283,6 +302,10 @@ impl Back {
         let mut candidate = document.fields()?.values();
         let (mut conflicts, mut masked) = (Vec::new(), Vec::new());
         for (name, old) in was {
+            if kind.table().fields_of(Data::Derived).contains(&name.as_str()) {
+                // It follows from the others.
+                continue;
+            }
             if kind.table().lasting.contains(&name.as_str()) {
                 self.keep(document, Some(name));
             } else if since.touched.contains(&name) {
@@ -373,8 +396,9 @@ impl Since {
         self.touched.is_empty() && !self.has_ended
     }
 
-    /// Walks from the record's newest change back to the act.
-    fn of(document: &Document, until: i64, facts: &Facts) -> Known<Self> {
+    /// Walks from the record's newest change back to the act. A long way is not gone in a batch.
+    fn of(document: &Document, until: i64, follow_max: usize, facts: &Facts) -> Known<Self> {
+        let mut way = WALK_MAX.max(follow_max);
         // By the act that it took back: what an undo did counts unless that act came after `until`, too.
         let mut undoing: HashMap<i64, Self> = HashMap::new();
         let mut cancelled = HashSet::new();
@@ -399,6 +423,7 @@ impl Since {
                 since.add(&change);
             }
             id = change.previous_id.ok_or_else(broken)?;
+            way = way.checked_sub(1).ok_or(Stop::Large)?;
         }
         for undo in undoing.into_values() {
             since.touched.extend(undo.touched);

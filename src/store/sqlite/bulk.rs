@@ -140,8 +140,10 @@ impl Bulk {
             };
             self.tidy_up();
             match fault {
-                SqliteFault::Constraint(_) if attempts < ATTEMPTS => jobs = batch.into_jobs(),
-                fault @ SqliteFault::Constraint(_) => {
+                SqliteFault::Constraint(_) | SqliteFault::Moved if attempts < ATTEMPTS => {
+                    jobs = batch.into_jobs();
+                }
+                fault @ (SqliteFault::Constraint(_) | SqliteFault::Moved) => {
                     jobs = batch.refuse_signed(&fault.into_error()).into_iter().collect();
                 }
                 SqliteFault::Fatal(cause) => {
@@ -298,24 +300,21 @@ impl Bulk {
         let statements = &self.store.statements;
         // Put into words before anybody waits for it.
         let rows = writes.documents.values().filter(|pending| !is_staged(pending));
-        let rows = rows.map(|pending| {
-            let kind = pending.document.meta.kind;
-            let (text, values) = write(self.statements(kind)?, pending)?;
-            Ok((kind, text, values))
-        });
+        let rows =
+            rows.map(|pending| Ok(write(self.statements(pending.document.meta.kind)?, pending)?));
         let rows = rows.collect::<Result<Vec<_>, SqliteFault>>()?;
         let show = || {
             let mut finds = Rerun::over(&self.connection);
             for (kind, key) in writes.relied_on().filter(|(kind, _)| !is_as_before(*kind)) {
                 let found = load(&mut finds, statements, &Need::Record(*kind, key.clone()))?;
                 if !matches!(found, Fact::Record(Some(found)) if found.meta.deleted_at.is_none()) {
-                    return Err(SqliteFault::Constraint(kind.name().to_owned()));
+                    return Err(SqliteFault::Moved);
                 }
             }
             let mut written = Rerun::over(&self.connection);
-            for (kind, text, values) in rows {
+            for (text, values) in rows {
                 if written.execute(text, &values)? != 1 {
-                    return Err(SqliteFault::Constraint(kind.name().to_owned()));
+                    return Err(SqliteFault::Moved);
                 }
             }
             for (name, first, last) in runs {
@@ -339,7 +338,7 @@ impl Bulk {
             for (kind, keys) in ended {
                 for way in Way::to(kind).filter(|way| !is_as_before(way.by)) {
                     if links::is_named(&self.connection, kind, way, &keys)? {
-                        return Err(SqliteFault::Constraint(kind.name().to_owned()));
+                        return Err(SqliteFault::Moved);
                     }
                 }
             }

@@ -29,6 +29,8 @@ impl ToSql for Sql {
 pub(super) enum SqliteFault {
     /// A rule of the database itself.
     Constraint(String),
+    /// What a command was decided by has moved on meanwhile.
+    Moved,
     /// Nothing was written; later attempts may work (disk full, locked, read-only).
     Unavailable(String),
     /// What is on disk is no longer known: no further write can be trusted.
@@ -45,6 +47,7 @@ impl SqliteFault {
                 tracing::error!(error.cause = %cause, "database unavailable");
                 Error::Unavailable { retry_after_s: 5 }
             }
+            Self::Moved => Error::Unavailable { retry_after_s: 1 },
             Self::Fatal(cause) => Error::Internal(cause),
             Self::Internal(error) => error,
         }
