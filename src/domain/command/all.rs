@@ -70,6 +70,10 @@ impl Command for All {
         if !missing.is_empty() {
             return Err(Stop::Missing(missing));
         }
+        // What follows from each adds up.
+        if whole.writes.len() > context.follow_max.saturating_add(BATCHED_MAX) {
+            return Err(Stop::Large);
+        }
         let is_refused =
             self.policy == Policy::AllOrNone || whole.subject.is_none() && whole.writes.is_empty();
         match whole.refused.first() {

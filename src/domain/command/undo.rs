@@ -15,10 +15,10 @@ use crate::domain::table::Data;
 
 /// What stands in the way of a second undo.
 const UNDONE: &str = "undone";
-/// Changes since the act that are looked through in a batch.
-const WALK_MAX: usize = 1_000;
 /// What stands in the way where a record was made, removed or brought back since.
 const RECORD: &str = "record";
+/// Changes since the act that are looked through in a batch.
+const WALK_MAX: usize = 1_000;
 
 /// Takes back an act: each record gets the fields back that it had before, what was made ends, and
 /// what ended comes back, all or nothing. What has moved on since is in the way, by record and field;
