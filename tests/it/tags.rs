@@ -1,8 +1,6 @@
 //! A tag stands for all that an answer shows: where another record that was shown has changed, an edit
 //! by the old tag is refused, and one by the new tag is done.
 
-use std::pin::Pin;
-
 use haksa::domain::actor::Actor;
 use haksa::domain::command::{Command, Delete, Edit, Expected};
 use haksa::domain::learning::enrollment::Enrollment;
@@ -95,8 +93,8 @@ async fn done(request: Request) -> Reply {
     reply
 }
 
-fn native(server: &Server, target: &str, body: Value) -> Request {
-    server.request("PATCH", &format!("/haksa/v1/{target}")).bearer(ADMIN).json(&body)
+fn native(server: &Server, target: &str, body: &Value) -> Request {
+    server.request("PATCH", &format!("/haksa/v1/{target}")).bearer(ADMIN).json(body)
 }
 
 async fn run(server: &Server, command: impl Command) {
@@ -110,20 +108,13 @@ async fn rename(server: &Server, person_id: i64, name: &str) {
 }
 
 /// Changes of what Kolleges shows beside a form, through the native dialect.
-fn beside_a_form(
-    server: &Server,
-) -> Vec<(&'static str, Pin<Box<dyn Future<Output = Reply> + '_>>)> {
+fn beside_a_form(server: &Server) -> [(&'static str, Request); 3] {
     [
         ("certificate design", "designs/165", json!({"main_color": "#000000"})),
         ("badge design", "designs/83", json!({"sub_color": null})),
         ("club", "account", json!({"club_custom_data": []})),
     ]
-    .map(|(about, target, body)| {
-        let change: Pin<Box<dyn Future<Output = Reply>>> =
-            Box::pin(done(native(server, target, body)));
-        (about, change)
-    })
-    .into()
+    .map(|(about, target, body)| (about, native(server, target, &body)))
 }
 
 async fn a_certificate_is_seen_with_holder_form_designs_and_club(server: Server) {
@@ -136,15 +127,15 @@ async fn a_certificate_is_seen_with_holder_form_designs_and_club(server: Server)
     };
     seen.notices(1, "holder", rename(&server, 501, "홍길순")).await;
     let institution = json!({"name": "협회", "type": "association"});
-    let form = native(&server, "forms/551", json!({"institutions": [institution]}));
+    let form = native(&server, "forms/551", &json!({"institutions": [institution]}));
     seen.notices(2, "form", done(form)).await;
     for (n, (about, change)) in (3..).zip(beside_a_form(&server)) {
-        seen.notices(n, about, change).await;
+        seen.notices(n, about, done(change)).await;
     }
     // What is not shown does not count.
     let tag = seen.tag().await;
-    done(native(&server, "forms/482", json!({"institutions": [institution]}))).await;
-    done(native(&server, "designs/123", json!({"main_color": "#000000"}))).await;
+    done(native(&server, "forms/482", &json!({"institutions": [institution]}))).await;
+    done(native(&server, "designs/123", &json!({"main_color": "#000000"}))).await;
     assert_eq!(seen.tag().await, tag);
     server.assert_sound().await;
 }
@@ -159,7 +150,7 @@ async fn a_form_is_seen_with_designs_and_club(server: Server) {
         refusal: "\"error\":\"PreconditionFailed\"",
     };
     for (n, (about, change)) in (1..).zip(beside_a_form(&server)) {
-        seen.notices(n, about, change).await;
+        seen.notices(n, about, done(change)).await;
     }
     server.assert_sound().await;
 }
@@ -172,7 +163,7 @@ async fn a_design_is_seen_with_its_club(server: Server) {
         };
         let old = tag().await;
         assert_of_several(&old);
-        done(native(&server, "account", json!({"club_type": target}))).await;
+        done(native(&server, "account", &json!({"club_type": target}))).await;
         assert_ne!(tag().await, old, "{target}");
     }
 }
@@ -250,8 +241,8 @@ async fn what_is_made_has_the_tag_of_its_first_read(server: Server) {
 async fn nothing_is_deleted_by_an_old_tag(server: Server) {
     let redeem = server.request("POST", "/user/class/invites/redeem").bearer("demo-student-token");
     let redeem = redeem.json(&json!({"code": "ABC234"}));
-    let form = native(&server, "forms/551", json!({"institutions": []}));
-    let design = native(&server, "designs/83", json!({"main_color": null}));
+    let form = native(&server, "forms/551", &json!({"institutions": []}));
+    let design = native(&server, "designs/83", &json!({"main_color": null}));
     for (target, key, changes, status) in
         [(CERTIFICATE, CLUB, vec![form, design], 200), (CLASS, TEACHER, vec![redeem], 204)]
     {

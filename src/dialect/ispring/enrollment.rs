@@ -23,12 +23,12 @@ use crate::domain::patch::Patch;
 use crate::domain::people::account::Account;
 use crate::domain::people::person::Person;
 use crate::domain::record::{Key, Meta, Record as _, Stored};
-use crate::domain::tag::{Beside, View, tag, tagged};
+use crate::domain::tag::{self, View, tagged};
 use crate::domain::time::Instant;
 
 const FIELDS: &[&str] = &["accessDate", "dueDateType", "dueDate", "duePeriod", "lockAfterDueDate"];
 const UUID_LENGTH: usize = 36;
-const BESIDE: Beside = |one, view| course_and_person(&one.typed()?, view).map(drop);
+const BESIDE: tag::Beside = |one, view| beside(&one.typed()?, view).map(drop);
 
 /// `POST /enrollment/{enrollment_id}`, "Editing an enrollment": replaces the whole schedule.
 pub async fn edit(call: &Call) -> Result<Answer, Refusal> {
@@ -51,7 +51,7 @@ pub async fn edit(call: &Call) -> Result<Answer, Refusal> {
     let edit = decode(&body, call.at, &zone)?;
     let command = Edit::<Enrollment> { key, edit, expected: call.expected().with(BESIDE) };
     let answered = call.submit(actor, command, |outcome, facts| {
-        Ok(Answer::empty(200).etag(tag(&outcome.subject, BESIDE, facts)?))
+        Ok(Answer::empty(200).etag(tag::tag(&outcome.subject, BESIDE, facts)?))
     });
     Ok(answered.await?)
 }
@@ -137,10 +137,9 @@ fn boolean(text: &str) -> Option<bool> {
 }
 
 /// What is shown beside an enrollment. (The account's time zone counts for no tag: it stays as it is.)
-fn course_and_person(
-    enrollment: &Stored<Enrollment>,
-    view: &mut View<'_>,
-) -> Known<(Option<Stored<Course>>, Option<Stored<Person>>)> {
+type Beside = (Option<Stored<Course>>, Option<Stored<Person>>);
+
+fn beside(enrollment: &Stored<Enrollment>, view: &mut View<'_>) -> Known<Beside> {
     let Stored { meta: Meta { account_id, .. }, record } = enrollment;
     let (course, person) = (Key::Int(record.course_id), Key::Int(record.person_id));
     view.facts.want([(Kind::Course, course.clone()), (Kind::Person, person.clone())])?;
@@ -150,7 +149,7 @@ fn course_and_person(
 fn encode(enrollment: &Stored<Enrollment>, view: &mut View<'_>) -> Known<Value> {
     let Stored { meta, record } = enrollment;
     let zone = time_zone(meta.account_id, view.facts)?;
-    let (course, person) = course_and_person(enrollment, view)?;
+    let (course, person) = beside(enrollment, view)?;
     let course = course.map(|course| course.record);
     let due = record.due(course.as_deref());
     let is_locked_after = due.is_some_and(|due| due.is_locked_after);
