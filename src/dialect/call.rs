@@ -18,6 +18,7 @@ use crate::domain::actor::Actor;
 use crate::domain::command::{Command, Expected};
 use crate::domain::error::Error;
 use crate::domain::facts::{Facts, Known, Signature};
+use crate::domain::tag::tag;
 use crate::pipeline::{Envelope, Idempotency, Outcome, Reply};
 
 /// A body's length at the most, bytes, but for [`super::LongBody`].
@@ -273,9 +274,9 @@ impl Call {
         self.app.store.read(f).await
     }
 
-    /// Runs a command for `actor` and words its outcome with `encode`. Entity tag (but where others are
-    /// shown with the record: those `encode` knows), idempotency key, dry run and a signature that is
-    /// good once are seen to here.
+    /// Runs a command for `actor` and words its outcome with `encode`. Entity tag (but where `encode`
+    /// shows others with the record), idempotency key, dry run and a signature that is good once are
+    /// seen to here.
     ///
     /// # Errors
     /// The command's refusal; [`Error::Invalid`] for an unusable idempotency key, or what is neither a
@@ -287,12 +288,16 @@ impl Call {
         encode: impl Fn(&Outcome, &mut Facts) -> Known<Answer> + Send + 'static,
     ) -> Result<Answer, Error> {
         let is_dry_run = self.is_dry_run()?;
+        let seen = command.seen();
         let encode = move |outcome: &Outcome, facts: &mut Facts| {
             let mut answer = encode(outcome, facts)?;
             // An outcome that is worded as a refusal is about a record that is not the caller's.
             let is_tagged = answer.headers.iter().any(|(name, _)| name == "etag");
             if answer.status < 300 && !is_tagged {
-                answer = answer.etag(outcome.subject.meta.version);
+                answer = match seen {
+                    Some(beside) => answer.etag(tag(&outcome.subject, beside, facts)?),
+                    None => answer.etag(outcome.subject.meta.version),
+                };
             }
             Ok(if is_dry_run {
                 answer.header(CHANGES, outcome.changed_count.to_string())

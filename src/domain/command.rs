@@ -74,6 +74,14 @@ impl Expected {
         }
     }
 
+    /// What was seen beside the record, where that is part of what is expected.
+    fn seen(&self) -> Option<Beside> {
+        match self {
+            Self::Tags(tags, beside) if tags.iter().any(|tag| tag.contains('-')) => *beside,
+            _ => None,
+        }
+    }
+
     pub(super) fn check(&self, document: &Document, facts: &Facts) -> Known<()> {
         let Self::Tags(tags, beside) = self else { return Ok(()) };
         let version = document.meta.version.to_string();
@@ -157,6 +165,11 @@ pub trait Command: Send + 'static {
         false
     }
 
+    /// What is shown beside its record, where it is done only as long as that is so.
+    fn seen(&self) -> Option<Beside> {
+        None
+    }
+
     /// Decides.
     ///
     /// # Errors
@@ -171,6 +184,10 @@ impl Command for Box<dyn Command> {
 
     fn is_large(&self) -> bool {
         (**self).is_large()
+    }
+
+    fn seen(&self) -> Option<Beside> {
+        (**self).seen()
     }
 
     fn decide(&self, context: &mut Context<'_>, facts: &mut Facts) -> Known<Decision> {
@@ -328,6 +345,10 @@ impl<R: Record> Command for Edit<R> {
         let mut needs = R::edit_needs(&self.edit);
         needs.push(Need::Record(R::KIND, self.key.clone()));
         needs
+    }
+
+    fn seen(&self) -> Option<Beside> {
+        self.expected.seen()
     }
 
     fn decide(&self, context: &mut Context<'_>, facts: &mut Facts) -> Known<Decision> {

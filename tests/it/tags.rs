@@ -275,8 +275,11 @@ async fn a_bare_version_speaks_of_the_record_alone(server: Server) {
     for tag in [seen.header("etag"), "\"1-0000000000000000\"", "\"1-\"", "\"11\"", "W/\"1\""] {
         assert_eq!(edit(1, tag).send().await.status, 412, "{tag}");
     }
-    done(edit(1, "\"1\"")).await;
+    // An answer that shows no more than that all is well tells as much of the record as was asked.
+    assert_eq!(done(edit(1, "\"1\"")).await.header("etag"), "\"2\"");
     assert_eq!(edit(2, "\"1\"").send().await.status, 412);
+    assert_eq!(done(edit(1, "*")).await.header("etag"), "\"2\"");
+    assert_eq!(done(edit(1, "*").without("if-match")).await.header("etag"), "\"2\"");
     // Of what is shown alone, a tag of several says nothing, though its version be right.
     let seen = done(server.request("GET", CERTIFICATE).bearer(CLUB)).await;
     let newest = &server.history("achievement/1539").await[0];
