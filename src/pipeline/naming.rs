@@ -73,8 +73,7 @@ impl Naming {
 impl Writes {
     pub(super) fn take_in(&mut self, naming: Naming) {
         self.links.extend(naming.links);
-        let newly = naming.newly.into_iter();
-        self.named.extend(newly.filter(|place| !self.documents.contains_key(place)));
+        self.named.extend(naming.newly);
     }
 
     /// What records name from now on and is not written here: somebody else may end it.
