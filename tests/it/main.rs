@@ -32,4 +32,5 @@ mod pipeline;
 mod releases;
 mod solapi;
 mod tables;
+mod tags;
 mod tidy;
