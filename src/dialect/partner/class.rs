@@ -15,7 +15,6 @@ use crate::domain::command::{self, Delete, Edit};
 use crate::domain::facts::{Facts, Known, Selector};
 use crate::domain::kind::Kind;
 use crate::domain::list::List;
-use crate::domain::patch::Patch;
 use crate::domain::record::{Key, Meta, Record as _, Stored};
 use crate::domain::tag::{Beside, View, tagged};
 use crate::domain::teaching::class::{Class, ClassEdit, CreateClass, Rules};
@@ -57,7 +56,7 @@ pub async fn create(call: &Call) -> Result<Answer, Refusal> {
     let mut faults = RequestFaults::default();
     let actor = admit(call, &mut faults).await?;
     let course_id = faults.query_value(call, "course_id", whole);
-    let edit = BodyFields::of(&body, false, &mut faults).and_then(decode_new);
+    let edit = BodyFields::of(&body, false, &mut faults).map(|new| decode(new.of_new(&["name"])));
     let (actor, edit) = faults.refuse_or(actor.zip(edit))?;
     let partner_id = partner_id(&actor);
     let mut class = Class { partner_id, timezone: "UTC".to_owned(), ..Class::default() };
@@ -112,23 +111,9 @@ fn rules(call: &Call) -> Rules {
     }
 }
 
-/// A new class: its name must be there, and its models are a list.
-fn decode_new(mut fields: BodyFields<'_>) -> Option<ClassEdit> {
-    let name = fields.required("name", text);
-    let edit = decode_rest(&mut fields);
-    let allowed_model_ids = fields.numbers_not_null("allowed_model_ids");
-    Some(ClassEdit { name: Patch::Value(name?), allowed_model_ids, ..edit })
-}
-
 fn decode(mut fields: BodyFields<'_>) -> ClassEdit {
-    let name = fields.field("name", text);
-    let edit = decode_rest(&mut fields);
-    ClassEdit { name, allowed_model_ids: fields.numbers("allowed_model_ids"), ..edit }
-}
-
-/// What stands between the first field of the schema and the last.
-fn decode_rest(fields: &mut BodyFields<'_>) -> ClassEdit {
     ClassEdit {
+        name: fields.field("name", text),
         status: fields.field("status", choice),
         description: fields.field("description", text),
         start_at: fields.field("start_at", instant),
@@ -140,6 +125,7 @@ fn decode_rest(fields: &mut BodyFields<'_>) -> ClassEdit {
         invite_only: fields.field("invite_only", truth),
         course_id: fields.field("course_id", whole),
         primary_model_id: fields.field("primary_model_id", whole),
+        allowed_model_ids: fields.numbers("allowed_model_ids"),
         ..ClassEdit::default()
     }
 }
