@@ -12,6 +12,7 @@ mod support;
 mod acts;
 mod catalogue;
 mod cli;
+mod contacts;
 mod crash;
 mod delivery;
 mod ends;

@@ -40,7 +40,7 @@ pub enum Need {
 }
 
 /// The records of a kind whose `column` equals `value`, oldest id first, deleted ones left out.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Selector {
     /// Which kind.
     pub kind: Kind,
