@@ -250,6 +250,8 @@ pub struct Writes {
     pub named: BTreeSet<(Kind, Key)>,
     /// What was looked for in vain; see [`Writes::sought`].
     pub sought: BTreeSet<Sought>,
+    /// What stands below another of its tree than before.
+    pub moved: BTreeSet<(Kind, Key)>,
     /// What the commit has to have to itself at its end, and which jobs need it.
     pub latches: BTreeMap<Latch, Vec<usize>>,
     /// Content that rows name by its hash.
@@ -508,11 +510,8 @@ impl Batch {
             }
         }
         writes.contents.extend(recorded.contents);
-        writes.take_in(recorded.naming);
-        for sought in recorded.sought {
-            writes.latches.entry(sought.latch()).or_default().push(index);
-            writes.sought.insert(sought);
-        }
+        let moved = writes.take_in(recorded.naming);
+        writes.take_alone(index, recorded.sought, moved, actor.account_id);
         let act_id = recorded.changes.first().map(|change| change.id);
         for change in recorded.changes {
             facts.remember(Need::Change(change.id), Fact::Change(Some(Arc::clone(&change))));

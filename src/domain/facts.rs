@@ -285,6 +285,32 @@ impl Facts {
         self.recall_all(unknown.map(Need::Select))
     }
 
+    /// Asks for a record of a tree with all above it, where it is not known.
+    ///
+    /// # Errors
+    /// [`Stop::Missing`] until they are loaded.
+    pub fn want_above(&self, kind: Kind, key: &Key) -> Known<()> {
+        match self.document(kind, key) {
+            Err(Stop::Missing(_)) => self.recall(Need::Above(kind, key.clone())),
+            known => known.map(|_| ()),
+        }
+    }
+
+    /// Asks for what stands right below a record of a tree with all below that, where it is not known.
+    ///
+    /// # Errors
+    /// [`Stop::Missing`] until they are loaded.
+    pub fn want_below(&self, kind: Kind, key: &Key) -> Known<()> {
+        let Some(tree) = &kind.table().tree else {
+            return Err(Error::internal(format!("{}: no tree", kind.name())).into());
+        };
+        let selector = Selector { kind, column: tree.column, value: key.clone() };
+        match self.want_selections([selector]) {
+            Err(Stop::Missing(_)) => self.recall(Need::Below(kind, key.clone())),
+            known => known,
+        }
+    }
+
     /// Which of these values are taken in the database: some row has it, deleted or not.
     ///
     /// # Errors
@@ -549,6 +575,31 @@ impl Facts {
                 }
                 self.selections.borrow_mut().insert(selector, keys);
             }
+            (Need::Above(kind, key), Fact::Select(documents)) => {
+                for document in documents {
+                    records.entry((kind, document.meta.key.clone())).or_insert(Some(document));
+                }
+                records.entry((kind, key)).or_insert(None);
+            }
+            (Need::Below(kind, key), Fact::Select(documents)) => {
+                let Some(tree) = &kind.table().tree else { return };
+                let mut below = BTreeMap::from([(key, Vec::new())]);
+                for document in documents {
+                    let key = document.meta.key.clone();
+                    below.entry(key.clone()).or_default();
+                    let fields = document.fields();
+                    let above = fields.ok().and_then(|fields| Key::of(&fields.value(tree.column)));
+                    if let Some(above) = above {
+                        below.entry(above).or_default().push(key.clone());
+                    }
+                    records.entry((kind, key)).or_insert(Some(document));
+                }
+                let mut selections = self.selections.borrow_mut();
+                for (value, keys) in below {
+                    let selector = Selector { kind, column: tree.column, value };
+                    selections.entry(selector).or_insert_with(|| keys.into());
+                }
+            }
             _ => {}
         }
     }
@@ -562,7 +613,10 @@ impl Facts {
             (need, unreadable @ Fact::Unreadable(_)) => {
                 self.others.insert(need, Arc::new(unreadable));
             }
-            (need @ (Need::Record(..) | Need::Select(_)), fact) => self.keep(need, fact),
+            (
+                need @ (Need::Record(..) | Need::Select(_) | Need::Above(..) | Need::Below(..)),
+                fact,
+            ) => self.keep(need, fact),
             (Need::Id(sequence), Fact::Ids(ids)) => {
                 self.ids.entry(sequence).or_default().extend(ids);
             }

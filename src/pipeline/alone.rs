@@ -1,4 +1,4 @@
-//! What each of several commits may only have alone: values that were looked for in vain.
+//! What each of several commits may only have alone: values that were looked for in vain, and trees.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -13,6 +13,8 @@ use crate::domain::record::Key;
 /// How many latches an account has for the values that are looked for in vain: a lock for each of ten
 /// thousand recipients would fill the table that all sessions of a database share.
 const LATCHES: u8 = 64;
+/// The latch of an account's trees.
+const TREES: u8 = LATCHES;
 
 /// What a commit has of an account's to itself, from just before its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -47,6 +49,22 @@ impl Sought {
 pub type SoughtValues<'a> = Vec<(i64, &'a Key, i64)>;
 
 impl Writes {
+    /// Takes in what a job's decision has to have alone.
+    pub(super) fn take_alone(
+        &mut self,
+        job: usize,
+        sought: Vec<Sought>,
+        moved: Vec<(Kind, Key)>,
+        account_id: i64,
+    ) {
+        let trees = (!moved.is_empty()).then_some(Latch { account_id, number: TREES });
+        for latch in sought.iter().map(Sought::latch).chain(trees) {
+            self.latches.entry(latch).or_default().push(job);
+        }
+        self.sought.extend(sought);
+        self.moved.extend(moved);
+    }
+
     /// What was looked for in vain, column by column. Where nobody else made a record for the same, there
     /// are as many live ones as are written here.
     ///

@@ -11,6 +11,7 @@ mod postgres;
 mod search;
 mod sql;
 mod sqlite;
+mod trees;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};

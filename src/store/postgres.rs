@@ -260,7 +260,12 @@ impl Connection {
     async fn load_one(&self, need: &Need) -> Result<Fact, PgFault> {
         let readable = |fact: Result<Fact, Error>| fact.unwrap_or_else(Fact::Unreadable);
         Ok(match need {
-            Need::Record(..) | Need::Select(_) | Need::Taken(_) | Need::Namers(_) => {
+            Need::Record(..)
+            | Need::Select(_)
+            | Need::Above(..)
+            | Need::Below(..)
+            | Need::Taken(_)
+            | Need::Namers(_) => {
                 return Err(Error::internal("these are loaded kind by kind").into());
             }
             Need::Id(_) => return Err(Error::internal("ids are the writer's to give").into()),

@@ -160,8 +160,8 @@ async fn an_address_that_is_repeated_in_one_commit_is_one_persons(server: Server
     }
     // Commands that come together share a commit.
     let [email, _] = contacts("together", "");
-    let issues = (0..40).map(|n| try_run(&server, issue(&server, FORMS[n % 2], &email, 1)));
-    let issued = join_all(issues).await;
+    let commands = (0..40).map(|n| try_run(&server, issue(&server, FORMS[n % 2], &email, 1)));
+    let issued = join_all(commands).await;
     let found = people(&server, &email).await;
     for issued in issued {
         assert_eq!([holder(&issued.expect("accepted"))], *found);

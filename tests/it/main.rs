@@ -34,3 +34,4 @@ mod releases;
 mod solapi;
 mod tables;
 mod tidy;
+mod trees;

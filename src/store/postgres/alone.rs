@@ -3,13 +3,16 @@
 //! it was decided by. So of two that make a record because there is none, one waits for the other and
 //! then sees what it made. A wrong answer is a division by zero, as in [`super::naming`].
 
+use super::sets::ANY;
 use super::writer::{ROWS_MAX, WriteStep, set_based};
-use super::{Connection, PgFault};
+use super::{Connection, PgFault, naming};
 use crate::domain::error::Error;
 use crate::domain::kind::Kind;
 use crate::domain::record::Key;
+use crate::domain::table::Tree;
 use crate::pipeline::{Latch, Writes};
 use crate::store::sql::{self, Sql};
+use crate::store::trees;
 
 /// The numbers of a latch as locks have them, which are others than those of idempotency keys.
 macro_rules! numbers {
@@ -57,7 +60,8 @@ const SKIPPED: &str = concat!(
     numbers!()
 );
 
-/// Looks whether nobody else has made a record for what was looked for in vain.
+/// Looks whether nobody else has made a record for what was looked for in vain, and whether what was
+/// moved in a tree does not stand below itself.
 pub(super) fn look(writes: &Writes) -> Result<Vec<WriteStep<'_>>, Error> {
     let mut steps = Vec::new();
     for ((kind, column), values) in writes.sought()? {
@@ -69,7 +73,17 @@ pub(super) fn look(writes: &Writes) -> Result<Vec<WriteStep<'_>>, Error> {
             steps.push(found(kind, column, move || Ok(values.iter().map(row).collect())));
         }
     }
+    for (kind, tree) in trees::all() {
+        let moved: Vec<&Key> =
+            writes.moved.iter().filter(|(of, _)| *of == kind).map(|(_, key)| key).collect();
+        let text = circles(kind, tree);
+        steps.extend(moved.chunks(ROWS_MAX).map(|keys| naming::step(&text, keys)));
+    }
     Ok(steps)
+}
+
+fn circles(kind: Kind, tree: &Tree) -> String {
+    format!("SELECT 1 / (NOT EXISTS ({}))::int", trees::circles(kind, tree, ANY))
 }
 
 /// One statement for many values.
@@ -99,5 +113,6 @@ pub(super) fn statements() -> impl Iterator<Item = String> {
         let columns = kind.table().columns.iter();
         columns.map(|column| found(*kind, column.name, || Ok(Vec::new())).text)
     };
-    [latch, SKIPPED.to_owned()].into_iter().chain(Kind::ALL.iter().flat_map(of))
+    let circles = trees::all().map(|(kind, tree)| circles(kind, tree));
+    [latch, SKIPPED.to_owned()].into_iter().chain(Kind::ALL.iter().flat_map(of)).chain(circles)
 }

@@ -26,6 +26,7 @@ use crate::domain::table::{KeyType, Way};
 use crate::pipeline::{Batch, Job, Link, Pending, Sought, Writes};
 use crate::store::OpenError;
 use crate::store::sql::{self, Sql};
+use crate::store::trees;
 
 /// How long one part may take from others.
 const PART: Duration = Duration::from_millis(15);
@@ -360,6 +361,12 @@ impl Bulk {
                     }
                 }
             }
+            for (kind, key) in writes.moved.iter().filter(|(kind, _)| !is_as_before(*kind)) {
+                let text = trees::circles(*kind, trees::of(*kind)?, "= $1");
+                if !query(&self.connection, &text, &[sql::key(key)], 1)?.is_empty() {
+                    return Err(SqliteFault::Moved);
+                }
+            }
             write_beside(&self.connection, writes)?;
             staging::forget(&self.connection)
         };
@@ -442,7 +449,10 @@ pub(super) fn statements() -> impl Iterator<Item = String> {
     let of = |kind: &'static Kind| {
         kind.table().columns.iter().map(|column| find_written(*kind, column.name))
     };
-    Kind::ALL.iter().flat_map(of)
+    let of_trees = trees::all().flat_map(|(kind, tree)| {
+        [trees::above, trees::below, trees::circles].map(|text| text(kind, tree, "= $1"))
+    });
+    Kind::ALL.iter().flat_map(of).chain(of_trees)
 }
 
 #[cfg(test)]

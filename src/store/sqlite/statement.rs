@@ -12,6 +12,7 @@ use crate::domain::facts::{Fact, Need, Sequence};
 use crate::domain::kind::Kind;
 use crate::pipeline::{Pending, Touched, Writes};
 use crate::store::sql::{self, Cell, Sql, Statements};
+use crate::store::trees;
 
 impl ToSql for Sql {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
@@ -222,6 +223,20 @@ fn load_readable<'a>(
             let mut documents = Vec::new();
             while let Some(row) = rows.next()? {
                 documents.push(Arc::new(sql::decode(selector.kind, cells(row))?));
+            }
+            Fact::Select(documents)
+        }
+        Need::Above(kind, key) | Need::Below(kind, key) => {
+            let tree = trees::of(*kind)?;
+            let text = match need {
+                Need::Above(..) => trees::above(*kind, tree, "= $1"),
+                _ => trees::below(*kind, tree, "= $1"),
+            };
+            let mut select = connection.prepare_cached(&numbered(&text))?;
+            let mut rows = select.query([sql::key(key)])?;
+            let mut documents = Vec::new();
+            while let Some(row) = rows.next()? {
+                documents.push(Arc::new(sql::decode(*kind, cells(row).skip(1))?));
             }
             Fact::Select(documents)
         }
