@@ -337,7 +337,7 @@ impl Batch {
     /// among these are to be locked until the commit.
     pub fn needs(&self) -> Vec<Need> {
         let mut needs = Vec::with_capacity(self.jobs.len() * 2);
-        let mut seen = HashSet::new();
+        let mut seen = HashSet::with_capacity(self.jobs.len());
         for job in &self.jobs {
             let asked = match &job.ask {
                 Ask::Command { command, envelope } => {
@@ -514,7 +514,7 @@ impl Batch {
         writes.take_alone(index, recorded.sought, moved, actor.account_id);
         let act_id = recorded.changes.first().map(|change| change.id);
         for change in recorded.changes {
-            facts.remember(Need::Change(change.id), Fact::Change(Some(Arc::clone(&change))));
+            facts.remember_change(Arc::clone(&change));
             writes.changes.push(change);
         }
         if let Some(idempotency) = &envelope.idempotency {

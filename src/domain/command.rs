@@ -544,8 +544,12 @@ fn refuse_taken(document: &Document, changed: &Changed, facts: &Facts) -> Known<
         let Some(mut is) = values.collect::<Option<Vec<_>>>() else { continue };
         is.push(("account_id", Key::Int(*account_id)));
         let count = Count { kind: *kind, is };
+        let counted = facts.count(&count)?;
         let itself = if *version == 0 { None } else { facts.document(*kind, key)? };
-        if facts.count(&count)? > count.of(itself.as_ref())? {
+        let itself = itself.filter(|itself| itself.meta.deleted_at.is_none());
+        let was = itself.as_ref().map(|itself| itself.fields()).transpose()?;
+        let is_same = |name: &&str| was.is_some_and(|was| was.get(name) == fields.get(name));
+        if counted > i64::from(unique.fields.iter().all(is_same)) {
             return Err(Error::Conflict(vec![unique.refusal.to_owned()]).into());
         }
     }

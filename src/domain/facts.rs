@@ -17,6 +17,7 @@ use super::table::{ColumnType, Way};
 use crate::sabotage::Protection;
 
 mod need;
+mod tree;
 
 pub use need::{
     Count, Fact, Header, Known, Namers, Need, Selector, Sequence, Signature, Stop, StoredAnswer,
@@ -51,6 +52,9 @@ pub fn all<T, U>(
 /// Records by kind and id, or that there is none.
 type Records = HashMap<(Kind, Key), Option<Arc<Document>>>;
 
+/// The ids of the records with a value in a column.
+type Selections = HashMap<Selector, Arc<[Key]>>;
+
 /// Changes loaded in one round of a walk back through a record's history.
 const STRIDE_MIN: i64 = 100;
 /// The most of them.
@@ -64,6 +68,26 @@ type NamersByKey = HashMap<Key, Vec<Key>>;
 
 /// How many more records have these values than the database knows.
 type Tally = HashMap<Vec<Key>, i64>;
+
+/// Counts a record with its values in these columns, where it is live.
+fn step(
+    tally: &mut Tally,
+    columns: &[&'static str],
+    document: Option<&Arc<Document>>,
+    by: i64,
+) -> Result<(), Error> {
+    let live = document.filter(|document| document.meta.deleted_at.is_none());
+    let Some(document) = live else { return Ok(()) };
+    let fields = document.fields()?;
+    let values = columns.iter().map(|column| match *column {
+        "account_id" => Some(Key::Int(document.meta.account_id)),
+        column => Key::of(&fields.value(column)),
+    });
+    if let Some(values) = values.collect::<Option<Vec<_>>>() {
+        *tally.entry(values).or_default() += by;
+    }
+    Ok(())
+}
 
 /// How a record is named, which one, and by whom: the id of a record of the way's kind.
 pub type Named<'a> = (Way, &'a (Kind, Key), Key);
@@ -91,7 +115,7 @@ pub struct Facts {
     memory: Option<Arc<dyn Memory>>,
     // What was recalled once stays the same for this decision.
     records: RefCell<Records>,
-    selections: RefCell<HashMap<Selector, Arc<[Key]>>>,
+    selections: RefCell<Selections>,
     /// What earlier decisions of the batch wrote, as it was before: no selection from the database
     /// knows of it.
     written: HashMap<Kind, BTreeMap<Key, Option<Arc<Document>>>>,
@@ -103,6 +127,8 @@ pub struct Facts {
     namers: RefCell<HashMap<WayTo, NamersByKey>>,
     ids: HashMap<Sequence, VecDeque<i64>>,
     taken: Vec<(Sequence, i64)>,
+    /// The changes that earlier decisions of the batch made, by id.
+    made: HashMap<i64, Arc<Change>>,
     others: HashMap<Need, Arc<Fact>>,
 }
 
@@ -285,32 +311,6 @@ impl Facts {
         self.recall_all(unknown.map(Need::Select))
     }
 
-    /// Asks for a record of a tree with all above it, where it is not known.
-    ///
-    /// # Errors
-    /// [`Stop::Missing`] until they are loaded.
-    pub fn want_above(&self, kind: Kind, key: &Key) -> Known<()> {
-        match self.document(kind, key) {
-            Err(Stop::Missing(_)) => self.recall(Need::Above(kind, key.clone())),
-            known => known.map(|_| ()),
-        }
-    }
-
-    /// Asks for what stands right below a record of a tree with all below that, where it is not known.
-    ///
-    /// # Errors
-    /// [`Stop::Missing`] until they are loaded.
-    pub fn want_below(&self, kind: Kind, key: &Key) -> Known<()> {
-        let Some(tree) = &kind.table().tree else {
-            return Err(Error::internal(format!("{}: no tree", kind.name())).into());
-        };
-        let selector = Selector { kind, column: tree.column, value: key.clone() };
-        match self.want_selections([selector]) {
-            Err(Stop::Missing(_)) => self.recall(Need::Below(kind, key.clone())),
-            known => known,
-        }
-    }
-
     /// Which of these values are taken in the database: some row has it, deleted or not.
     ///
     /// # Errors
@@ -398,20 +398,20 @@ impl Facts {
         let mut tally = Tally::default();
         for (key, before) in self.written.get(&kind).into_iter().flatten() {
             let now = self.document(kind, key)?;
-            for (document, step) in [(before.as_ref(), -1), (now.as_ref(), 1)] {
-                let live = document.filter(|document| document.meta.deleted_at.is_none());
-                let Some(document) = live else { continue };
-                let fields = document.fields()?;
-                let values = columns.iter().map(|column| match *column {
-                    "account_id" => Some(Key::Int(document.meta.account_id)),
-                    column => Key::of(&fields.value(column)),
-                });
-                if let Some(values) = values.collect::<Option<Vec<_>>>() {
-                    *tally.entry(values).or_default() += step;
-                }
-            }
+            step(&mut tally, columns, before.as_ref(), -1)?;
+            step(&mut tally, columns, now.as_ref(), 1)?;
         }
         Ok(tally)
+    }
+
+    /// Keeps what was counted up to date: for each record of many that a batch writes, others are counted.
+    fn recount(&mut self, kind: Kind, from: Option<&Arc<Document>>, to: Option<&Arc<Document>>) {
+        self.namers.get_mut().retain(|(by, ..), _| *by != kind);
+        self.tallies.get_mut().retain(|(of, columns), tally| {
+            let mut steps = || step(tally, columns, from, -1).and(step(tally, columns, to, 1));
+            // One that cannot be kept up is made anew, by who can say why.
+            *of != kind || steps().is_ok()
+        });
     }
 
     /// Who among the records that the batch wrote names whom in a way.
@@ -490,6 +490,9 @@ impl Facts {
     /// # Errors
     /// [`Stop::Missing`] until it is loaded.
     pub fn change(&self, id: i64) -> Known<Option<Arc<Change>>> {
+        if let Some(made) = self.made.get(&id) {
+            return Ok(Some(Arc::clone(made)));
+        }
         match &*self.other(Need::Change(id))? {
             Fact::Change(change) => Ok(change.clone()),
             _ => Ok(None),
@@ -502,6 +505,9 @@ impl Facts {
     /// # Errors
     /// [`Stop::Missing`] until it is loaded.
     pub fn change_in_walk(&self, id: i64) -> Known<Option<Arc<Change>>> {
+        if let Some(made) = self.made.get(&id) {
+            return Ok(Some(Arc::clone(made)));
+        }
         if let Some(fact) = self.loaded(&Need::Change(id))? {
             return Ok(match &**fact {
                 Fact::Change(change) => change.clone(),
@@ -576,29 +582,11 @@ impl Facts {
                 self.selections.borrow_mut().insert(selector, keys);
             }
             (Need::Above(kind, key), Fact::Select(documents)) => {
-                for document in documents {
-                    records.entry((kind, document.meta.key.clone())).or_insert(Some(document));
-                }
-                records.entry((kind, key)).or_insert(None);
+                tree::keep_above((kind, key), documents, &mut records);
             }
             (Need::Below(kind, key), Fact::Select(documents)) => {
-                let Some(tree) = &kind.table().tree else { return };
-                let mut below = BTreeMap::from([(key, Vec::new())]);
-                for document in documents {
-                    let key = document.meta.key.clone();
-                    below.entry(key.clone()).or_default();
-                    let fields = document.fields();
-                    let above = fields.ok().and_then(|fields| Key::of(&fields.value(tree.column)));
-                    if let Some(above) = above {
-                        below.entry(above).or_default().push(key.clone());
-                    }
-                    records.entry((kind, key)).or_insert(Some(document));
-                }
-                let mut selections = self.selections.borrow_mut();
-                for (value, keys) in below {
-                    let selector = Selector { kind, column: tree.column, value };
-                    selections.entry(selector).or_insert_with(|| keys.into());
-                }
+                let selections = &mut self.selections.borrow_mut();
+                tree::keep_below((kind, key), documents, &mut records, selections);
             }
             _ => {}
         }
@@ -636,28 +624,29 @@ impl Facts {
 
     /// Puts an accepted write on top, of selections too.
     pub fn overlay(&mut self, document: Arc<Document>) {
-        self.lay_on_top(document);
+        let (place, known) = self.put(document);
+        self.written.entry(place.0).or_default().entry(place.1).or_insert(known.flatten());
     }
 
     /// Puts a write on top until [`Facts::lift`]: what a decision finds out next, it finds out as if this
     /// were written. Whoever runs a decision takes off what it left.
     pub fn lay(&mut self, document: Arc<Document>) {
-        let laid = self.lay_on_top(document);
-        self.laid.push(laid);
-    }
-
-    fn lay_on_top(&mut self, document: Arc<Document>) -> Laid {
-        self.tallies.get_mut().clear();
-        self.namers.get_mut().clear();
-        let place = (document.meta.kind, document.meta.key.clone());
-        let known = self.records.get_mut().insert(place.clone(), Some(document));
+        let (place, known) = self.put(document);
         let (was_loaded, record) = (known.is_some(), known.flatten());
         let of_kind = self.written.entry(place.0).or_default();
         let is_first = !of_kind.contains_key(&place.1);
         if is_first {
             of_kind.insert(place.1.clone(), record.clone());
         }
-        Laid { place, was_loaded, record, is_first }
+        self.laid.push(Laid { place, was_loaded, record, is_first });
+    }
+
+    /// Where the record stands, and what was known of it.
+    fn put(&mut self, document: Arc<Document>) -> ((Kind, Key), Option<Option<Arc<Document>>>) {
+        let place = (document.meta.kind, document.meta.key.clone());
+        let known = self.records.get_mut().insert(place.clone(), Some(Arc::clone(&document)));
+        self.recount(place.0, known.iter().flatten().next(), Some(&document));
+        (place, known)
     }
 
     /// Where things stand, to go back to.
@@ -677,22 +666,25 @@ impl Facts {
 
     /// Takes off what was laid on top since; the ids taken since stay taken.
     pub fn lift(&mut self, to: Checkpoint) {
-        if self.laid.len() > to.laid {
-            self.tallies.get_mut().clear();
-            self.namers.get_mut().clear();
-        }
         while self.laid.len() > to.laid
             && let Some(Laid { place, was_loaded, record, is_first }) = self.laid.pop()
         {
             if is_first && let Some(of_kind) = self.written.get_mut(&place.0) {
                 of_kind.remove(&place.1);
             }
+            let laid = self.records.get_mut().get(&place).cloned().flatten();
+            self.recount(place.0, laid.as_ref(), record.as_ref());
             if was_loaded {
                 self.records.get_mut().insert(place, record);
             } else {
                 self.records.get_mut().remove(&place);
             }
         }
+    }
+
+    /// Remembers a change for later commands of the batch.
+    pub fn remember_change(&mut self, change: Arc<Change>) {
+        self.made.insert(change.id, change);
     }
 
     /// Remembers an answer, a token or a used signature for later commands of the batch.
@@ -743,6 +735,32 @@ mod tests {
         facts.overlay(course(2, Active, false));
         facts.overlay(course(1, Active, true));
         assert_eq!(select(&facts), [2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn what_was_counted_keeps_up_with_what_the_batch_writes() {
+        let of = |status: &str| Count {
+            kind: Kind::Course,
+            is: vec![("account_id", Key::Int(3)), ("status", Key::from(status))],
+        };
+        let mut facts = Facts::default();
+        for status in ["active", "draft"] {
+            facts.supply(Need::Count(of(status)), Fact::Count(10));
+        }
+        let counted = |facts: &Facts| ["active", "draft"].map(|one| facts.count(&of(one)).unwrap());
+        facts.overlay(course(1, Active, false));
+        assert_eq!(counted(&facts), [11, 10]);
+        facts.overlay(course(2, Draft, false));
+        facts.overlay(course(1, Draft, false));
+        assert_eq!(counted(&facts), [10, 12]);
+        facts.lay(course(2, Active, false));
+        facts.lay(course(2, Active, true));
+        facts.lay(course(5, Active, false));
+        assert_eq!(counted(&facts), [11, 11]);
+        facts.lift(Checkpoint::default());
+        assert_eq!(counted(&facts), [10, 12]);
+        facts.overlay(course(1, Draft, true));
+        assert_eq!(counted(&facts), [10, 11]);
     }
 
     #[derive(Debug)]

@@ -13,6 +13,7 @@ use crate::domain::change::{self, Action, Change};
 use crate::domain::command::{Command, Content, Context, Decision, Entropy};
 use crate::domain::error::Error;
 use crate::domain::facts::{Checkpoint, Facts, Known, Sequence};
+use crate::domain::fields::Fields;
 use crate::domain::kind::Kind;
 use crate::domain::record::{Document, Key};
 
@@ -72,7 +73,9 @@ fn record(
     let Decision { mut subject, writes, contents, undoes, sought, .. } = decision;
     let account_id = envelope.actor.account_id;
     let sought = sought.into_iter().map(|by| Sought { account_id, by }).collect();
-    facts.want_ids(&[(Sequence::Change, writes.len())])?;
+    if writes.len() > 1 {
+        facts.want_ids(&[(Sequence::Change, writes.len())])?;
+    }
     let mut documents = Vec::with_capacity(writes.len());
     let mut changes = Vec::with_capacity(writes.len());
     // A command of several writes may write one record more than once.
@@ -89,6 +92,19 @@ fn record(
             after.keep_unknown(before);
         }
         let (before_value, after_value) = change::diff(before.as_deref(), &after, write.action)?;
+        let touched = match &before {
+            Some(_) if write.action == Action::Edit => {
+                let columns = after.meta.kind.table().columns;
+                let mut changed = after_value.iter().flat_map(Fields::iter);
+                let has_column = |name| columns.iter().any(|column| column.name == name);
+                let is_wide = changed.any(|(name, _)| has_column(name));
+                if is_wide { Touched::All } else { Touched::Body }
+            }
+            Some(before) if after.fields()?.changes(before.fields()?).next().is_none() => {
+                Touched::State
+            }
+            _ => Touched::All,
+        };
         let previous = before.as_ref().map(|document| document.meta.change_id);
         let stored_version = before.as_ref().map(|document| document.meta.version);
         after.meta.version = stored_version.unwrap_or(0) + 1;
@@ -115,18 +131,6 @@ fn record(
             after: after_value,
         });
         debug_assert!(write.action != Action::Create || stored_version.is_none());
-        let touched = match &before {
-            Some(before) if before.meta.deleted_at == after.meta.deleted_at => {
-                let (old, new) = (before.fields()?, after.fields()?);
-                let mut columns = after.meta.kind.table().columns.iter();
-                let is_same = columns.all(|column| old.get(column.name) == new.get(column.name));
-                if is_same { Touched::Body } else { Touched::All }
-            }
-            Some(before) if after.fields()?.changes(before.fields()?).next().is_none() => {
-                Touched::State
-            }
-            _ => Touched::All,
-        };
         naming.note(before.as_deref(), &after, touched == Touched::Body)?;
         let after = Arc::new(after);
         let is_subject = subject.as_ref().is_none_or(|subject: &Arc<Document>| {

@@ -85,8 +85,7 @@ impl Writes {
     /// Returns what was moved in a tree.
     pub(super) fn take_in(&mut self, naming: Naming) -> Vec<(Kind, Key)> {
         self.links.extend(naming.links);
-        let newly = naming.newly.into_iter();
-        self.named.extend(newly.filter(|place| !self.documents.contains_key(place)));
+        self.named.extend(naming.newly);
         naming.moved
     }
 

@@ -9,7 +9,7 @@ mod staging;
 mod statement;
 mod writer;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -225,13 +225,9 @@ fn why_not_migrated(cause: &refinery::Error) -> String {
     }
 }
 
-/// The migrations of this release: what each version is made of.
-pub(super) fn migrations() -> BTreeMap<i64, String> {
-    let runner = migrations::migrations::runner();
-    let of = |migration: &refinery::Migration| {
-        (i64::from(migration.version()), migration.checksum().to_string())
-    };
-    runner.get_migrations().iter().map(of).collect()
+/// The migrations of this release.
+pub(super) fn migrations() -> refinery::Runner {
+    migrations::migrations::runner()
 }
 
 /// See [`sql::version_faults`]. The changes of rows that are staged are staged as well.

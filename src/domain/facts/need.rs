@@ -67,20 +67,6 @@ pub struct Namers {
     pub limit: i64,
 }
 
-impl Namers {
-    /// True for a live record that names it in this way.
-    ///
-    /// # Errors
-    /// As [`Document::fields`].
-    pub fn fits(&self, document: &Document) -> Result<bool, Error> {
-        if let Some(column) = self.column {
-            return Selector { kind: self.by, column, value: self.to.1.clone() }.fits(document);
-        }
-        Ok(document.meta.deleted_at.is_none()
-            && document.meta.kind.named_in_body(document)?.contains(&self.to))
-    }
-}
-
 /// How many live records of a kind have these values in these columns.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Count {
@@ -88,23 +74,6 @@ pub struct Count {
     pub kind: Kind,
     /// Columns and the values that they must have.
     pub is: Vec<(&'static str, Key)>,
-}
-
-impl Count {
-    /// 1 for a live record with the values, else 0.
-    ///
-    /// # Errors
-    /// As [`Document::fields`].
-    pub fn of(&self, document: Option<&Arc<Document>>) -> Result<i64, Error> {
-        let Some(document) = document else { return Ok(0) };
-        for (column, value) in &self.is {
-            let selector = Selector { kind: self.kind, column, value: value.clone() };
-            if !selector.fits(document)? {
-                return Ok(0);
-            }
-        }
-        Ok(1)
-    }
 }
 
 impl Selector {
