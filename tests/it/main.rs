@@ -33,5 +33,6 @@ mod pipeline;
 mod releases;
 mod solapi;
 mod tables;
+mod tags;
 mod tidy;
 mod trees;

@@ -17,8 +17,11 @@ use crate::domain::kind::Kind;
 use crate::domain::list::List;
 use crate::domain::patch::Patch;
 use crate::domain::record::{Key, Meta, Record as _, Stored};
+use crate::domain::tag::{Beside, View, tagged};
 use crate::domain::teaching::class::{Class, ClassEdit, CreateClass, Rules};
 use crate::domain::teaching::invite_code::{InviteCode, NewCode};
+
+const BESIDE: Beside = |class, view| codes(&class.meta, view).map(drop);
 
 /// `GET /partner/{partner_id}/classes`.
 pub async fn list(call: &Call) -> Result<Answer, Refusal> {
@@ -41,7 +44,9 @@ pub async fn list(call: &Call) -> Result<Answer, Refusal> {
             column: "class_id",
             value: Key::Int(*id),
         }))?;
-        classes.iter().map(|class| encode(class, call.at, facts)).collect::<Known<Vec<_>>>()
+        let mut view = View::new(facts);
+        let item = |class| Ok(encode(class, &codes(&class.meta, &mut view)?, call.at));
+        classes.iter().map(item).collect::<Known<Vec<_>>>()
     });
     Ok(Answer::json(200, &paged(&items.await?, total, slice)))
 }
@@ -60,17 +65,20 @@ pub async fn create(call: &Call) -> Result<Answer, Refusal> {
     class.course_id = course_id.or(class.course_id);
     let command = CreateClass { class, code: NewCode::draw(&mut OsEntropy) };
     let at = call.at;
-    let answered = call.submit(actor, command, move |outcome, _| {
+    let answered = call.submit(actor, command, move |outcome, facts| {
         let codes = outcome.written.iter().filter(|made| made.meta.kind == Kind::InviteCode);
         let codes = codes.map(|code| code.typed()).collect::<Result<Vec<_>, _>>()?;
-        Ok(Answer::json(201, &encode_with(&outcome.subject.typed()?, &codes, at)))
+        let mut view = View::new(facts);
+        view.show(&codes);
+        let tag = view.tag(&outcome.subject.meta);
+        Ok(Answer::json(201, &encode(&outcome.subject.typed()?, &codes, at)).etag(tag))
     });
     Ok(answered.await?)
 }
 
 /// `DELETE /partner/{partner_id}/classes/{class_id}`.
 pub async fn delete(call: &Call) -> Result<Answer, Refusal> {
-    remove(call, "class_id", |id| Delete::<Class>::new(id, call.expected())).await
+    remove(call, "class_id", |id| Delete::<Class>::new(id, call.expected().with(BESIDE))).await
 }
 
 /// `PATCH /partner/{partner_id}/classes/{class_id}`, "강의 수정".
@@ -81,21 +89,19 @@ pub async fn patch(call: &Call) -> Result<Answer, Refusal> {
         Some(ClassEdit { rules: rules(call), ..decode(fields) })
     })
     .await?;
-    let command = Edit::<Class> { key: Key::Int(id), edit, expected: call.expected() };
+    let expected = call.expected().with(BESIDE);
+    let command = Edit::<Class> { key: Key::Int(id), edit, expected };
     let at = call.at;
-    let answered = call.submit(actor, command, move |outcome, facts| {
-        Ok(Answer::json(200, &encode(&outcome.subject.typed()?, at, facts)?))
-    });
+    let answered = call
+        .submit(actor, command, move |outcome, facts| show(&outcome.subject.typed()?, at, facts));
     Ok(answered.await?)
 }
 
 /// `GET /partner/{partner_id}/classes/{class_id}`.
 pub async fn get(call: &Call) -> Result<Answer, Refusal> {
     let (actor, id, ()) = named(call, "class_id", |_| Some(())).await?;
-    let answer = call.read(|facts| {
-        let class = command::read::<Class>(&actor, id, facts)?;
-        Ok(Answer::json(200, &encode(&class, call.at, facts)?).etag(class.meta.version))
-    });
+    let answer =
+        call.read(|facts| show(&command::read::<Class>(&actor, id, facts)?, call.at, facts));
     Ok(answer.await?)
 }
 
@@ -138,14 +144,18 @@ fn decode_rest(fields: &mut BodyFields<'_>) -> ClassEdit {
     }
 }
 
-/// A class, its keys in the vendor's order.
-fn encode(class: &Stored<Class>, at: Timestamp, facts: &Facts) -> Known<Value> {
-    let Meta { account_id, key, .. } = &class.meta;
-    let codes = facts.select::<InviteCode>(*account_id, "class_id", key.clone())?;
-    Ok(encode_with(class, &codes, at))
+fn show(class: &Stored<Class>, at: Timestamp, facts: &Facts) -> Known<Answer> {
+    let (tag, codes) = tagged(&class.meta, facts, |view| codes(&class.meta, view))?;
+    Ok(Answer::json(200, &encode(class, &codes, at)).etag(tag))
 }
 
-fn encode_with(class: &Stored<Class>, codes: &[Stored<InviteCode>], at: Timestamp) -> Value {
+/// What is shown beside a class.
+fn codes(class: &Meta, view: &mut View<'_>) -> Known<Vec<Stored<InviteCode>>> {
+    view.select(class.account_id, "class_id", class.key.clone())
+}
+
+/// A class, its keys in the vendor's order.
+fn encode(class: &Stored<Class>, codes: &[Stored<InviteCode>], at: Timestamp) -> Value {
     let Stored { meta, record } = class;
     json!({
         "name": record.name,

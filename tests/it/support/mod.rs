@@ -279,6 +279,12 @@ impl Reply {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
+    /// The version that its entity tag names, whatever else the tag is about.
+    pub fn version(&self) -> &str {
+        let tag = self.header("etag").trim_matches('"');
+        tag.split_once('-').map_or(tag, |(version, _)| version)
+    }
+
     /// A header as text; empty when it is not there.
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
