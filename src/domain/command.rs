@@ -10,7 +10,7 @@ use super::access::{self, Right, Verdict};
 use super::actor::Actor;
 use super::change::Action;
 use super::error::Error;
-use super::facts::{Count, Facts, Known, Need, Stop};
+use super::facts::{Count, Facts, Known, Need, Selector, Stop};
 use super::kind::Kind;
 use super::record::{Changed, Document, Key, Meta, Record, Stored};
 use super::table::Among;
@@ -126,6 +126,9 @@ pub struct Decision {
     pub writes: Vec<Write>,
     /// Content that the rows written name.
     pub contents: Vec<Content>,
+    /// What no live record of the account has, so that one is made here. Should somebody make another
+    /// at the same time, whoever comes second is decided again, and finds that one.
+    pub sought: Vec<Selector>,
     /// The act that it takes back, by its first change.
     pub undoes: Option<i64>,
     /// What stays of that act.

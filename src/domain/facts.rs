@@ -17,6 +17,7 @@ use super::table::{ColumnType, Way};
 use crate::sabotage::Protection;
 
 mod need;
+mod tree;
 
 pub use need::{
     Count, Fact, Header, Known, Namers, Need, Selector, Sequence, Signature, Stop, StoredAnswer,
@@ -50,6 +51,9 @@ pub fn all<T, U>(
 
 /// Records by kind and id, or that there is none.
 type Records = HashMap<(Kind, Key), Option<Arc<Document>>>;
+
+/// The ids of the records with a value in a column.
+type Selections = HashMap<Selector, Arc<[Key]>>;
 
 /// Changes loaded in one round of a walk back through a record's history.
 const STRIDE_MIN: i64 = 100;
@@ -111,7 +115,7 @@ pub struct Facts {
     memory: Option<Arc<dyn Memory>>,
     // What was recalled once stays the same for this decision.
     records: RefCell<Records>,
-    selections: RefCell<HashMap<Selector, Arc<[Key]>>>,
+    selections: RefCell<Selections>,
     /// What earlier decisions of the batch wrote, as it was before: no selection from the database
     /// knows of it.
     written: HashMap<Kind, BTreeMap<Key, Option<Arc<Document>>>>,
@@ -577,6 +581,13 @@ impl Facts {
                 }
                 self.selections.borrow_mut().insert(selector, keys);
             }
+            (Need::Above(kind, key), Fact::Select(documents)) => {
+                tree::keep_above((kind, key), documents, &mut records);
+            }
+            (Need::Below(kind, key), Fact::Select(documents)) => {
+                let selections = &mut self.selections.borrow_mut();
+                tree::keep_below((kind, key), documents, &mut records, selections);
+            }
             _ => {}
         }
     }
@@ -590,7 +601,10 @@ impl Facts {
             (need, unreadable @ Fact::Unreadable(_)) => {
                 self.others.insert(need, Arc::new(unreadable));
             }
-            (need @ (Need::Record(..) | Need::Select(_)), fact) => self.keep(need, fact),
+            (
+                need @ (Need::Record(..) | Need::Select(_) | Need::Above(..) | Need::Below(..)),
+                fact,
+            ) => self.keep(need, fact),
             (Need::Id(sequence), Fact::Ids(ids)) => {
                 self.ids.entry(sequence).or_default().extend(ids);
             }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use foldhash::HashMap;
 use jiff::Timestamp;
 
+use super::alone::Sought;
 use super::naming::Naming;
 use super::{Answer, Envelope, Outcome, Pending, Touched};
 use crate::domain::change::{self, Action, Change};
@@ -59,6 +60,7 @@ pub(super) struct Recorded {
     pub(super) changes: Vec<Arc<Change>>,
     pub(super) contents: Vec<Content>,
     pub(super) naming: Naming,
+    pub(super) sought: Vec<Sought>,
 }
 
 /// Gives each write its version and its change.
@@ -68,7 +70,9 @@ fn record(
     at: Timestamp,
     facts: &mut Facts,
 ) -> Known<(Arc<Document>, Recorded)> {
-    let Decision { mut subject, writes, contents, undoes, .. } = decision;
+    let Decision { mut subject, writes, contents, undoes, sought, .. } = decision;
+    let account_id = envelope.actor.account_id;
+    let sought = sought.into_iter().map(|by| Sought { account_id, by }).collect();
     if writes.len() > 1 {
         facts.want_ids(&[(Sequence::Change, writes.len())])?;
     }
@@ -149,5 +153,5 @@ fn record(
         }
     }
     let changes = changes.into_iter().map(Arc::new).collect();
-    Ok((subject, Recorded { documents, changes, contents, naming }))
+    Ok((subject, Recorded { documents, changes, contents, naming, sought }))
 }

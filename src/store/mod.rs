@@ -12,6 +12,7 @@ mod question;
 mod search;
 mod sql;
 mod sqlite;
+mod trees;
 
 use std::collections::BTreeMap;
 use std::fs::File;

@@ -20,6 +20,7 @@ use crate::domain::kind::Kind;
 use crate::domain::record::{Document, Key};
 use crate::sabotage::Protection;
 
+mod alone;
 mod aside;
 mod naming;
 mod reader;
@@ -159,7 +160,7 @@ impl From<tokio_postgres::Error> for PgFault {
                     None => Self::Internal(Error::Internal(text())),
                 }
             }
-            // A division by zero: see `naming`.
+            // A division by zero: see `naming` and `alone`.
             b"40001" | b"40P01" | b"22012" => Self::Retry,
             b"55P03" => Self::Locked,
             b"57014" => Self::Late,

@@ -1,9 +1,10 @@
-//! How both databases are asked for what is no record and no selection of records.
+//! How both databases are asked for what is no single record and no selection of records.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::sql::{self, Sql};
+use super::trees;
 use crate::domain::error::Error;
 use crate::domain::facts::{Fact, Need};
 
@@ -22,6 +23,11 @@ pub(super) fn of(need: &Need) -> Result<Asked, Error> {
         Need::Taken(selector) => {
             let text = sql::taken(selector.kind, selector.column);
             (text.into(), vec![sql::key(&selector.value)], 1)
+        }
+        Need::Above(kind, key) | Need::Below(kind, key) => {
+            let walk = if let Need::Above(..) = need { trees::above } else { trees::below };
+            let text = walk(*kind, trees::of(*kind)?, "= $1");
+            (text.into(), vec![sql::key(key)], 1 + sql::column_count(kind.table()))
         }
         Need::Namers(naming) => {
             let text = sql::naming((naming.by, naming.column), naming.to.0);
@@ -56,6 +62,10 @@ pub(super) fn of(need: &Need) -> Result<Asked, Error> {
 pub(super) fn answer(need: &Need, rows: Vec<Vec<Sql>>) -> Result<Fact, Error> {
     let first = rows.first();
     Ok(match need {
+        Need::Above(kind, _) | Need::Below(kind, _) => {
+            let document = |row: &Vec<Sql>| sql::decode(*kind, row.iter().skip(1)).map(Arc::new);
+            Fact::Select(rows.iter().map(document).collect::<Result<_, _>>()?)
+        }
         Need::Namers(naming) => {
             Fact::Namers(rows.iter().filter_map(|row| sql::named_key(naming.by, row)).collect())
         }

@@ -240,6 +240,7 @@ pub(super) fn statements() -> Vec<String> {
     let mut all = vec![writer::CHANGE_INSERT.to_owned()];
     all.extend(staging::statements());
     all.extend(links::statements());
+    all.extend(bulk::statements());
     for kind in Kind::ALL {
         let Statements { insert, update, update_body, update_state, .. } = Statements::new(*kind);
         all.extend([insert, update, update_body, update_state]);

@@ -17,6 +17,10 @@ pub enum Need {
     Record(Kind, Key),
     /// The records of a kind with a value in a column.
     Select(Selector),
+    /// A live record of a tree and all above it, as deep as trees may be.
+    Above(Kind, Key),
+    /// All live records of a tree that stand below one.
+    Below(Kind, Key),
     /// Whether any row of the kind, deleted ones too, has a value in a column.
     Taken(Selector),
     /// Which live records name one.
@@ -40,7 +44,7 @@ pub enum Need {
 }
 
 /// The records of a kind whose `column` equals `value`, oldest id first, deleted ones left out.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Selector {
     /// Which kind.
     pub kind: Kind,
@@ -180,7 +184,7 @@ pub type Known<T> = Result<T, Stop>;
 pub enum Fact {
     /// To [`Need::Record`].
     Record(Option<Arc<Document>>),
-    /// To [`Need::Select`].
+    /// To [`Need::Select`], [`Need::Above`] and [`Need::Below`].
     Select(Vec<Arc<Document>>),
     /// To [`Need::Taken`].
     Taken(bool),

@@ -264,8 +264,17 @@ impl WriterThread {
                     fact
                 } else {
                     let fact = load(&mut finds, &self.statements, &need)?;
-                    if let Need::Record(kind, key) = &need {
-                        read.push(((*kind, key.clone()), fact.clone()));
+                    match (&need, &fact) {
+                        (Need::Record(kind, key), _) => {
+                            read.push(((*kind, key.clone()), fact.clone()));
+                        }
+                        (Need::Above(kind, _), Fact::Select(documents)) => {
+                            read.extend(documents.iter().map(|document| {
+                                let place = (*kind, document.meta.key.clone());
+                                (place, Fact::Record(Some(Arc::clone(document))))
+                            }));
+                        }
+                        _ => {}
                     }
                     fact
                 };

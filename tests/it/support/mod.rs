@@ -1,6 +1,7 @@
 //! A server of its own for each test, on either store, and a client for it.
 
 pub mod document;
+pub mod paused;
 
 use std::net::SocketAddr;
 
