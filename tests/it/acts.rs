@@ -23,6 +23,7 @@ const CLASS: &str = "/partner/7/classes/11";
 on_both_stores!(
     a_redemption_is_taken_back_whole,
     who_redeems_leaves_and_comes_again_can_be_taken_back_step_by_step,
+    a_code_that_was_used_up_stays_so_when_its_last_use_is_taken_back,
     what_stands_in_the_way_is_named,
     what_was_taken_back_stands_in_nobodys_way,
     of_two_undos_one_wins,
@@ -152,6 +153,37 @@ async fn who_redeems_leaves_and_comes_again_can_be_taken_back_step_by_step(serve
     assert_eq!(kept(&undo(&server, leaving).await), [""; 0]);
     assert_eq!(kept(&undo(&server, redeeming).await), ["invite_code: used_count"]);
     assert_eq!(used_count(&server).await, 2);
+    server.assert_sound().await;
+}
+
+async fn a_code_that_was_used_up_stays_so_when_its_last_use_is_taken_back(server: Server) {
+    let code = format!("{CLASS}/invite-codes/21");
+    patch(&server, &code, &json!({"max_uses": 1})).await;
+    let membership = redeem(&server).await;
+    let redeeming = &history(&server, &format!("membership/{}", membership["id"])).await[0];
+    let codes = async |query: &str| {
+        let page = get(&server, TEACHER, &format!("{CLASS}/invite-codes{query}")).await;
+        let code = &page["items"][0];
+        (page["total"].clone(), code["status"].clone(), code["used_count"].clone())
+    };
+    let used_up = (json!(1), json!("disabled"), json!(1));
+    assert_eq!(codes("").await, used_up);
+    // What the partner makes of it since is in nobody's way.
+    patch(&server, &code, &json!({"status": "expired"})).await;
+    patch(&server, &code, &json!({"status": "disabled"})).await;
+    let undone = undo(&server, redeeming).await;
+    assert_eq!(kept(&undone), ["invite_code: status", "invite_code: used_count"]);
+    assert_eq!(codes("").await, used_up, "it lets nobody in, and says so");
+    assert_eq!(codes("?active_only=true").await.0, 0);
+    // The partner can let one more in.
+    patch(&server, &code, &json!({"max_uses": 2, "status": "active"})).await;
+    let again = redeem(&server).await;
+    assert_ne!(again["id"], membership["id"]);
+    // Taken back by itself, an edit of the status is like any other.
+    let edited = &history(&server, "invite_code/21").await[1];
+    assert_eq!(edited["after"]["status"], "active");
+    let refused = undo(&server, edited).await;
+    assert_eq!((refused.status, refused.json()["conflicts"].clone()), (409, json!(["status"])));
     server.assert_sound().await;
 }
 
