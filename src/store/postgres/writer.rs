@@ -21,7 +21,7 @@ use crate::domain::kind::Kind;
 use crate::domain::record::Key;
 use crate::domain::table::KeyType;
 use crate::pipeline::{BATCH_MAX, Batch, Blame, Job, Pending, Writes};
-use crate::sabotage::Protection;
+use crate::sabotage::{APART_FOR, Protection};
 use crate::store::search;
 use crate::store::sql::{self, Sql};
 use crate::store::{Blamed, RETRY_PAUSE};
@@ -485,6 +485,12 @@ async fn apply(
     for step in &steps {
         if under_way.len() == STEPS_AT_ONCE {
             written.extend(under_way.next().await);
+        }
+        if !Protection::AllAtOnce.is_on() && index == steps.len() / 2 {
+            written.extend(under_way.by_ref().collect::<Vec<_>>().await);
+            connection.script("COMMIT").await?;
+            tokio::time::sleep(APART_FOR).await;
+            connection.script("BEGIN").await?;
         }
         let values = lane.run(&step.values)?;
         under_way.push_back(run(connection, &step.text, values));

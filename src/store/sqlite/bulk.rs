@@ -24,6 +24,7 @@ use crate::domain::kind::Kind;
 use crate::domain::record::Key;
 use crate::domain::table::Way;
 use crate::pipeline::{Batch, Job, Link, Pending, Writes};
+use crate::sabotage::{APART_FOR, Protection};
 use crate::store::OpenError;
 use crate::store::sql::{self, Sql};
 
@@ -323,6 +324,11 @@ impl Bulk {
                 if i64::try_from(shown).ok() != Some(last - first + 1) {
                     return Err(Error::internal(format!("staged rows of {name} are gone")).into());
                 }
+            }
+            if !Protection::AllAtOnce.is_on() {
+                execute(&self.connection, "COMMIT", &[])?;
+                std::thread::sleep(APART_FOR);
+                execute(&self.connection, "BEGIN IMMEDIATE", &[])?;
             }
             if staging::show_changes(&self.connection)? != writes.changes.len() {
                 return Err(Error::internal("staged changes are gone").into());
