@@ -48,6 +48,10 @@ pub fn all<T, U>(
     if missing.is_empty() { refusal.map_or(Ok(found), Err) } else { Err(Stop::Missing(missing)) }
 }
 
+/// Records of one selection that a decision in a batch looks at, where others wait for it; more are looked
+/// at beside the batches.
+pub const SELECT_MAX: usize = 500;
+
 /// Records by kind and id, or that there is none.
 type Records = HashMap<(Kind, Key), Option<Arc<Document>>>;
 
@@ -91,7 +95,10 @@ pub struct Facts {
     memory: Option<Arc<dyn Memory>>,
     // What was recalled once stays the same for this decision.
     records: RefCell<Records>,
-    selections: RefCell<HashMap<Selector, Arc<[Key]>>>,
+    /// None for one of too many.
+    selections: RefCell<HashMap<Selector, Option<Arc<[Key]>>>>,
+    /// Selections are of [`SELECT_MAX`] at the most.
+    is_bounded: bool,
     /// What earlier decisions of the batch wrote, as it was before: no selection from the database
     /// knows of it.
     written: HashMap<Kind, BTreeMap<Key, Option<Arc<Document>>>>,
@@ -110,6 +117,20 @@ impl Facts {
     /// Nothing but what `memory` has.
     pub fn over(memory: Arc<dyn Memory>) -> Self {
         Self { memory: Some(memory), ..Self::default() }
+    }
+
+    /// The same for decisions that others wait for.
+    #[must_use]
+    pub fn bounded(self) -> Self {
+        Self { is_bounded: true, ..self }
+    }
+
+    /// Stops a decision that others wait for where it would look at so many records.
+    ///
+    /// # Errors
+    /// [`Stop::Large`].
+    pub const fn may_look_at(&self, count: usize) -> Known<()> {
+        if self.is_bounded && count > SELECT_MAX { Err(Stop::Large) } else { Ok(()) }
     }
 
     /// Takes in what the store has in memory, and what none can have.
@@ -232,7 +253,8 @@ impl Facts {
     /// The live records of any kind and account with a value in a column, oldest id first.
     ///
     /// # Errors
-    /// [`Stop::Missing`] until they are loaded.
+    /// [`Stop::Missing`] until they are loaded; [`Stop::Large`] where there are too many to look at while
+    /// others wait.
     pub fn select_documents(
         &self,
         kind: Kind,
@@ -243,7 +265,7 @@ impl Facts {
         if !self.selections.borrow().contains_key(&selector) {
             self.recall(Need::Select(selector.clone()))?;
         }
-        let keys = self.selections.borrow().get(&selector).cloned().unwrap_or_default();
+        let keys = self.selections.borrow().get(&selector).cloned().flatten().ok_or(Stop::Large)?;
         let mut found = Vec::with_capacity(keys.len());
         for key in &*keys {
             found.extend(
@@ -542,7 +564,9 @@ impl Facts {
                 records.entry((kind, key)).or_insert(document);
             }
             (Need::Select(selector), Fact::Select(documents)) => {
-                let keys = documents.iter().map(|document| document.meta.key.clone()).collect();
+                let is_whole = self.may_look_at(documents.len()).is_ok();
+                let keys = || documents.iter().map(|document| document.meta.key.clone()).collect();
+                let keys = is_whole.then(keys);
                 for document in documents {
                     let place = (selector.kind, document.meta.key.clone());
                     records.entry(place).or_insert(Some(document));
@@ -689,6 +713,25 @@ mod tests {
         facts.overlay(course(2, Active, false));
         facts.overlay(course(1, Active, true));
         assert_eq!(select(&facts), [2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn who_others_wait_for_looks_at_no_more_than_some() {
+        let all = || (1_i64..).map(|id| course(id, Active, false));
+        let value = Key::from("active");
+        let selected = |facts: Facts, count| {
+            let mut facts = facts;
+            let selector = Selector { kind: Kind::Course, column: "status", value: value.clone() };
+            facts.supply(Need::Select(selector), Fact::Select(all().take(count).collect()));
+            let found = facts.select_documents(Kind::Course, "status", value.clone());
+            found.map(|found| found.len())
+        };
+        let bounded = || Facts::default().bounded();
+        assert!(matches!(selected(bounded(), SELECT_MAX), Ok(SELECT_MAX)));
+        assert!(matches!(selected(bounded(), SELECT_MAX + 1), Err(Stop::Large)));
+        assert!(
+            matches!(selected(Facts::default(), SELECT_MAX + 1), Ok(count) if count > SELECT_MAX)
+        );
     }
 
     #[derive(Debug)]

@@ -114,9 +114,12 @@ fn record(
         let touched = match &before {
             Some(before) if before.meta.deleted_at == after.meta.deleted_at => {
                 let (old, new) = (before.fields()?, after.fields()?);
-                let mut columns = after.meta.kind.table().columns.iter();
-                let is_same = columns.all(|column| old.get(column.name) == new.get(column.name));
-                if is_same { Touched::Body } else { Touched::All }
+                let columns = after.meta.kind.table().columns.iter().zip(0..);
+                let differ = columns.filter(|(it, _)| old.get(it.name) != new.get(it.name));
+                match differ.fold(0, |all, (_, place)| all | 1 << place) {
+                    0 => Touched::Body,
+                    columns => Touched::Columns(columns),
+                }
             }
             Some(before) if after.fields()?.changes(before.fields()?).next().is_none() => {
                 Touched::State

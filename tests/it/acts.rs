@@ -5,10 +5,12 @@ use futures_util::future::join_all;
 use haksa::domain::actor::Actor;
 use haksa::domain::command::{All, Command, Create, Edit, Expected, Policy, Undo};
 use haksa::domain::error::Error;
+use haksa::domain::facts::SELECT_MAX;
 use haksa::domain::patch::Patch;
 use haksa::domain::people::department::Department;
 use haksa::domain::people::person::Person;
 use haksa::domain::record::Record;
+use haksa::domain::teaching::class::Class;
 use haksa::domain::teaching::invite_code::{InviteCode, InviteCodeEdit};
 use haksa::pipeline::{Envelope, Outcome, Reply as PipelineReply};
 use serde_json::{Value, json};
@@ -30,6 +32,8 @@ on_both_stores!(
     an_undo_needs_its_right_on_every_record,
     a_class_goes_with_its_codes_and_comes_back_with_them,
     what_others_name_is_told_of_without_looking_at_them_all,
+    many_lose_the_name_of_what_goes_and_get_it_back,
+    a_class_of_more_codes_than_a_batch_looks_at_is_edited_like_any_other,
     of_many_commands_the_bad_ones_are_told_of_or_stop_all,
     what_only_follows_is_in_nobodys_way,
     who_may_not_is_not_told_what_is_in_the_way,
@@ -280,6 +284,67 @@ async fn a_class_goes_with_its_codes_and_comes_back_with_them(server: Server) {
     let back = &history(&server, &format!("invite_code/{code}")).await[0];
     assert_eq!((&back["action"], &back["undoes"]), (&json!("restore"), &ending["change_id"]));
     assert_eq!(get(&server, TEACHER, CLASS).await["id"], 11);
+    server.assert_sound().await;
+}
+
+async fn a_class_of_more_codes_than_a_batch_looks_at_is_edited_like_any_other(server: Server) {
+    let shown = |class: &Value| class["invite_codes"].as_array().expect("a list").len();
+    let before = shown(&get(&server, TEACHER, CLASS).await);
+    for part in 0..6_i64 {
+        join_all((0..100).map(|n| run(&server, code_of(100 * part + n)))).await;
+    }
+    let count = before + 600;
+    assert!(count > SELECT_MAX);
+    let edit =
+        |name: &str| server.request("PATCH", CLASS).bearer(TEACHER).json(&json!({"name": name}));
+    let trial = edit("가").header("haksa-dry-run", "true").send().await;
+    assert_eq!((trial.status, shown(&trial.json())), (200, count), "{}", trial.text());
+    let edited = edit("나").header("idempotency-key", "k").send().await;
+    assert_eq!((edited.status, shown(&edited.json())), (200, count), "{}", edited.text());
+    let again = edit("나").header("idempotency-key", "k").send().await;
+    assert_eq!(again.text(), edited.text());
+    let class = get(&server, TEACHER, CLASS).await;
+    assert_eq!((&class["name"], shown(&class)), (&json!("나"), count));
+    let stale = edit("다").header("if-match", "\"1\"").send().await;
+    assert_eq!(stale.status, 412, "{}", stale.text());
+    redeem(&server).await;
+    server.assert_sound().await;
+}
+
+async fn many_lose_the_name_of_what_goes_and_get_it_back(server: Server) {
+    let class = |n: i64| Class {
+        partner_id: 7,
+        name: format!("반 {n}"),
+        description: Some("설명".to_owned()),
+        timezone: "UTC".to_owned(),
+        capacity: Some(n),
+        course_id: Some(5),
+        ..Class::default()
+    };
+    let made = join_all((0..60).map(|n| run(&server, class(n)))).await;
+    let shown = async || {
+        let classes = made.iter().map(|made| {
+            let (server, key) = (&server, &made.subject.meta.key);
+            async move { get(server, TEACHER, &format!("/partner/7/classes/{key}")).await }
+        });
+        join_all(classes.collect::<Vec<_>>()).await
+    };
+    let mut expected = shown().await;
+    assert!(expected.iter().all(|class| class["course_id"] == 5));
+    let course = "/partner/7/course/5";
+    let deleted = server.request("DELETE", course).bearer(TEACHER).send().await;
+    assert_eq!(deleted.status, 204, "{}", deleted.text());
+    for class in &mut expected {
+        class["course_id"] = json!(null);
+    }
+    assert_eq!(shown().await, expected);
+    let ending = &history(&server, "course/5").await[0];
+    let undone = undo(&server, ending).await;
+    assert_eq!(kept(&undone), [""; 0]);
+    for class in &mut expected {
+        class["course_id"] = json!(5);
+    }
+    assert_eq!(shown().await, expected);
     server.assert_sound().await;
 }
 

@@ -117,7 +117,8 @@ async fn what_a_newer_release_has_changed_is_not_taken_back_in_part(server: Serv
     let history = ask(server.request("GET", history), "demo-admin-key").await;
     let id = &history["items"][0]["change_id"];
     // The edit came over the newer one, which knows more of a course.
-    let with = |side: &str| format!("{side} = substr({side}, 1, length({side}) - 1) || ',\"rate\":1}}'");
+    let with =
+        |side: &str| format!("{side} = substr({side}, 1, length({side}) - 1) || ',\"rate\":1}}'");
     let (before, after) = (with("before"), with("after"));
     server.spoil(&format!("UPDATE change SET {before}, {after} WHERE id = {id}")).await;
     let undo = server.request("POST", &format!("/haksa/v1/changes/{id}/undo"));

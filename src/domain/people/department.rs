@@ -73,6 +73,7 @@ fn height(account_id: i64, department_id: &str, limit: usize, facts: &Facts) -> 
         if !missing.is_empty() {
             return Err(Stop::Missing(missing));
         }
+        facts.may_look_at(below.len())?;
         level = below;
     }
     Ok(height)

@@ -251,7 +251,7 @@ impl WriterThread {
                 } else if let Some(fact) = self.cache.find(&need) {
                     fact
                 } else {
-                    let fact = load(&mut finds, &self.statements, &need)?;
+                    let fact = load(&mut finds, &self.statements, &need, sql::SELECTED_MAX)?;
                     if let Need::Record(kind, key) = &need {
                         read.push(((*kind, key.clone()), fact.clone()));
                     }
