@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""kill -9 again and again under 16 writers of all five dialects: nothing acknowledged is lost, nothing half there."""
+"""kill -9 again and again under 16 writers of all five dialects, and in every part of large commands: nothing acknowledged
+is lost, nothing half there."""
 
 import itertools
 import random
@@ -7,6 +8,7 @@ import statistics
 import time
 
 from haksa import KeyedLoad, experiment
+from large import Large, after, staging, while_publishing
 
 # The promise is 100 ms for a release build on an idle machine. A debug build, on one that is busy, may take longer.
 READY_MEDIAN_S, READY_WORST_S = 0.5, 5.0
@@ -54,6 +56,17 @@ def run(trial):
     trial.expect(statistics.median(ready) <= READY_MEDIAN_S, "it takes long to be ready again")
     trial.expect(max(ready) <= READY_WORST_S, f"once it took {max(ready):.1f} s to be ready again")
     trial.expect(not server.check(), "haksa check finds faults in the end")
+    server.stop()
+
+    large = Large(trial, trial.server("large").seed())
+    large.round(())
+    parts = 1 if trial.is_quick else 8
+    moments = [staging((part + 0.5) / parts) for part in range(parts)] + [while_publishing] * (parts + 1)
+    # One more than a multiple of four, so that each command comes to each of them.
+    moments += [after(0.1)] * ((5 - len(moments)) % 4)
+    for _ in range(1 if trial.is_quick else len(moments)):
+        large.round(moments)
+    large.figures()
 
 
 experiment(run, stores=("sqlite",))

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""kill -9 of Haksa, and of PostgreSQL under it: nothing acknowledged is lost, 503 meanwhile, back by itself in 2 s."""
+"""kill -9 of Haksa, and of PostgreSQL under it, also in large commands: nothing acknowledged is lost, nothing half there,
+503 meanwhile, back by itself in 2 s."""
 
 import itertools
 import random
@@ -7,6 +8,7 @@ import statistics
 import time
 
 from haksa import DIALECTS, KeyedLoad, experiment, refusal_fault
+from large import Large, after, while_committing, with_postgres_after
 
 BACK_S = 2.0
 # How long PostgreSQL stays away, and how long the load runs before that.
@@ -109,6 +111,18 @@ def run(trial):
     trial.expect(twice == 0, f"{twice} edits were done twice")
     trial.expect(max(back) <= BACK_S, f"it took {max(back):.1f} s to work again")
     trial.expect(not server.check(), "haksa check finds faults in the end")
+    server.stop()
+
+    large = Large(trial, trial.server("large").seed())
+    large.round(())
+    parts = 1 if trial.is_quick else 6
+    shares = [(part + 0.5) / parts for part in range(parts)]
+    moments = [while_committing, *map(after, shares)]
+    moments += [with_postgres_after(share, bring_back) for share in shares]
+    moments += [after(0.9)] * ((5 - len(moments)) % 4)
+    for _ in range(1 if trial.is_quick else len(moments)):
+        large.round(moments)
+    large.figures()
 
 
 experiment(run, stores=("postgres",))

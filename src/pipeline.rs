@@ -216,10 +216,12 @@ impl Pipeline {
 }
 
 /// What of a stored row a write changes, beside its version, newest change and time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Touched {
     /// Anything.
     All,
+    /// These columns of its kind's, a bit for each in their order, and perhaps fields without one.
+    Columns(u64),
     /// No field with a column of its own: the row's index entries and references stay as they are.
     Body,
     /// No field: it was deleted, or brought back.
@@ -320,6 +322,7 @@ impl Batch {
     /// A batch to be decided at `at`, by `facts` and what they lack.
     pub fn new(jobs: Vec<Job>, at: Timestamp, facts: Facts) -> Self {
         let (rounds, results) = (vec![0; jobs.len()], Vec::with_capacity(jobs.len()));
+        let facts = if jobs.iter().any(|job| job.is_large) { facts } else { facts.bounded() };
         Self { jobs, rounds, results, large: Vec::new(), facts, writes: Writes::default(), at }
     }
 

@@ -7,6 +7,8 @@
 pub enum Protection {
     /// Nobody is answered before the commit.
     CommitFirst,
+    /// A large command is seen all at once.
+    AllAtOnce,
     /// A commit is on the disk (SQLite's `synchronous=FULL`).
     Durability,
     /// The writer outlives a database that refuses.
@@ -32,6 +34,9 @@ pub enum Protection {
     /// A password is checked for those whom nobody knows, too.
     NobodysPassword,
 }
+
+/// How long half of what belongs together stands alone, where [`Protection::AllAtOnce`] is off.
+pub const APART_FOR: std::time::Duration = std::time::Duration::from_millis(200);
 
 impl Protection {
     /// Whether it is on.

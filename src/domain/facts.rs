@@ -49,11 +49,15 @@ pub fn all<T, U>(
     if missing.is_empty() { refusal.map_or(Ok(found), Err) } else { Err(Stop::Missing(missing)) }
 }
 
+/// Records of one selection that a decision in a batch looks at, where others wait for it; more are looked
+/// at beside the batches.
+pub const SELECT_MAX: usize = 500;
+
 /// Records by kind and id, or that there is none.
 type Records = HashMap<(Kind, Key), Option<Arc<Document>>>;
 
 /// The ids of the records with a value in a column.
-type Selections = HashMap<Selector, Arc<[Key]>>;
+type Selections = HashMap<Selector, Option<Arc<[Key]>>>;
 
 /// Changes loaded in one round of a walk back through a record's history.
 const STRIDE_MIN: i64 = 100;
@@ -116,6 +120,8 @@ pub struct Facts {
     // What was recalled once stays the same for this decision.
     records: RefCell<Records>,
     selections: RefCell<Selections>,
+    /// Selections are of [`SELECT_MAX`] at the most.
+    is_bounded: bool,
     /// What earlier decisions of the batch wrote, as it was before: no selection from the database
     /// knows of it.
     written: HashMap<Kind, BTreeMap<Key, Option<Arc<Document>>>>,
@@ -136,6 +142,20 @@ impl Facts {
     /// Nothing but what `memory` has.
     pub fn over(memory: Arc<dyn Memory>) -> Self {
         Self { memory: Some(memory), ..Self::default() }
+    }
+
+    /// The same for decisions that others wait for.
+    #[must_use]
+    pub fn bounded(self) -> Self {
+        Self { is_bounded: true, ..self }
+    }
+
+    /// Stops a decision that others wait for where it would look at so many records.
+    ///
+    /// # Errors
+    /// [`Stop::Large`].
+    pub const fn may_look_at(&self, count: usize) -> Known<()> {
+        if self.is_bounded && count > SELECT_MAX { Err(Stop::Large) } else { Ok(()) }
     }
 
     /// Takes in what the store has in memory, and what none can have.
@@ -258,7 +278,8 @@ impl Facts {
     /// The live records of any kind and account with a value in a column, oldest id first.
     ///
     /// # Errors
-    /// [`Stop::Missing`] until they are loaded.
+    /// [`Stop::Missing`] until they are loaded; [`Stop::Large`] where there are too many to look at while
+    /// others wait.
     pub fn select_documents(
         &self,
         kind: Kind,
@@ -269,7 +290,7 @@ impl Facts {
         if !self.selections.borrow().contains_key(&selector) {
             self.recall(Need::Select(selector.clone()))?;
         }
-        let keys = self.selections.borrow().get(&selector).cloned().unwrap_or_default();
+        let keys = self.selections.borrow().get(&selector).cloned().flatten().ok_or(Stop::Large)?;
         let mut found = Vec::with_capacity(keys.len());
         for key in &*keys {
             found.extend(
@@ -574,7 +595,9 @@ impl Facts {
                 records.entry((kind, key)).or_insert(document);
             }
             (Need::Select(selector), Fact::Select(documents)) => {
-                let keys = documents.iter().map(|document| document.meta.key.clone()).collect();
+                let is_whole = self.may_look_at(documents.len()).is_ok();
+                let keys = || documents.iter().map(|document| document.meta.key.clone()).collect();
+                let keys = is_whole.then(keys);
                 for document in documents {
                     let place = (selector.kind, document.meta.key.clone());
                     records.entry(place).or_insert(Some(document));
@@ -694,103 +717,4 @@ impl Facts {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Mutex;
-
-    use super::*;
-    use crate::domain::learning::course::CourseStatus::{Active, Draft};
-    use crate::domain::learning::course::{Course, CourseStatus};
-    use crate::domain::record::Meta;
-
-    fn course(id: i64, status: CourseStatus, is_deleted: bool) -> Arc<Document> {
-        let at = jiff::Timestamp::UNIX_EPOCH;
-        let meta = Meta {
-            kind: Kind::Course,
-            key: id.into(),
-            account_id: 3,
-            version: 1,
-            change_id: 1,
-            created_at: at,
-            updated_at: at,
-            deleted_at: is_deleted.then_some(at),
-        };
-        Arc::new(Document::of(meta, Course { status, ..Course::default() }))
-    }
-
-    #[test]
-    fn a_selection_knows_what_the_batch_has_written() {
-        let mut facts = Facts::default();
-        let value = Key::from("active");
-        let select = |facts: &Facts| {
-            let found = facts.select_documents(Kind::Course, "status", value.clone()).unwrap();
-            found.iter().map(|document| document.meta.key.as_int().unwrap()).collect::<Vec<_>>()
-        };
-        facts.overlay(course(5, Active, false));
-        facts.overlay(course(2, Draft, false));
-        let selector = Selector { kind: Kind::Course, column: "status", value: value.clone() };
-        let stored = [1, 2, 3].map(|id| course(id, Active, false));
-        facts.supply(Need::Select(selector), Fact::Select(stored.to_vec()));
-        assert_eq!(select(&facts), [1, 3, 5]);
-        facts.overlay(course(4, Active, false));
-        facts.overlay(course(2, Active, false));
-        facts.overlay(course(1, Active, true));
-        assert_eq!(select(&facts), [2, 3, 4, 5]);
-    }
-
-    #[test]
-    fn what_was_counted_keeps_up_with_what_the_batch_writes() {
-        let of = |status: &str| Count {
-            kind: Kind::Course,
-            is: vec![("account_id", Key::Int(3)), ("status", Key::from(status))],
-        };
-        let mut facts = Facts::default();
-        for status in ["active", "draft"] {
-            facts.supply(Need::Count(of(status)), Fact::Count(10));
-        }
-        let counted = |facts: &Facts| ["active", "draft"].map(|one| facts.count(&of(one)).unwrap());
-        facts.overlay(course(1, Active, false));
-        assert_eq!(counted(&facts), [11, 10]);
-        facts.overlay(course(2, Draft, false));
-        facts.overlay(course(1, Draft, false));
-        assert_eq!(counted(&facts), [10, 12]);
-        facts.lay(course(2, Active, false));
-        facts.lay(course(2, Active, true));
-        facts.lay(course(5, Active, false));
-        assert_eq!(counted(&facts), [11, 11]);
-        facts.lift(Checkpoint::default());
-        assert_eq!(counted(&facts), [10, 12]);
-        facts.overlay(course(1, Draft, true));
-        assert_eq!(counted(&facts), [10, 11]);
-    }
-
-    #[derive(Debug)]
-    struct Kept(Mutex<Arc<Document>>);
-
-    impl Memory for Kept {
-        fn recall(&self, need: &Need) -> Option<Fact> {
-            let kept = self.0.lock().unwrap();
-            let place = Need::Record(kept.meta.kind, kept.meta.key.clone());
-            (*need == place).then(|| Fact::Record(Some(Arc::clone(&kept))))
-        }
-    }
-
-    #[test]
-    fn memory_is_asked_once_and_never_about_what_the_batch_has_written() {
-        let status = |facts: &Facts| {
-            let found = facts.get::<Course>(3, 1).unwrap();
-            found.record.status
-        };
-        let kept = Arc::new(Kept(Mutex::new(course(1, Draft, false))));
-        let facts = Facts::over(kept.clone());
-        assert_eq!(status(&facts), Draft);
-        *kept.0.lock().unwrap() = course(1, Active, false);
-        assert_eq!(status(&facts), Draft, "what a decision saw stays");
-        assert_eq!(status(&Facts::over(kept.clone())), Active);
-        let mut facts = Facts::over(kept);
-        facts.overlay(course(1, Draft, false));
-        assert_eq!(status(&facts), Draft);
-        assert!(
-            matches!(facts.find::<Course>(3, 2), Err(Stop::Missing(needs)) if needs.len() == 1)
-        );
-    }
-}
+mod tests;

@@ -27,6 +27,8 @@ pub struct Table {
     /// Fields that stay as they are when the act that changed them is taken back: counters, and names
     /// that others may know by now.
     pub lasting: &'static [&'static str],
+    /// Fields that follow from these, where one change changes both: then they stay, too.
+    pub follows_lasting: &'static [&'static str],
     /// Whether a record stays, when the act that made it is taken back, because others name it by now
     /// or have changed it; else that is in the way.
     pub stays_when_named: bool,
@@ -299,6 +301,7 @@ impl Table {
         data: &[],
         tree: None,
         lasting: &[],
+        follows_lasting: &[],
         stays_when_named: false,
     };
 

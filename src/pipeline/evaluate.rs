@@ -95,10 +95,12 @@ fn record(
         let touched = match &before {
             Some(_) if write.action == Action::Edit => {
                 let columns = after.meta.kind.table().columns;
-                let mut changed = after_value.iter().flat_map(Fields::iter);
-                let has_column = |name| columns.iter().any(|column| column.name == name);
-                let is_wide = changed.any(|(name, _)| has_column(name));
-                if is_wide { Touched::All } else { Touched::Body }
+                let names = after_value.iter().flat_map(Fields::iter);
+                let place = |(name, _)| columns.iter().position(|column| column.name == name);
+                match names.filter_map(place).fold(0, |all, place| all | 1 << place) {
+                    0 => Touched::Body,
+                    columns => Touched::Columns(columns),
+                }
             }
             Some(before) if after.fields()?.changes(before.fields()?).next().is_none() => {
                 Touched::State

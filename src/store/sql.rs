@@ -10,12 +10,13 @@ use serde_json::Value;
 use crate::domain::change::{Action, Change};
 use crate::domain::command::Content;
 use crate::domain::error::Error;
-use crate::domain::facts::{Count, Namers, Signature, StoredAnswer, Token};
+use crate::domain::facts::{Count, Namers, SELECT_MAX, Signature, StoredAnswer, Token};
 use crate::domain::fields::Fields;
 use crate::domain::kind::Kind;
 use crate::domain::record::{Document, Key, Meta};
 use crate::domain::table::{Column, ColumnType, KeyType, Table, Unique, Way};
 use crate::domain::time::Instant;
+use crate::pipeline::Touched;
 
 /// A value on its way to or from the database.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -66,13 +67,13 @@ pub(super) struct Statements {
     pub find: String,
     /// A new row: all columns.
     pub insert: String,
-    /// All columns of the row with id `$1`; the last parameter is the version it must still have.
+    /// All columns of the row with id `$1`, with the values of [`encode_edit`]; the last parameter is the
+    /// version it must still have.
     pub update: String,
-    /// The same, but of a record's own fields only the body, with the values of [`encode_body`].
-    /// SQLite would rewrite the index entries of every column that is named, changed or not.
+    /// The same, but of a record's own fields only the body. SQLite would rewrite the index entries of
+    /// every column that is named, changed or not.
     pub update_body: String,
-    /// The same, but of no field of the record, with the values of [`encode_state`]: it was deleted or
-    /// brought back.
+    /// The same, but of no field of the record: it was deleted or brought back.
     pub update_state: String,
 }
 
@@ -96,42 +97,57 @@ impl Statements {
     pub(super) fn new(kind: Kind) -> Self {
         let table = kind.table();
         let all = columns(table);
-        let names: Vec<&str> = all.split(", ").collect();
-        let marks: Vec<String> = (1..=names.len()).map(|n| format!("${n}")).collect();
-        // The owner stands in the WHERE: no write can move a row to another account.
-        let update = |names: &[&str]| {
-            let sets = names.iter().enumerate().skip(2).filter(|(_, name)| **name != "created_at");
-            let sets: Vec<String> =
-                sets.map(|(index, name)| format!("{name} = ${}", index + 1)).collect();
+        let marks: Vec<String> = (1..=column_count(table)).map(|n| format!("${n}")).collect();
+        let update = |touched| {
+            let names = written(table, touched);
+            let sets = sets(table, touched, &names, |place| format!("${}", place + 1));
+            // The owner stands in the WHERE: no write can move a row to another account.
             format!(
-                "UPDATE {} SET {} WHERE id = $1 AND account_id = $2 AND version = ${}",
+                "UPDATE {} SET {sets} WHERE id = $1 AND account_id = $2 AND version = ${}",
                 table.name,
-                sets.join(", "),
                 names.len() + 1
             )
         };
         Self {
             find: format!("SELECT {all} FROM {} WHERE id = $1", table.name),
             insert: format!("INSERT INTO {} ({all}) VALUES ({})", table.name, marks.join(", ")),
-            update: update(&names),
-            update_body: update(&[
-                "id",
-                "account_id",
-                "version",
-                "change_id",
-                "updated_at",
-                "body",
-            ]),
-            update_state: update(&[
-                "id",
-                "account_id",
-                "version",
-                "change_id",
-                "updated_at",
-                "deleted_at",
-            ]),
+            update: update(Touched::All),
+            update_body: update(Touched::Body),
+            update_state: update(Touched::State),
         }
     }
+}
+
+/// The columns of a stored row with what [`encode_edit`] gives for each.
+pub(super) fn written(table: &Table, touched: Touched) -> Vec<&'static str> {
+    let last = match touched {
+        Touched::All | Touched::Columns(_) => {
+            let own = table.columns.iter().map(|column| column.name);
+            return SYSTEM.split(", ").chain(own).chain(["body"]).collect();
+        }
+        Touched::Body => "body",
+        Touched::State => "deleted_at",
+    };
+    vec!["id", "account_id", "version", "change_id", "updated_at", last]
+}
+
+/// What an UPDATE sets of the columns `names`, each to what `value` says of its place.
+pub(super) fn sets(
+    table: &Table,
+    touched: Touched,
+    names: &[&str],
+    value: impl Fn(usize) -> String,
+) -> String {
+    let is_set = |name: &str| match (name, touched) {
+        ("id" | "account_id" | "created_at", _) | ("deleted_at", Touched::Columns(_)) => false,
+        (_, Touched::Columns(columns)) => {
+            let place = table.columns.iter().position(|column| column.name == name);
+            place.is_none_or(|place| columns >> place & 1 == 1)
+        }
+        _ => true,
+    };
+    let sets = names.iter().enumerate().filter(|(_, name)| is_set(name));
+    sets.map(|(place, name)| format!("{name} = {}", value(place))).collect::<Vec<_>>().join(", ")
 }
 
 /// Where a column stands among [`columns`].
@@ -139,22 +155,37 @@ pub(super) fn column_index(table: &Table, column: &str) -> Option<usize> {
     columns(table).split(", ").position(|name| name == column)
 }
 
-/// The live rows of a kind with `column = $1`, oldest id first.
+/// Rows of a selection that are loaded for who others wait for: one more than may be looked at.
+#[expect(clippy::cast_possible_wrap, reason = "it is small")]
+pub(super) const SELECTED_MAX: i64 = SELECT_MAX as i64 + 1;
+
+/// The live rows of a kind with `column = $1`, `$2` of them at the most, in no order.
 pub(super) fn select(kind: Kind, column: &str) -> String {
-    select_where(kind, &format!("{column} = $1"))
+    format!(
+        "SELECT {} FROM {} WHERE {column} = $1 AND deleted_at IS NULL LIMIT $2",
+        columns(kind.table()),
+        kind.name()
+    )
 }
 
 /// The live rows of a kind whose `column` is among `$1`, oldest id first.
 pub(super) fn select_any(kind: Kind, column: &str) -> String {
-    select_where(kind, &format!("{column} = ANY($1)"))
+    format!(
+        "SELECT {} FROM {} WHERE {column} = ANY($1) AND deleted_at IS NULL ORDER BY id",
+        columns(kind.table()),
+        kind.name()
+    )
 }
 
-fn select_where(kind: Kind, condition: &str) -> String {
-    let table = kind.table();
+/// The same, of each value [`SELECTED_MAX`] rows at the most.
+pub(super) fn select_some(kind: Kind, column: &str) -> String {
+    let is_text = |known: &Column| known.name == column && known.column_type.is_text();
+    let array = if kind.table().columns.iter().any(is_text) { "text[]" } else { "bigint[]" };
     format!(
-        "SELECT {} FROM {} WHERE {condition} AND deleted_at IS NULL ORDER BY id",
-        columns(table),
-        table.name
+        "SELECT t.* FROM unnest($1::{array}) u (value), LATERAL (SELECT {} FROM {} \
+         WHERE {column} = u.value AND deleted_at IS NULL LIMIT {SELECTED_MAX}) t ORDER BY t.id",
+        columns(kind.table()),
+        kind.name()
     )
 }
 
@@ -400,31 +431,23 @@ pub(super) fn encode(document: &Document) -> Result<Vec<Sql>, Error> {
     Ok(values)
 }
 
-/// A record as the values that [`Statements::update_body`] takes.
-pub(super) fn encode_body(document: &Document) -> Result<Vec<Sql>, Error> {
-    let Meta { key: id, account_id, version, change_id, updated_at, .. } = &document.meta;
+/// A record as the values of the columns that [`written`] names.
+pub(super) fn encode_edit(document: &Document, touched: Touched) -> Result<Vec<Sql>, Error> {
+    let Meta { key: id, account_id, version, change_id, updated_at, deleted_at, .. } =
+        &document.meta;
+    let last = match touched {
+        Touched::All | Touched::Columns(_) => return encode(document),
+        Touched::Body => Sql::Text(body(document)?),
+        Touched::State => optional(deleted_at.map(micros)),
+    };
     Ok(vec![
         key(id),
         Sql::Int(*account_id),
         Sql::Int(*version),
         Sql::Int(*change_id),
         Sql::Int(micros(*updated_at)),
-        Sql::Text(body(document)?),
+        last,
     ])
-}
-
-/// A record as the values that [`Statements::update_state`] takes.
-pub(super) fn encode_state(document: &Document) -> Vec<Sql> {
-    let Meta { key: id, account_id, version, change_id, updated_at, deleted_at, .. } =
-        &document.meta;
-    vec![
-        key(id),
-        Sql::Int(*account_id),
-        Sql::Int(*version),
-        Sql::Int(*change_id),
-        Sql::Int(micros(*updated_at)),
-        optional(deleted_at.map(micros)),
-    ]
 }
 
 /// Why a row is no record.

@@ -5,10 +5,12 @@ use futures_util::future::join_all;
 use haksa::domain::actor::Actor;
 use haksa::domain::command::{All, Command, Create, Edit, Expected, Policy, Undo};
 use haksa::domain::error::Error;
+use haksa::domain::facts::SELECT_MAX;
 use haksa::domain::patch::Patch;
 use haksa::domain::people::department::Department;
 use haksa::domain::people::person::Person;
 use haksa::domain::record::Record;
+use haksa::domain::teaching::class::Class;
 use haksa::domain::teaching::invite_code::{InviteCode, InviteCodeEdit};
 use haksa::pipeline::{Envelope, Outcome, Reply as PipelineReply};
 use serde_json::{Value, json};
@@ -23,12 +25,15 @@ const CLASS: &str = "/partner/7/classes/11";
 on_both_stores!(
     a_redemption_is_taken_back_whole,
     who_redeems_leaves_and_comes_again_can_be_taken_back_step_by_step,
+    a_code_that_was_used_up_stays_so_when_its_last_use_is_taken_back,
     what_stands_in_the_way_is_named,
     what_was_taken_back_stands_in_nobodys_way,
     of_two_undos_one_wins,
     an_undo_needs_its_right_on_every_record,
     a_class_goes_with_its_codes_and_comes_back_with_them,
     what_others_name_is_told_of_without_looking_at_them_all,
+    many_lose_the_name_of_what_goes_and_get_it_back,
+    a_class_of_more_codes_than_a_batch_looks_at_is_edited_like_any_other,
     of_many_commands_the_bad_ones_are_told_of_or_stop_all,
     what_only_follows_is_in_nobodys_way,
     who_may_not_is_not_told_what_is_in_the_way,
@@ -155,6 +160,37 @@ async fn who_redeems_leaves_and_comes_again_can_be_taken_back_step_by_step(serve
     server.assert_sound().await;
 }
 
+async fn a_code_that_was_used_up_stays_so_when_its_last_use_is_taken_back(server: Server) {
+    let code = format!("{CLASS}/invite-codes/21");
+    patch(&server, &code, &json!({"max_uses": 1})).await;
+    let membership = redeem(&server).await;
+    let redeeming = &history(&server, &format!("membership/{}", membership["id"])).await[0];
+    let codes = async |query: &str| {
+        let page = get(&server, TEACHER, &format!("{CLASS}/invite-codes{query}")).await;
+        let code = &page["items"][0];
+        (page["total"].clone(), code["status"].clone(), code["used_count"].clone())
+    };
+    let used_up = (json!(1), json!("disabled"), json!(1));
+    assert_eq!(codes("").await, used_up);
+    // What the partner makes of it since is in nobody's way.
+    patch(&server, &code, &json!({"status": "expired"})).await;
+    patch(&server, &code, &json!({"status": "disabled"})).await;
+    let undone = undo(&server, redeeming).await;
+    assert_eq!(kept(&undone), ["invite_code: status", "invite_code: used_count"]);
+    assert_eq!(codes("").await, used_up, "it lets nobody in, and says so");
+    assert_eq!(codes("?active_only=true").await.0, 0);
+    // The partner can let one more in.
+    patch(&server, &code, &json!({"max_uses": 2, "status": "active"})).await;
+    let again = redeem(&server).await;
+    assert_ne!(again["id"], membership["id"]);
+    // Taken back by itself, an edit of the status is like any other.
+    let edited = &history(&server, "invite_code/21").await[1];
+    assert_eq!(edited["after"]["status"], "active");
+    let refused = undo(&server, edited).await;
+    assert_eq!((refused.status, refused.json()["conflicts"].clone()), (409, json!(["status"])));
+    server.assert_sound().await;
+}
+
 async fn what_stands_in_the_way_is_named(server: Server) {
     let membership = redeem(&server).await;
     let made = &history(&server, &format!("membership/{}", membership["id"])).await[0];
@@ -248,6 +284,67 @@ async fn a_class_goes_with_its_codes_and_comes_back_with_them(server: Server) {
     let back = &history(&server, &format!("invite_code/{code}")).await[0];
     assert_eq!((&back["action"], &back["undoes"]), (&json!("restore"), &ending["change_id"]));
     assert_eq!(get(&server, TEACHER, CLASS).await["id"], 11);
+    server.assert_sound().await;
+}
+
+async fn a_class_of_more_codes_than_a_batch_looks_at_is_edited_like_any_other(server: Server) {
+    let shown = |class: &Value| class["invite_codes"].as_array().expect("a list").len();
+    let before = shown(&get(&server, TEACHER, CLASS).await);
+    for part in 0..6_i64 {
+        join_all((0..100).map(|n| run(&server, code_of(100 * part + n)))).await;
+    }
+    let count = before + 600;
+    assert!(count > SELECT_MAX);
+    let edit =
+        |name: &str| server.request("PATCH", CLASS).bearer(TEACHER).json(&json!({"name": name}));
+    let trial = edit("가").header("haksa-dry-run", "true").send().await;
+    assert_eq!((trial.status, shown(&trial.json())), (200, count), "{}", trial.text());
+    let edited = edit("나").header("idempotency-key", "k").send().await;
+    assert_eq!((edited.status, shown(&edited.json())), (200, count), "{}", edited.text());
+    let again = edit("나").header("idempotency-key", "k").send().await;
+    assert_eq!(again.text(), edited.text());
+    let class = get(&server, TEACHER, CLASS).await;
+    assert_eq!((&class["name"], shown(&class)), (&json!("나"), count));
+    let stale = edit("다").header("if-match", "\"1\"").send().await;
+    assert_eq!(stale.status, 412, "{}", stale.text());
+    redeem(&server).await;
+    server.assert_sound().await;
+}
+
+async fn many_lose_the_name_of_what_goes_and_get_it_back(server: Server) {
+    let class = |n: i64| Class {
+        partner_id: 7,
+        name: format!("반 {n}"),
+        description: Some("설명".to_owned()),
+        timezone: "UTC".to_owned(),
+        capacity: Some(n),
+        course_id: Some(5),
+        ..Class::default()
+    };
+    let made = join_all((0..60).map(|n| run(&server, class(n)))).await;
+    let shown = async || {
+        let classes = made.iter().map(|made| {
+            let (server, key) = (&server, &made.subject.meta.key);
+            async move { get(server, TEACHER, &format!("/partner/7/classes/{key}")).await }
+        });
+        join_all(classes.collect::<Vec<_>>()).await
+    };
+    let mut expected = shown().await;
+    assert!(expected.iter().all(|class| class["course_id"] == 5));
+    let course = "/partner/7/course/5";
+    let deleted = server.request("DELETE", course).bearer(TEACHER).send().await;
+    assert_eq!(deleted.status, 204, "{}", deleted.text());
+    for class in &mut expected {
+        class["course_id"] = json!(null);
+    }
+    assert_eq!(shown().await, expected);
+    let ending = &history(&server, "course/5").await[0];
+    let undone = undo(&server, ending).await;
+    assert_eq!(kept(&undone), [""; 0]);
+    for class in &mut expected {
+        class["course_id"] = json!(5);
+    }
+    assert_eq!(shown().await, expected);
     server.assert_sound().await;
 }
 

@@ -8,6 +8,7 @@ use crate::support::{Request, Server, on_both_stores};
 on_both_stores!(
     members_of_a_body_that_are_not_known_stay_as_they_are,
     they_stay_where_another_record_is_what_a_command_is_about,
+    what_a_newer_release_has_changed_is_not_taken_back_in_part,
 );
 
 /// As its writer put it: the numbers and the blanks are nobody's to tidy.
@@ -105,5 +106,26 @@ async fn they_stay_where_another_record_is_what_a_command_is_about(server: Serve
     let issue = server.request("POST", "/open-api/achievements/issue").json(&body);
     ask(issue, "demo-kolleges-key").await;
     assert_kept(&server, "person", 501, version + 1).await;
+    server.assert_sound().await;
+}
+
+async fn what_a_newer_release_has_changed_is_not_taken_back_in_part(server: Server) {
+    let server = with_later(&server, "course", 5).await;
+    let edit = server.request("PATCH", COURSE).json(&json!({"title": "가"}));
+    ask(edit, "demo-partner-token").await;
+    let history = "/haksa/v1/records/course/5/history";
+    let history = ask(server.request("GET", history), "demo-admin-key").await;
+    let id = &history["items"][0]["change_id"];
+    // The edit came over the newer one, which knows more of a course.
+    let with =
+        |side: &str| format!("{side} = substr({side}, 1, length({side}) - 1) || ',\"rate\":1}}'");
+    let (before, after) = (with("before"), with("after"));
+    server.spoil(&format!("UPDATE change SET {before}, {after} WHERE id = {id}")).await;
+    let undo = server.request("POST", &format!("/haksa/v1/changes/{id}/undo"));
+    let refused = undo.bearer("demo-admin-key").send().await;
+    assert_eq!((refused.status, &refused.json()["conflicts"]), (409, &json!(["rate"])));
+    let shown = ask(server.request("GET", COURSE), "demo-partner-token").await;
+    assert_eq!(shown["title"], "가");
+    assert_kept(&server, "course", 5, 2).await;
     server.assert_sound().await;
 }

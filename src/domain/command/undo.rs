@@ -110,6 +110,17 @@ fn act_id(change: &Change) -> i64 {
     change.act_id.unwrap_or(change.id)
 }
 
+/// The fields of an edit that stay when it is taken back.
+fn lasting(change: &Change) -> HashSet<String> {
+    let table = change.kind.table();
+    let names = || change.after.iter().flat_map(Fields::iter).map(|(name, _)| name);
+    let is_lasting = |name: &&str| table.lasting.contains(name);
+    let follows = |name: &&str| table.follows_lasting.contains(name);
+    let has_lasting = names().any(|name| is_lasting(&name));
+    let stays = names().filter(|name| is_lasting(name) || has_lasting && follows(name));
+    stays.map(str::to_owned).collect()
+}
+
 fn place(change: &Arc<Change>) -> Option<(Kind, Key)> {
     let key = Key::parse(change.kind.table().key, &change.record_id)?;
     Some((change.kind, key))
@@ -269,12 +280,12 @@ impl Back {
 
     /// True where the act only edited what is lasting: whatever came since is in nobody's way.
     fn is_lasting(Taken { document, changes }: &Taken) -> bool {
-        let table = document.meta.kind.table();
-        let stays =
-            |name| table.lasting.contains(&name) || table.fields_of(Data::Derived).contains(&name);
+        let derived = document.meta.kind.table().fields_of(Data::Derived);
         changes.iter().all(|change| {
-            let mut fields = change.after.iter().flat_map(Fields::iter);
-            change.action == Action::Edit && fields.all(|(name, _)| stays(name))
+            let mut fields = change.after.iter().flat_map(Fields::iter).map(|(name, _)| name);
+            let stays = lasting(change);
+            change.action == Action::Edit
+                && fields.all(|name| stays.contains(name) || derived.contains(&name))
         })
     }
 
@@ -299,6 +310,7 @@ impl Back {
         for change in edits().rev() {
             is.extend(change.after.iter().flat_map(Fields::values));
         }
+        let stays: HashSet<String> = edits().flat_map(|change| lasting(change)).collect();
         let mut candidate = document.fields()?.values();
         let (mut conflicts, mut masked) = (Vec::new(), Vec::new());
         for (name, old) in was {
@@ -306,9 +318,10 @@ impl Back {
                 // It follows from the others.
                 continue;
             }
-            if kind.table().lasting.contains(&name.as_str()) {
+            if stays.contains(&name) {
                 self.keep(document, Some(name));
-            } else if since.touched.contains(&name) {
+            } else if since.touched.contains(&name) || !candidate.contains_key(&name) {
+                // What only a newer release knows is not this one's to judge.
                 conflicts.push(name);
             } else if old == MASK || is.get(&name).is_some_and(|new| new == MASK) {
                 masked.push(name);

@@ -65,6 +65,6 @@ pub(super) fn keep_below(
     }
     for (value, keys) in below {
         let selector = Selector { kind, column: tree.column, value };
-        selections.entry(selector).or_insert_with(|| keys.into());
+        selections.entry(selector).or_insert_with(|| Some(keys.into()));
     }
 }

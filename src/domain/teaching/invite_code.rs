@@ -184,6 +184,8 @@ impl Record for InviteCode {
                 status, created_by;
         },
         lasting: &["used_count"],
+        // The last use turns a code off.
+        follows_lasting: &["status"],
         ..Table::EMPTY
     };
     type Edit = InviteCodeEdit;

@@ -20,8 +20,8 @@ use crate::domain::facts::{Fact, Facts, Need, Selector, Sequence};
 use crate::domain::kind::Kind;
 use crate::domain::record::Key;
 use crate::domain::table::KeyType;
-use crate::pipeline::{BATCH_MAX, Batch, Blame, Job, Pending, Writes};
-use crate::sabotage::Protection;
+use crate::pipeline::{BATCH_MAX, Batch, Blame, Job, Pending, Touched, Writes};
+use crate::sabotage::{APART_FOR, Protection};
 use crate::store::search;
 use crate::store::sql::{self, Sql};
 use crate::store::{Blamed, RETRY_PAUSE};
@@ -45,8 +45,11 @@ const WAIT_BRIEFLY: &str = "SET lock_timeout = '5ms'";
 const BRIEF_FOR: Duration = Duration::from_secs(1);
 
 /// Large commands append many people's grams to the index's list of new ones: putting that in order is
-/// left for when the command is answered. Until then a search reads the list too.
-const GRAMS_LATER: &str = "SET gin_pending_list_limit = '64MB'; SET lock_timeout = '2s'";
+/// left for when the command is answered. Until then a search reads the list too. Ten thousand questions
+/// about a column in which one value is everywhere were ten thousand looks through the whole table: each
+/// has an index.
+const LARGE_SETTINGS: &str = "SET gin_pending_list_limit = '64MB'; SET lock_timeout = '2s'; \
+     SET enable_seqscan = off";
 const GRAMS_NOW: &str = "SELECT gin_clean_pending_list('person_by_grams')";
 
 /// What a writer is for.
@@ -223,7 +226,7 @@ impl WriterTask {
                 let connection = Arc::new(Connection::open(&self.config).await?);
                 let settings = match self.lane {
                     Lane::Batches => WAIT_LONG,
-                    Lane::Large => GRAMS_LATER,
+                    Lane::Large => LARGE_SETTINGS,
                 };
                 connection.script(settings).await?;
                 self.is_brief = false;
@@ -285,6 +288,7 @@ async fn decide_and_apply(
 ) -> Result<(), Blamed<PgFault>> {
     let mut locked = HashSet::new();
     let mut is_first = true;
+    let is_whole = lane == Lane::Large;
     let mut needs = batch.needs();
     // The batch sees to it that there is an end.
     loop {
@@ -294,7 +298,7 @@ async fn decide_and_apply(
                 Lane::Batches => Round::Locking,
                 Lane::Large => Round::First,
             };
-            for (need, fact) in load_round(connection, needs, round).await? {
+            for (need, fact) in load_round(connection, needs, round, is_whole).await? {
                 if round == Round::Locking
                     && let Need::Record(kind, key) = &need
                 {
@@ -325,11 +329,13 @@ pub enum Round {
 /// Loads in one go: all statements are sent before the first answer is awaited. The first round
 /// opens the transaction and locks idempotency keys, because an answer that another node is about
 /// to keep has to be seen before anything else is, and then its rows, kind by kind, in id order:
-/// every node does it in that order, so none waits for another in a circle.
+/// every node does it in that order, so none waits for another in a circle. Selections are `is_whole`,
+/// or no longer than others may wait for.
 pub async fn load_round(
     connection: &Connection,
     needs: Vec<Need>,
     round: Round,
+    is_whole: bool,
 ) -> Result<Vec<(Need, Fact)>, PgFault> {
     let is_first = round != Round::Later;
     let is_locking = round == Round::Locking;
@@ -379,7 +385,8 @@ pub async fn load_round(
         });
     }
     let chosen = selections.iter().map(|((kind, column), values)| async move {
-        connection.load_selections(*kind, column, &values.iter().collect::<Vec<_>>()).await
+        let values: Vec<&Key> = values.iter().collect();
+        connection.load_selections((*kind, column), &values, is_whole).await
     });
     let sequences: Vec<(Sequence, i64)> = ids.into_iter().collect();
     let numbers = sequences.iter().map(|(sequence, count)| async move {
@@ -484,9 +491,15 @@ async fn apply(
     }
     let mut written = Vec::with_capacity(steps.len());
     let mut under_way = FuturesOrdered::new();
-    for step in &steps {
+    for (index, step) in steps.iter().enumerate() {
         if under_way.len() == STEPS_AT_ONCE {
             written.extend(under_way.next().await);
+        }
+        if !Protection::AllAtOnce.is_on() && lane == Lane::Large && index == steps.len() / 2 {
+            written.extend(under_way.by_ref().collect::<Vec<_>>().await);
+            connection.script("COMMIT").await?;
+            tokio::time::sleep(APART_FOR).await;
+            connection.script("BEGIN").await?;
         }
         let values = lane.run(&step.values)?;
         under_way.push_back(run(connection, &step.text, values));
@@ -546,9 +559,10 @@ fn steps(writes: &Writes) -> Vec<WriteStep<'_>> {
             let values = Box::new(|| Ok((Vec::new(), None)));
             steps.push(WriteStep { kind: Some(kind), text, values });
         }
-        for rows in old.chunks(ROWS_MAX) {
-            steps.push(update(kind, rows.to_vec()));
-        }
+        let (ends, edits): (Vec<_>, Vec<_>) =
+            old.into_iter().partition(|pending| pending.touched == Touched::State);
+        steps.extend(edits.chunks(ROWS_MAX).map(|rows| update(kind, rows.to_vec())));
+        steps.extend(ends.chunks(ROWS_MAX).map(|rows| update_state(kind, rows.to_vec())));
     }
     steps.extend(naming::links(writes));
     steps.extend(writes.changes.chunks(ROWS_MAX).map(change_insert));
@@ -650,31 +664,57 @@ fn update(kind: Kind, rows: Vec<&Pending>) -> WriteStep<'_> {
     };
     let rows = move || rows.iter().map(encode).collect();
     let all = columns(kind);
-    let sets: Vec<String> = all
-        .iter()
-        .filter(|name| !["id", "account_id", "created_at"].contains(&name.as_str()))
-        .map(|name| format!("{name} = {}", taken_from(kind, name)))
-        .collect();
-    let head = format!("UPDATE {} t SET {} FROM", kind.table().name, sets.join(", "));
+    let names: Vec<&str> = all.iter().map(String::as_str).collect();
+    update_set(kind, Touched::All, &names, types(kind), rows)
+}
+
+/// Ends rows, or brings them back, that else stay as they are.
+fn update_state(kind: Kind, rows: Vec<&Pending>) -> WriteStep<'_> {
+    let encode = |row: &&Pending| {
+        let mut values = sql::encode_edit(&row.document, Touched::State)?;
+        values.push(Sql::Int(row.stored_version.unwrap_or_default()));
+        Ok(values)
+    };
+    let rows = move || rows.iter().map(encode).collect();
+    let names = sql::written(kind.table(), Touched::State);
+    let key = if kind.table().key == KeyType::Int { "b" } else { "t" };
+    update_set(kind, Touched::State, &names, format!("{key}bbbbb"), rows)
+}
+
+fn update_set<'a>(
+    kind: Kind,
+    touched: Touched,
+    names: &[&str],
+    types: String,
+    rows: impl Fn() -> Result<Vec<Vec<Sql>>, PgFault> + Send + Sync + 'a,
+) -> WriteStep<'a> {
+    let table = kind.table();
+    let value = |place: usize| names.get(place).map_or(String::new(), |it| taken_from(kind, it));
+    let head =
+        format!("UPDATE {} t SET {} FROM", table.name, sql::sets(table, touched, names, value));
     // The owner stands in the WHERE: no write can move a row to another account.
     let tail = format!(
         " AS u ({}, expected) \
          WHERE t.id = u.id AND t.account_id = u.account_id AND t.version = u.expected",
-        all.join(", ")
+        names.join(", ")
     );
-    WriteStep { kind: Some(kind), ..set_based(&head, &tail, types(kind) + "b", rows) }
+    WriteStep { kind: Some(kind), ..set_based(&head, &tail, types + "b", rows) }
 }
 
 /// The statements of this store alone, to be prepared by a check.
 pub fn statements() -> Vec<String> {
-    let texts = |kind: &Kind| [insert(*kind, Vec::new()), update(*kind, Vec::new())];
+    let texts = |kind: &Kind| {
+        let kind = *kind;
+        [insert(kind, Vec::new()), update(kind, Vec::new()), update_state(kind, Vec::new())]
+    };
     let steps = Kind::ALL.iter().flat_map(texts);
     let columns = || {
         let of =
             |kind: &'static Kind| kind.table().columns.iter().map(|column| (*kind, column.name));
         Kind::ALL.iter().flat_map(of)
     };
-    let selections = columns().map(|(kind, column)| sql::select_any(kind, column));
+    let selections = columns()
+        .flat_map(|(kind, column)| [sql::select_any(kind, column), sql::select_some(kind, column)]);
     let taken = columns().map(|(kind, column)| sql::taken_any(kind, column));
     let steps = steps.chain([change_insert(&[])]).map(|step| step.text);
     let others = sets::statements().chain(aside::statements()).chain(naming::statements());

@@ -13,8 +13,9 @@ use parking_lot::MutexGuard;
 use rusqlite::Connection;
 use tokio::sync::mpsc;
 
+use super::staging::Edits;
 use super::statement::{
-    Rerun, SqliteFault, execute, load, newest_id, query, sequence_table, write, write_beside,
+    Rerun, SqliteFault, execute, newest_id, query, sequence_table, write, write_beside,
 };
 use super::{Sqlite, Statements, links, staging};
 use crate::domain::command::Entropy;
@@ -24,6 +25,7 @@ use crate::domain::kind::Kind;
 use crate::domain::record::Key;
 use crate::domain::table::{KeyType, Way};
 use crate::pipeline::{Batch, Job, Link, Pending, Sought, Writes};
+use crate::sabotage::{APART_FOR, Protection};
 use crate::store::OpenError;
 use crate::store::sql::{self, Sql};
 use crate::store::trees;
@@ -107,6 +109,8 @@ impl Bulk {
         fatal: &Fatal,
     ) -> Result<JoinHandle<()>, OpenError> {
         let connection = super::connect(&store.path, true)?;
+        staging::make_edits(&connection)
+            .map_err(|fault| OpenError::Open(fault.into_error().to_string()))?;
         let (turn, fatal) = (Arc::clone(turn), Arc::clone(fatal));
         let bulk = Self { store: store.clone(), connection, turn, fatal };
         std::thread::Builder::new()
@@ -168,8 +172,12 @@ impl Bulk {
             self.tidy_up();
             return Ok(());
         }
-        self.stage(batch.writes())?;
-        self.publish(batch, &marks, since)
+        let edits = self.stage(batch.writes())?;
+        let published = self.publish(batch, &edits, &marks, since);
+        if let Err(fault) = staging::forget_edits(&self.connection) {
+            tracing::warn!(error.cause = ?fault, "edits of a large command stay in memory for now");
+        }
+        published
     }
 
     fn tidy_up(&self) {
@@ -254,9 +262,10 @@ impl Bulk {
         done
     }
 
-    /// Writes new rows and their changes, part by part, so that nobody sees them. None of it has to
-    /// be on the disk before the last part is.
-    fn stage(&self, writes: &Writes) -> Result<(), SqliteFault> {
+    /// Writes new rows and all changes, part by part, so that nobody sees them, and puts the edits of
+    /// stored rows together. None of it has to be on the disk before the last part is.
+    fn stage(&self, writes: &Writes) -> Result<Vec<Edits>, SqliteFault> {
+        let edits = staging::stage_edits(&self.connection, writes)?;
         self.connection.pragma_update(None, "synchronous", "NORMAL")?;
         let changes = writes.changes.iter().map(|change| {
             Ok(Staged { text: staging::CHANGE_PUT, values: sql::encode_change(change) })
@@ -287,11 +296,17 @@ impl Bulk {
                 self.transaction(part)?;
             }
         }
-        Ok(())
+        Ok(edits)
     }
 
     /// Shows all that was staged, writes the rest, and takes the command for done.
-    fn publish(&self, batch: &Batch, marks: &[u64], since: i64) -> Result<(), SqliteFault> {
+    fn publish(
+        &self,
+        batch: &Batch,
+        edits: &[Edits],
+        marks: &[u64],
+        since: i64,
+    ) -> Result<(), SqliteFault> {
         let writes = batch.writes();
         let runs = runs(writes);
         let (staged_links, links) = links_apart(writes);
@@ -299,9 +314,9 @@ impl Bulk {
         let is_as_before =
             |kind: Kind| marks.get(kind as usize) == Some(&self.store.cache.kind(kind));
         self.connection.pragma_update(None, "synchronous", "FULL")?;
-        let statements = &self.store.statements;
         // Put into words before anybody waits for it.
-        let rows = writes.documents.values().filter(|pending| !is_staged(pending));
+        let is_other = |pending: &&Pending| pending.stored_version.is_none() && !is_staged(pending);
+        let rows = writes.documents.values().filter(is_other);
         let rows =
             rows.map(|pending| Ok(write(self.statements(pending.document.meta.kind)?, pending)?));
         let rows = rows.collect::<Result<Vec<_>, SqliteFault>>()?;
@@ -323,16 +338,17 @@ impl Bulk {
                     }
                 }
             }
-            let mut finds = Rerun::over(&self.connection);
-            for (kind, key) in writes.relied_on().filter(|(kind, _)| !is_as_before(*kind)) {
-                let found = load(&mut finds, statements, &Need::Record(*kind, key.clone()))?;
-                if !matches!(found, Fact::Record(Some(found)) if found.meta.deleted_at.is_none()) {
+            for (kind, keys) in by_kind(writes.relied_on()) {
+                if !is_as_before(kind) && !links::are_there(&self.connection, kind, &keys)? {
                     return Err(SqliteFault::Moved);
                 }
             }
             let mut written = Rerun::over(&self.connection);
             for (text, values) in rows {
-                if written.execute(text, &values)? != 1 {
+                written.execute(text, &values)?;
+            }
+            for edits in edits {
+                if !staging::show_edits(&self.connection, edits)? {
                     return Err(SqliteFault::Moved);
                 }
             }
@@ -343,6 +359,11 @@ impl Bulk {
                     return Err(Error::internal(format!("staged rows of {name} are gone")).into());
                 }
             }
+            if !Protection::AllAtOnce.is_on() {
+                execute(&self.connection, "COMMIT", &[])?;
+                std::thread::sleep(APART_FOR);
+                execute(&self.connection, "BEGIN IMMEDIATE", &[])?;
+            }
             if staging::show_changes(&self.connection)? != writes.changes.len() {
                 return Err(Error::internal("staged changes are gone").into());
             }
@@ -350,11 +371,7 @@ impl Bulk {
                 return Err(Error::internal("staged links are gone").into());
             }
             links::write(&self.connection, links.into_iter())?;
-            let mut ended: BTreeMap<Kind, Vec<&Key>> = BTreeMap::new();
-            for (kind, key) in writes.ended() {
-                ended.entry(*kind).or_default().push(key);
-            }
-            for (kind, keys) in ended {
+            for (kind, keys) in by_kind(writes.ended()) {
                 for way in Way::to(kind).filter(|way| !is_as_before(way.by)) {
                     if links::is_named(&self.connection, kind, way, &keys)? {
                         return Err(SqliteFault::Moved);
@@ -401,9 +418,18 @@ impl Bulk {
     }
 }
 
-/// New rows whose ids were put aside are staged; all others are written with the last part.
+/// New rows whose ids were put aside are staged; all other rows are written with the last part.
 fn is_staged(pending: &Pending) -> bool {
     pending.stored_version.is_none() && matches!(pending.document.meta.key, Key::Int(_))
+}
+
+/// The ids of each kind.
+fn by_kind<'a>(places: impl Iterator<Item = &'a (Kind, Key)>) -> BTreeMap<Kind, Vec<&'a Key>> {
+    let mut ids: BTreeMap<Kind, Vec<&Key>> = BTreeMap::new();
+    for (kind, key) in places {
+        ids.entry(*kind).or_default().push(key);
+    }
+    ids
 }
 
 /// Links of staged rows, which are staged as well, and all others.

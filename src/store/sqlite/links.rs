@@ -10,7 +10,7 @@ use crate::domain::record::Key;
 use crate::domain::table::Way;
 use crate::pipeline::Link;
 use crate::store::links::link_columns;
-use crate::store::sql::Sql;
+use crate::store::sql::{self, Sql};
 
 /// A link that stands, whether it did before or not.
 const PUT: &str = concat!(
@@ -45,12 +45,36 @@ pub(super) fn is_named(
     way: Way,
     keys: &[&Key],
 ) -> Result<bool, SqliteFault> {
+    Ok(!query(connection, &find_naming(kind, way), &[array(keys)], 1)?.is_empty())
+}
+
+/// Whether all of these records are there.
+pub(super) fn are_there(
+    connection: &Connection,
+    kind: Kind,
+    keys: &[&Key],
+) -> Result<bool, SqliteFault> {
+    let rows = query(connection, &count_live(kind), &[array(keys)], 1)?;
+    let count = rows.first().and_then(|row| sql::first_int(row));
+    Ok(count.and_then(|count| usize::try_from(count).ok()) == Some(keys.len()))
+}
+
+/// Keys as a JSON array.
+fn array(keys: &[&Key]) -> Sql {
     let value = |key: &&Key| match key {
         Key::Int(id) => Value::from(*id),
         Key::Text(id) => Value::from(id.as_str()),
     };
-    let keys: Value = keys.iter().map(value).collect();
-    Ok(!query(connection, &find_naming(kind, way), &[Sql::Text(keys.to_string())], 1)?.is_empty())
+    Sql::Text(keys.iter().map(value).collect::<Value>().to_string())
+}
+
+/// How many of `$1`, a JSON array of different ids, are live.
+fn count_live(kind: Kind) -> String {
+    format!(
+        "SELECT count(*) FROM {} WHERE id IN (SELECT value FROM json_each($1)) \
+         AND deleted_at IS NULL",
+        kind.name()
+    )
 }
 
 /// A live record that names one of `$1`, a JSON array.
@@ -77,5 +101,6 @@ pub(super) fn statements() -> impl Iterator<Item = String> {
         let kind = *kind;
         Way::to(kind).map(move |way| find_naming(kind, way))
     };
-    [PUT, DROP].into_iter().map(str::to_owned).chain(Kind::ALL.iter().flat_map(of))
+    let counts = Kind::ALL.iter().map(|kind| count_live(*kind));
+    [PUT, DROP].into_iter().map(str::to_owned).chain(counts).chain(Kind::ALL.iter().flat_map(of))
 }

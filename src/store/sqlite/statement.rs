@@ -188,13 +188,18 @@ impl<'a> Rerun<'a> {
     }
 }
 
-/// What the database says to a need. What is there and cannot be read is a fact, too.
+/// As the limit of a selection: all of it.
+pub(super) const ALL: i64 = -1;
+
+/// What the database says to a need, to a selection with `most` records at the most. What is there and
+/// cannot be read is a fact, too.
 pub(super) fn load<'a>(
     finds: &mut Rerun<'a>,
     statements: &'a HashMap<Kind, Statements>,
     need: &Need,
+    most: i64,
 ) -> Result<Fact, SqliteFault> {
-    match load_readable(finds, statements, need) {
+    match load_readable(finds, statements, need, most) {
         Err(SqliteFault::Internal(error)) => Ok(Fact::Unreadable(error)),
         loaded => loaded,
     }
@@ -204,6 +209,7 @@ fn load_readable<'a>(
     finds: &mut Rerun<'a>,
     statements: &'a HashMap<Kind, Statements>,
     need: &Need,
+    most: i64,
 ) -> Result<Fact, SqliteFault> {
     let connection = finds.connection;
     let of = |kind: &Kind| {
@@ -219,11 +225,12 @@ fn load_readable<'a>(
         Need::Select(selector) => {
             let text = sql::select(selector.kind, selector.column);
             let mut select = connection.prepare_cached(&numbered(&text))?;
-            let mut rows = select.query([sql::key(&selector.value)])?;
+            let mut rows = select.query([sql::key(&selector.value), Sql::Int(most)])?;
             let mut documents = Vec::new();
             while let Some(row) = rows.next()? {
                 documents.push(Arc::new(sql::decode(selector.kind, cells(row))?));
             }
+            documents.sort_unstable_by(|one, other| one.meta.key.cmp(&other.meta.key));
             Fact::Select(documents)
         }
         need => {
@@ -239,13 +246,16 @@ pub(super) fn write<'a>(
     pending: &Pending,
 ) -> Result<(&'a str, Vec<Sql>), Error> {
     let document = &pending.document;
-    let (text, mut values) = match (pending.stored_version, pending.touched) {
-        (None, _) => (&statements.insert, sql::encode(document)?),
-        (Some(_), Touched::All) => (&statements.update, sql::encode(document)?),
-        (Some(_), Touched::Body) => (&statements.update_body, sql::encode_body(document)?),
-        (Some(_), Touched::State) => (&statements.update_state, sql::encode_state(document)),
+    let Some(stored_version) = pending.stored_version else {
+        return Ok((&statements.insert, sql::encode(document)?));
     };
-    values.extend(pending.stored_version.map(Sql::Int));
+    let text = match pending.touched {
+        Touched::All | Touched::Columns(_) => &statements.update,
+        Touched::Body => &statements.update_body,
+        Touched::State => &statements.update_state,
+    };
+    let mut values = sql::encode_edit(document, pending.touched)?;
+    values.push(Sql::Int(stored_version));
     Ok((text, values))
 }
 

@@ -263,7 +263,7 @@ impl WriterThread {
                 let fact = if let Some(fact) = self.cache.find(&need) {
                     fact
                 } else {
-                    let fact = load(&mut finds, &self.statements, &need)?;
+                    let fact = load(&mut finds, &self.statements, &need, sql::SELECTED_MAX)?;
                     match (&need, &fact) {
                         (Need::Record(kind, key), _) => {
                             read.push(((*kind, key.clone()), fact.clone()));
