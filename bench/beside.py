@@ -15,8 +15,9 @@ PEOPLE, COMPANIES = "CRMET1260423081530123XYZ11122233", "CRMET1260423081530124XY
 COMPANY, WORKS_AT = "CRMRC1260423081530124REC11122234", "CRMRT1260423091530123RTP11122233"
 RECORD_PREFIX, EDGE_PREFIX = "CRMRC12604230915301230BE", "CRMRL12604230915301230BE"
 EDGES = 2_000
-# What is measured: certificates of one account edited and read, of a thousand accounts edited, and signed edits.
-WORKS = ("edit", "read", "accounts", "signed")
+# What is measured: certificates of one account edited and read, of a thousand accounts edited, signed edits, and
+# certificates of a thousand accounts edited on two nodes at once.
+WORKS = ("edit", "read", "accounts", "signed", "nodes")
 KINDS = ("change", "account", "person", "credential", "form", "achievement")
 SYSTEM = "id, account_id, version, change_id, created_at, updated_at, deleted_at"
 
@@ -71,14 +72,20 @@ def filled(rows, base):
     return "\n".join(statements)
 
 
+def works(store):
+    """What is measured on a store: a file has one server."""
+    return [work for work in WORKS if work != "nodes" or store == "postgres"]
+
+
 def arguments(work, rows):
     """What load.lua is told for a work: what to send, whose key, which certificates, over how many accounts."""
-    if work == "accounts":
+    if work in ("accounts", "nodes"):
         return "edit", KEY_PREFIX, FIRST_ID + rows, FIRST_ID + rows + ACCOUNTS * EACH - 1, ACCOUNTS
     return work, f"{KEY_PREFIX}0", FIRST_ID, FIRST_ID + rows - 1
 
 
-NAMES = {"edit": "edits", "read": "reads", "accounts": f"edits over {ACCOUNTS:,} accounts", "signed": "signed edits"}
+NAMES = {"edit": "edits", "read": "reads", "accounts": f"edits over {ACCOUNTS:,} accounts", "signed": "signed edits",
+         "nodes": "edits on two nodes"}
 
 
 def table(result):
@@ -86,7 +93,7 @@ def table(result):
     lines = ["| beside the older binary | before, req/s | now, req/s | now / before, median (range) | p99 ms before / now |",
              "|---|---|---|---|---|"]
     for store, rounds in result["beside"]["rounds"].items():
-        for work in WORKS:
+        for work in works(store):
             before, now = ([one[work][label] for one in rounds] for label in ("before", "now"))
             ratios = [one["per_second"] / other["per_second"] for one, other in zip(now, before)]
 

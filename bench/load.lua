@@ -5,6 +5,11 @@ local threads = 0
 
 function setup(thread)
   thread:set("seed", threads)
+  -- The second thread loads the other node, where there is one.
+  local port = os.getenv("OTHER_NODE_PORT")
+  if port and threads == 1 then
+    thread.addr = wrk.lookup(wrk.host, port)[1]
+  end
   threads = threads + 1
 end
 

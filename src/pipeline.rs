@@ -5,6 +5,7 @@
 //! [`Batch`] is the whole of that without I/O; a store drives it: `needs` → load → `advance` (load,
 //! `advance` …) → write [`Batch::writes`] → commit → [`Batch::answer`].
 
+mod alone;
 mod evaluate;
 mod naming;
 
@@ -27,6 +28,7 @@ use crate::domain::facts::{
 use crate::domain::kind::Kind;
 use crate::domain::record::{Document, Key, Meta};
 use crate::sabotage::Protection;
+pub use alone::{Latch, Sought, SoughtValues};
 use evaluate::{Evaluated, evaluate};
 pub use naming::Link;
 
@@ -248,6 +250,12 @@ pub struct Writes {
     pub links: BTreeMap<Link, bool>,
     /// What records name that they did not name before; see [`Writes::relied_on`].
     pub named: BTreeSet<(Kind, Key)>,
+    /// What was looked for in vain; see [`Writes::sought`].
+    pub sought: BTreeSet<Sought>,
+    /// What stands below another of its tree than before.
+    pub moved: BTreeSet<(Kind, Key)>,
+    /// What the commit has to have to itself at its end, and which jobs need it.
+    pub latches: BTreeMap<Latch, Vec<usize>>,
     /// Content that rows name by its hash.
     pub contents: Vec<Content>,
     /// Answers to idempotency keys.
@@ -293,6 +301,8 @@ pub enum Hold {
     Named(Kind, Key),
     /// An idempotency key, and the credential it belongs to.
     Answer(i64, String),
+    /// What no two commits may have at once.
+    Latch(Latch),
 }
 
 /// Commands on their way through one commit.
@@ -330,7 +340,7 @@ impl Batch {
     /// among these are to be locked until the commit.
     pub fn needs(&self) -> Vec<Need> {
         let mut needs = Vec::with_capacity(self.jobs.len() * 2);
-        let mut seen = HashSet::new();
+        let mut seen = HashSet::with_capacity(self.jobs.len());
         for job in &self.jobs {
             let asked = match &job.ask {
                 Ask::Command { command, envelope } => {
@@ -503,10 +513,11 @@ impl Batch {
             }
         }
         writes.contents.extend(recorded.contents);
-        writes.take_in(recorded.naming);
+        let moved = writes.take_in(recorded.naming);
+        writes.take_alone(index, recorded.sought, moved, actor.account_id);
         let act_id = recorded.changes.first().map(|change| change.id);
         for change in recorded.changes {
-            facts.remember(Need::Change(change.id), Fact::Change(Some(Arc::clone(&change))));
+            facts.remember_change(Arc::clone(&change));
             writes.changes.push(change);
         }
         if let Some(idempotency) = &envelope.idempotency {
@@ -611,7 +622,13 @@ impl Batch {
             }
             Ok(holds)
         };
-        self.jobs.iter().map(of).collect()
+        let mut all = self.jobs.iter().map(of).collect::<Result<Vec<_>, Error>>()?;
+        for (latch, jobs) in &self.writes.latches {
+            for index in jobs {
+                all.get_mut(*index).into_iter().for_each(|holds| holds.push(Hold::Latch(*latch)));
+            }
+        }
+        Ok(all)
     }
 
     /// Refuses a job with `error`. Its signature is used up all the same: that is left to be done.

@@ -169,9 +169,12 @@ fn hmac(secret: &str, message: &str) -> Vec<u8> {
 
 /// A dry run either is refused or answers with the version that it would make: always the same one.
 fn assert_unchanged(reply: &Reply) {
+    // Where others are shown with the record, a hash of what they are stands behind the version.
+    let version = reply.etag.as_deref().map(|tag| tag.trim_matches('"'));
+    let version = version.map(|tag| tag.split_once('-').map_or(tag, |(version, _)| version));
     let is_possible = match reply.status {
-        200 => matches!(reply.etag.as_deref(), Some("\"1\"" | "\"2\"")),
-        201 => reply.etag.as_deref() == Some("\"1\""),
+        200 => matches!(version, Some("1" | "2")),
+        201 => version == Some("1"),
         // 307 is the partner API's word on one slash too many.
         status => (400..500).contains(&status) || status == 307,
     };

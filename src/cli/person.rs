@@ -9,9 +9,9 @@ use super::manage::find_account;
 use super::{DatabaseOptions, Desk, say};
 use crate::app::OsEntropy;
 use crate::domain::actor::Actor;
-use crate::domain::command::{Create, Edit, Entropy as _, Expected};
+use crate::domain::command::{Command, Create, Edit, Entropy as _, Expected};
 use crate::domain::patch::Patch;
-use crate::domain::people::known::KnownBy;
+use crate::domain::people::known::{Introduce, KnownBy};
 use crate::domain::people::person::{Person, PersonEdit};
 use crate::domain::record::Key;
 use crate::domain::teaching::partner::Partner;
@@ -87,7 +87,8 @@ async fn create(new: NewPerson, database: &DatabaseOptions) -> anyhow::Result<()
     // One human is one person, whatever the systems call them.
     let email_key = email.as_deref().map(KnownBy::email);
     let login_key = login.as_deref().map(KnownBy::login);
-    for known_by in [email_key, login_key].into_iter().flatten() {
+    let known_by: Vec<KnownBy> = email_key.into_iter().chain(login_key).collect();
+    for known_by in &known_by {
         let found = store.read(|facts| known_by.people(account, facts)).await?;
         if let Some(known) = found.first() {
             anyhow::bail!("{known_by} is person {}, {}", known.id(), known.record.name);
@@ -95,24 +96,21 @@ async fn create(new: NewPerson, database: &DatabaseOptions) -> anyhow::Result<()
     }
     let full_name = name.clone();
     let person = Person { name, email, phone, login, ..Person::default() };
-    let id = make(&store, account, person).await?;
+    let id = run(&store, account, Introduce { person, known_by }).await?;
     say(format_args!("person {id}"))?;
     if partner {
         let person_id = id.as_int().unwrap_or_default();
         let role = "partner".to_owned();
         let partner = Partner { person_id, full_name, role, is_active: true };
-        say(format_args!("partner {}", make(&store, account, partner).await?))?;
+        let partner = run(&store, account, Create::new(partner)).await?;
+        say(format_args!("partner {partner}"))?;
     }
     Ok(())
 }
 
-async fn make<R: crate::domain::record::Record>(
-    store: &Store,
-    account_id: i64,
-    record: R,
-) -> anyhow::Result<Key> {
+async fn run(store: &Store, account_id: i64, command: impl Command) -> anyhow::Result<Key> {
     let envelope = Envelope::new(Actor::operator(account_id), "haksa person");
-    let outcome = Desk::start(store.clone())?.run(Create::new(record), envelope).await?;
+    let outcome = Desk::start(store.clone())?.run(command, envelope).await?;
     Ok(outcome.subject.meta.key.clone())
 }
 
@@ -134,7 +132,6 @@ async fn set_password(id: i64, account: i64, database: &DatabaseOptions) -> anyh
     let hash = hash_password(password, salt)?;
     let edit = PersonEdit { password_hash: Patch::Value(hash), ..PersonEdit::default() };
     let command = Edit::<Person> { key: Key::Int(id), edit, expected: Expected::Any };
-    let envelope = Envelope::new(Actor::operator(account), "haksa person");
-    Desk::start(store)?.run(command, envelope).await?;
+    run(&store, account, command).await?;
     say(format_args!("person {id} has a new password"))
 }

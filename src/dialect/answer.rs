@@ -1,6 +1,7 @@
 //! Building answers.
 
 use std::borrow::Cow;
+use std::fmt::Display;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -43,10 +44,11 @@ impl Answer {
         self
     }
 
-    /// The same with the record's version as its entity tag (RFC 9110 section 8.8.3).
+    /// The same with an entity tag (RFC 9110 section 8.8.3): the record's version, or what
+    /// [`crate::domain::tag`] makes of it and of what is shown with it.
     #[must_use]
-    pub fn etag(self, version: i64) -> Self {
-        self.header("etag", format!("\"{version}\""))
+    pub fn etag(self, tag: impl Display) -> Self {
+        self.header("etag", format!("\"{tag}\""))
     }
 }
 

@@ -18,7 +18,7 @@ use crate::domain::actor::Actor;
 use crate::domain::command::{Command, Expected};
 use crate::domain::error::Error;
 use crate::domain::facts::{Facts, Known, Signature};
-use crate::domain::record::parse_id;
+use crate::domain::tag::tag;
 use crate::pipeline::{Envelope, Idempotency, Outcome, Reply};
 
 /// A body's length at the most, bytes, but for [`super::LongBody`].
@@ -247,9 +247,9 @@ impl Call {
         header.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
     }
 
-    /// The versions named by `If-Match` (RFC 9110 section 13.1.1).
+    /// The tags named by `If-Match` (RFC 9110 section 13.1.1), of a record that is shown alone.
     pub fn expected(&self) -> Expected {
-        let mut versions = Vec::new();
+        let mut tags = Vec::new();
         let mut lines = self.headers.get_all("if-match").iter().peekable();
         if lines.peek().is_none() {
             return Expected::Any;
@@ -257,13 +257,13 @@ impl Call {
         for tag in lines.filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(',')) {
             match tag.trim() {
                 "*" => return Expected::Any,
-                // A weak or foreign tag matches no version, so it is left out.
-                tag => versions.extend(
-                    tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')).and_then(parse_id),
+                // A weak tag matches nothing, so it is left out.
+                tag => tags.extend(
+                    tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')).map(str::to_owned),
                 ),
             }
         }
-        Expected::Versions(versions)
+        Expected::Tags(tags, None)
     }
 
     /// Runs a read; see [`crate::store::Store::read`].
@@ -274,8 +274,9 @@ impl Call {
         self.app.store.read(f).await
     }
 
-    /// Runs a command for `actor` and words its outcome with `encode`. Entity tag, idempotency key,
-    /// dry run and a signature that is good once are seen to here.
+    /// Runs a command for `actor` and words its outcome with `encode`. Entity tag (but where `encode`
+    /// shows others with the record), idempotency key, dry run and a signature that is good once are
+    /// seen to here.
     ///
     /// # Errors
     /// The command's refusal; [`Error::Invalid`] for an unusable idempotency key, or what is neither a
@@ -287,11 +288,16 @@ impl Call {
         encode: impl Fn(&Outcome, &mut Facts) -> Known<Answer> + Send + 'static,
     ) -> Result<Answer, Error> {
         let is_dry_run = self.is_dry_run()?;
+        let seen = command.seen();
         let encode = move |outcome: &Outcome, facts: &mut Facts| {
             let mut answer = encode(outcome, facts)?;
             // An outcome that is worded as a refusal is about a record that is not the caller's.
-            if answer.status < 300 {
-                answer = answer.etag(outcome.subject.meta.version);
+            let is_tagged = answer.headers.iter().any(|(name, _)| name == "etag");
+            if answer.status < 300 && !is_tagged {
+                answer = match seen {
+                    Some(beside) => answer.etag(tag(&outcome.subject, beside, facts)?),
+                    None => answer.etag(outcome.subject.meta.version),
+                };
             }
             Ok(if is_dry_run {
                 answer.header(CHANGES, outcome.changed_count.to_string())

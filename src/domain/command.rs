@@ -1,5 +1,5 @@
 //! What a caller asks for, and how it is decided. The order inside a decision is the same for every
-//! record and every dialect: visible? → permitted? → expected version? → apply → differs? → permitted
+//! record and every dialect: visible? → permitted? → expected tag? → apply → differs? → permitted
 //! where the result would be? → every rule of the result. A decision is pure: it reads [`Facts`] and writes nothing.
 
 use std::sync::Arc;
@@ -10,10 +10,11 @@ use super::access::{self, Right, Verdict};
 use super::actor::Actor;
 use super::change::Action;
 use super::error::Error;
-use super::facts::{Count, Facts, Known, Need, Stop};
+use super::facts::{Count, Facts, Known, Need, Selector, Stop};
 use super::kind::Kind;
 use super::record::{Changed, Document, Key, Meta, Record, Stored};
 use super::table::Among;
+use super::tag::{self, Beside};
 use crate::sabotage::Protection;
 
 mod all;
@@ -53,24 +54,46 @@ pub struct Context<'a> {
 /// How many records may follow in a batch.
 pub const FOLLOW_MAX: usize = 50;
 
-/// The versions that an edit may start from (`If-Match`, RFC 9110 section 13.1.1).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// What a caller may have seen for the edit to be made (`If-Match`, RFC 9110 section 13.1.1).
+#[derive(Clone, Debug, Default)]
 pub enum Expected {
     /// Whatever is stored.
     #[default]
     Any,
-    /// One of these.
-    Versions(Vec<i64>),
+    /// What has one of these [tags](tag), and what is shown beside the record, if anything ever is.
+    Tags(Vec<String>, Option<Beside>),
 }
 
 impl Expected {
-    pub(super) fn check(&self, meta: &Meta) -> Result<(), Error> {
+    /// The same of a record that is shown with what `beside` finds.
+    #[must_use]
+    pub fn with(self, beside: Beside) -> Self {
         match self {
-            _ if !Protection::ExpectedVersion.is_on() => Ok(()),
-            Self::Any => Ok(()),
-            Self::Versions(versions) if versions.contains(&meta.version) => Ok(()),
-            Self::Versions(_) => Err(Error::Stale),
+            Self::Any => Self::Any,
+            Self::Tags(tags, _) => Self::Tags(tags, Some(beside)),
         }
+    }
+
+    /// What was seen beside the record, where that is part of what is expected.
+    fn seen(&self) -> Option<Beside> {
+        match self {
+            Self::Tags(tags, beside) if tags.iter().any(|tag| tag.contains('-')) => *beside,
+            _ => None,
+        }
+    }
+
+    pub(super) fn check(&self, document: &Document, facts: &Facts) -> Known<()> {
+        let Self::Tags(tags, beside) = self else { return Ok(()) };
+        let version = document.meta.version.to_string();
+        // A bare version speaks of the record alone, whatever is shown beside it.
+        let mut is_so = tags.contains(&version) || !Protection::ExpectedVersion.is_on();
+        let is_of_version = |tag: &String| tag.split('-').next() == Some(&*version);
+        if let (false, Some(beside)) = (is_so, beside)
+            && tags.iter().any(is_of_version)
+        {
+            is_so = tags.contains(&tag::tag(document, *beside, facts)?);
+        }
+        if is_so { Ok(()) } else { Err(Error::Stale.into()) }
     }
 }
 
@@ -103,6 +126,9 @@ pub struct Decision {
     pub writes: Vec<Write>,
     /// Content that the rows written name.
     pub contents: Vec<Content>,
+    /// What no live record of the account has, so that one is made here. Should somebody make another
+    /// at the same time, whoever comes second is decided again, and finds that one.
+    pub sought: Vec<Selector>,
     /// The act that it takes back, by its first change.
     pub undoes: Option<i64>,
     /// What stays of that act.
@@ -142,6 +168,11 @@ pub trait Command: Send + 'static {
         false
     }
 
+    /// What is shown beside its record, where it is done only as long as that is so.
+    fn seen(&self) -> Option<Beside> {
+        None
+    }
+
     /// Decides.
     ///
     /// # Errors
@@ -156,6 +187,10 @@ impl Command for Box<dyn Command> {
 
     fn is_large(&self) -> bool {
         (**self).is_large()
+    }
+
+    fn seen(&self) -> Option<Beside> {
+        (**self).seen()
     }
 
     fn decide(&self, context: &mut Context<'_>, facts: &mut Facts) -> Known<Decision> {
@@ -304,7 +339,7 @@ pub struct Edit<R: Record> {
     pub key: Key,
     /// What to change.
     pub edit: R::Edit,
-    /// From which version.
+    /// From what.
     pub expected: Expected,
 }
 
@@ -313,6 +348,10 @@ impl<R: Record> Command for Edit<R> {
         let mut needs = R::edit_needs(&self.edit);
         needs.push(Need::Record(R::KIND, self.key.clone()));
         needs
+    }
+
+    fn seen(&self) -> Option<Beside> {
+        self.expected.seen()
     }
 
     fn decide(&self, context: &mut Context<'_>, facts: &mut Facts) -> Known<Decision> {
@@ -411,7 +450,7 @@ fn decide_candidate<R: Record>(
     permit(context.actor, Right::Edit, R::KIND, &place)?;
     // Before the comparison: who counts up from a version that is gone would else be told that all
     // is well when another has arrived at the same number.
-    expected.check(&current.meta)?;
+    expected.check(document, facts)?;
     if candidate == *current.record {
         return Ok(Decision { subject: Some(Arc::clone(document)), ..Decision::default() });
     }
@@ -541,8 +580,12 @@ fn refuse_taken(document: &Document, changed: &Changed, facts: &Facts) -> Known<
         let Some(mut is) = values.collect::<Option<Vec<_>>>() else { continue };
         is.push(("account_id", Key::Int(*account_id)));
         let count = Count { kind: *kind, is };
+        let counted = facts.count(&count)?;
         let itself = if *version == 0 { None } else { facts.document(*kind, key)? };
-        if facts.count(&count)? > count.of(itself.as_ref())? {
+        let itself = itself.filter(|itself| itself.meta.deleted_at.is_none());
+        let was = itself.as_ref().map(|itself| itself.fields()).transpose()?;
+        let is_same = |name: &&str| was.is_some_and(|was| was.get(name) == fields.get(name));
+        if counted > i64::from(unique.fields.iter().all(is_same)) {
             return Err(Error::Conflict(vec![unique.refusal.to_owned()]).into());
         }
     }

@@ -67,6 +67,15 @@ impl FieldError {
     pub fn new(field: &'static str, code: &'static str, detail: impl Into<String>) -> Self {
         Self { field, code, detail: detail.into() }
     }
+
+    /// A span that ends before it begins, of those two fields; none where one of them is absent.
+    pub fn backwards<T: PartialOrd>(
+        (begin, from): (&str, Option<T>),
+        (end, to): (&'static str, Option<T>),
+        code: &'static str,
+    ) -> Option<Self> {
+        (to? < from?).then(|| Self::new(end, code, format!("{end} is before {begin}")))
+    }
 }
 
 impl Error {

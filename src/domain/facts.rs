@@ -17,6 +17,7 @@ use super::table::{ColumnType, Way};
 use crate::sabotage::Protection;
 
 mod need;
+mod tree;
 
 pub use need::{
     Count, Fact, Header, Known, Namers, Need, Selector, Sequence, Signature, Stop, StoredAnswer,
@@ -55,6 +56,9 @@ pub const SELECT_MAX: usize = 500;
 /// Records by kind and id, or that there is none.
 type Records = HashMap<(Kind, Key), Option<Arc<Document>>>;
 
+/// The ids of the records with a value in a column.
+type Selections = HashMap<Selector, Option<Arc<[Key]>>>;
+
 /// Changes loaded in one round of a walk back through a record's history.
 const STRIDE_MIN: i64 = 100;
 /// The most of them.
@@ -68,6 +72,26 @@ type NamersByKey = HashMap<Key, Vec<Key>>;
 
 /// How many more records have these values than the database knows.
 type Tally = HashMap<Vec<Key>, i64>;
+
+/// Counts a record with its values in these columns, where it is live.
+fn step(
+    tally: &mut Tally,
+    columns: &[&'static str],
+    document: Option<&Arc<Document>>,
+    by: i64,
+) -> Result<(), Error> {
+    let live = document.filter(|document| document.meta.deleted_at.is_none());
+    let Some(document) = live else { return Ok(()) };
+    let fields = document.fields()?;
+    let values = columns.iter().map(|column| match *column {
+        "account_id" => Some(Key::Int(document.meta.account_id)),
+        column => Key::of(&fields.value(column)),
+    });
+    if let Some(values) = values.collect::<Option<Vec<_>>>() {
+        *tally.entry(values).or_default() += by;
+    }
+    Ok(())
+}
 
 /// How a record is named, which one, and by whom: the id of a record of the way's kind.
 pub type Named<'a> = (Way, &'a (Kind, Key), Key);
@@ -95,8 +119,7 @@ pub struct Facts {
     memory: Option<Arc<dyn Memory>>,
     // What was recalled once stays the same for this decision.
     records: RefCell<Records>,
-    /// None for one of too many.
-    selections: RefCell<HashMap<Selector, Option<Arc<[Key]>>>>,
+    selections: RefCell<Selections>,
     /// Selections are of [`SELECT_MAX`] at the most.
     is_bounded: bool,
     /// What earlier decisions of the batch wrote, as it was before: no selection from the database
@@ -110,6 +133,8 @@ pub struct Facts {
     namers: RefCell<HashMap<WayTo, NamersByKey>>,
     ids: HashMap<Sequence, VecDeque<i64>>,
     taken: Vec<(Sequence, i64)>,
+    /// The changes that earlier decisions of the batch made, by id.
+    made: HashMap<i64, Arc<Change>>,
     others: HashMap<Need, Arc<Fact>>,
 }
 
@@ -394,20 +419,20 @@ impl Facts {
         let mut tally = Tally::default();
         for (key, before) in self.written.get(&kind).into_iter().flatten() {
             let now = self.document(kind, key)?;
-            for (document, step) in [(before.as_ref(), -1), (now.as_ref(), 1)] {
-                let live = document.filter(|document| document.meta.deleted_at.is_none());
-                let Some(document) = live else { continue };
-                let fields = document.fields()?;
-                let values = columns.iter().map(|column| match *column {
-                    "account_id" => Some(Key::Int(document.meta.account_id)),
-                    column => Key::of(&fields.value(column)),
-                });
-                if let Some(values) = values.collect::<Option<Vec<_>>>() {
-                    *tally.entry(values).or_default() += step;
-                }
-            }
+            step(&mut tally, columns, before.as_ref(), -1)?;
+            step(&mut tally, columns, now.as_ref(), 1)?;
         }
         Ok(tally)
+    }
+
+    /// Keeps what was counted up to date: for each record of many that a batch writes, others are counted.
+    fn recount(&mut self, kind: Kind, from: Option<&Arc<Document>>, to: Option<&Arc<Document>>) {
+        self.namers.get_mut().retain(|(by, ..), _| *by != kind);
+        self.tallies.get_mut().retain(|(of, columns), tally| {
+            let mut steps = || step(tally, columns, from, -1).and(step(tally, columns, to, 1));
+            // One that cannot be kept up is made anew, by who can say why.
+            *of != kind || steps().is_ok()
+        });
     }
 
     /// Who among the records that the batch wrote names whom in a way.
@@ -486,6 +511,9 @@ impl Facts {
     /// # Errors
     /// [`Stop::Missing`] until it is loaded.
     pub fn change(&self, id: i64) -> Known<Option<Arc<Change>>> {
+        if let Some(made) = self.made.get(&id) {
+            return Ok(Some(Arc::clone(made)));
+        }
         match &*self.other(Need::Change(id))? {
             Fact::Change(change) => Ok(change.clone()),
             _ => Ok(None),
@@ -498,6 +526,9 @@ impl Facts {
     /// # Errors
     /// [`Stop::Missing`] until it is loaded.
     pub fn change_in_walk(&self, id: i64) -> Known<Option<Arc<Change>>> {
+        if let Some(made) = self.made.get(&id) {
+            return Ok(Some(Arc::clone(made)));
+        }
         if let Some(fact) = self.loaded(&Need::Change(id))? {
             return Ok(match &**fact {
                 Fact::Change(change) => change.clone(),
@@ -573,6 +604,17 @@ impl Facts {
                 }
                 self.selections.borrow_mut().insert(selector, keys);
             }
+            (Need::Above(kind, key), Fact::Select(documents)) => {
+                tree::keep_above((kind, key), documents, &mut records);
+            }
+            (Need::Below(kind, key), Fact::Select(documents)) => {
+                let selections = &mut self.selections.borrow_mut();
+                if self.may_look_at(documents.len()).is_err() {
+                    tree::refuse_below((kind, key), selections);
+                    return;
+                }
+                tree::keep_below((kind, key), documents, &mut records, selections);
+            }
             _ => {}
         }
     }
@@ -586,7 +628,10 @@ impl Facts {
             (need, unreadable @ Fact::Unreadable(_)) => {
                 self.others.insert(need, Arc::new(unreadable));
             }
-            (need @ (Need::Record(..) | Need::Select(_)), fact) => self.keep(need, fact),
+            (
+                need @ (Need::Record(..) | Need::Select(_) | Need::Above(..) | Need::Below(..)),
+                fact,
+            ) => self.keep(need, fact),
             (Need::Id(sequence), Fact::Ids(ids)) => {
                 self.ids.entry(sequence).or_default().extend(ids);
             }
@@ -606,28 +651,29 @@ impl Facts {
 
     /// Puts an accepted write on top, of selections too.
     pub fn overlay(&mut self, document: Arc<Document>) {
-        self.lay_on_top(document);
+        let (place, known) = self.put(document);
+        self.written.entry(place.0).or_default().entry(place.1).or_insert(known.flatten());
     }
 
     /// Puts a write on top until [`Facts::lift`]: what a decision finds out next, it finds out as if this
     /// were written. Whoever runs a decision takes off what it left.
     pub fn lay(&mut self, document: Arc<Document>) {
-        let laid = self.lay_on_top(document);
-        self.laid.push(laid);
-    }
-
-    fn lay_on_top(&mut self, document: Arc<Document>) -> Laid {
-        self.tallies.get_mut().clear();
-        self.namers.get_mut().clear();
-        let place = (document.meta.kind, document.meta.key.clone());
-        let known = self.records.get_mut().insert(place.clone(), Some(document));
+        let (place, known) = self.put(document);
         let (was_loaded, record) = (known.is_some(), known.flatten());
         let of_kind = self.written.entry(place.0).or_default();
         let is_first = !of_kind.contains_key(&place.1);
         if is_first {
             of_kind.insert(place.1.clone(), record.clone());
         }
-        Laid { place, was_loaded, record, is_first }
+        self.laid.push(Laid { place, was_loaded, record, is_first });
+    }
+
+    /// Where the record stands, and what was known of it.
+    fn put(&mut self, document: Arc<Document>) -> ((Kind, Key), Option<Option<Arc<Document>>>) {
+        let place = (document.meta.kind, document.meta.key.clone());
+        let known = self.records.get_mut().insert(place.clone(), Some(Arc::clone(&document)));
+        self.recount(place.0, known.iter().flatten().next(), Some(&document));
+        (place, known)
     }
 
     /// Where things stand, to go back to.
@@ -647,22 +693,25 @@ impl Facts {
 
     /// Takes off what was laid on top since; the ids taken since stay taken.
     pub fn lift(&mut self, to: Checkpoint) {
-        if self.laid.len() > to.laid {
-            self.tallies.get_mut().clear();
-            self.namers.get_mut().clear();
-        }
         while self.laid.len() > to.laid
             && let Some(Laid { place, was_loaded, record, is_first }) = self.laid.pop()
         {
             if is_first && let Some(of_kind) = self.written.get_mut(&place.0) {
                 of_kind.remove(&place.1);
             }
+            let laid = self.records.get_mut().get(&place).cloned().flatten();
+            self.recount(place.0, laid.as_ref(), record.as_ref());
             if was_loaded {
                 self.records.get_mut().insert(place, record);
             } else {
                 self.records.get_mut().remove(&place);
             }
         }
+    }
+
+    /// Remembers a change for later commands of the batch.
+    pub fn remember_change(&mut self, change: Arc<Change>) {
+        self.made.insert(change.id, change);
     }
 
     /// Remembers an answer, a token or a used signature for later commands of the batch.
@@ -732,6 +781,32 @@ mod tests {
         assert!(
             matches!(selected(Facts::default(), SELECT_MAX + 1), Ok(count) if count > SELECT_MAX)
         );
+    }
+
+    #[test]
+    fn what_was_counted_keeps_up_with_what_the_batch_writes() {
+        let of = |status: &str| Count {
+            kind: Kind::Course,
+            is: vec![("account_id", Key::Int(3)), ("status", Key::from(status))],
+        };
+        let mut facts = Facts::default();
+        for status in ["active", "draft"] {
+            facts.supply(Need::Count(of(status)), Fact::Count(10));
+        }
+        let counted = |facts: &Facts| ["active", "draft"].map(|one| facts.count(&of(one)).unwrap());
+        facts.overlay(course(1, Active, false));
+        assert_eq!(counted(&facts), [11, 10]);
+        facts.overlay(course(2, Draft, false));
+        facts.overlay(course(1, Draft, false));
+        assert_eq!(counted(&facts), [10, 12]);
+        facts.lay(course(2, Active, false));
+        facts.lay(course(2, Active, true));
+        facts.lay(course(5, Active, false));
+        assert_eq!(counted(&facts), [11, 11]);
+        facts.lift(Checkpoint::default());
+        assert_eq!(counted(&facts), [10, 12]);
+        facts.overlay(course(1, Draft, true));
+        assert_eq!(counted(&facts), [10, 11]);
     }
 
     #[derive(Debug)]

@@ -14,6 +14,7 @@ pub mod names;
 pub mod patch;
 pub mod record;
 pub mod table;
+pub mod tag;
 
 pub mod certificate;
 pub mod delivery;

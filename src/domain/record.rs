@@ -335,9 +335,8 @@ pub trait Record: Serialize + DeserializeOwned + Clone + PartialEq + Send + Sync
     /// set by who acts alone: nothing of this is asked when fields go back to what they were.
     fn note_edit(&mut self, _before: &Self, _at: Timestamp) {}
 
-    /// What an edit is sure to ask for beside its record; see [`super::command::Command::needs`].
-    /// Records that it is going to name belong here: locked from the start, none of them can go
-    /// while the edit is decided.
+    /// Records that an edit has to have to itself beside its own, from the start, because its rules count
+    /// on nobody changing them meanwhile. (What it begins to name stays without that.)
     fn edit_needs(_edit: &Self::Edit) -> Vec<Need> {
         Vec::new()
     }

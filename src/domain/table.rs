@@ -22,6 +22,8 @@ pub struct Table {
     pub texts: &'static [Text],
     /// Every field, by the kind of data that it is; see [`data`].
     pub data: &'static [(Data, &'static [&'static str])],
+    /// How its records stand below each other, where they do.
+    pub tree: Option<Tree>,
     /// Fields that stay as they are when the act that changed them is taken back: counters, and names
     /// that others may know by now.
     pub lasting: &'static [&'static str],
@@ -30,6 +32,15 @@ pub struct Table {
     /// Whether a record stays, when the act that made it is taken back, because others name it by now
     /// or have changed it; else that is in the way.
     pub stays_when_named: bool,
+}
+
+/// Records that stand below others of their kind, none of them below itself.
+#[derive(Debug)]
+pub struct Tree {
+    /// The column that names the one above.
+    pub column: &'static str,
+    /// How many levels there may be, that of the root included; a tree of more is broken.
+    pub depth_max: usize,
 }
 
 /// Whether a table's key is an integer or text.
@@ -288,6 +299,7 @@ impl Table {
         unique: &[],
         texts: &[],
         data: &[],
+        tree: None,
         lasting: &[],
         follows_lasting: &[],
         stays_when_named: false,

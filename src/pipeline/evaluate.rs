@@ -6,12 +6,14 @@ use std::sync::Arc;
 use foldhash::HashMap;
 use jiff::Timestamp;
 
+use super::alone::Sought;
 use super::naming::Naming;
 use super::{Answer, Envelope, Outcome, Pending, Touched};
 use crate::domain::change::{self, Action, Change};
 use crate::domain::command::{Command, Content, Context, Decision, Entropy};
 use crate::domain::error::Error;
 use crate::domain::facts::{Checkpoint, Facts, Known, Sequence};
+use crate::domain::fields::Fields;
 use crate::domain::kind::Kind;
 use crate::domain::record::{Document, Key};
 
@@ -58,6 +60,7 @@ pub(super) struct Recorded {
     pub(super) changes: Vec<Arc<Change>>,
     pub(super) contents: Vec<Content>,
     pub(super) naming: Naming,
+    pub(super) sought: Vec<Sought>,
 }
 
 /// Gives each write its version and its change.
@@ -67,8 +70,12 @@ fn record(
     at: Timestamp,
     facts: &mut Facts,
 ) -> Known<(Arc<Document>, Recorded)> {
-    let Decision { mut subject, writes, contents, undoes, .. } = decision;
-    facts.want_ids(&[(Sequence::Change, writes.len())])?;
+    let Decision { mut subject, writes, contents, undoes, sought, .. } = decision;
+    let account_id = envelope.actor.account_id;
+    let sought = sought.into_iter().map(|by| Sought { account_id, by }).collect();
+    if writes.len() > 1 {
+        facts.want_ids(&[(Sequence::Change, writes.len())])?;
+    }
     let mut documents = Vec::with_capacity(writes.len());
     let mut changes = Vec::with_capacity(writes.len());
     // A command of several writes may write one record more than once.
@@ -85,6 +92,21 @@ fn record(
             after.keep_unknown(before);
         }
         let (before_value, after_value) = change::diff(before.as_deref(), &after, write.action)?;
+        let touched = match &before {
+            Some(_) if write.action == Action::Edit => {
+                let columns = after.meta.kind.table().columns;
+                let changed = after_value.iter().flat_map(Fields::iter);
+                let place = |(name, _)| columns.iter().position(|column| column.name == name);
+                match changed.filter_map(place).fold(0, |all, place| all | 1 << place) {
+                    0 => Touched::Body,
+                    columns => Touched::Columns(columns),
+                }
+            }
+            Some(before) if after.fields()?.changes(before.fields()?).next().is_none() => {
+                Touched::State
+            }
+            _ => Touched::All,
+        };
         let previous = before.as_ref().map(|document| document.meta.change_id);
         let stored_version = before.as_ref().map(|document| document.meta.version);
         after.meta.version = stored_version.unwrap_or(0) + 1;
@@ -111,21 +133,6 @@ fn record(
             after: after_value,
         });
         debug_assert!(write.action != Action::Create || stored_version.is_none());
-        let touched = match &before {
-            Some(before) if before.meta.deleted_at == after.meta.deleted_at => {
-                let (old, new) = (before.fields()?, after.fields()?);
-                let columns = after.meta.kind.table().columns.iter().zip(0..);
-                let differ = columns.filter(|(it, _)| old.get(it.name) != new.get(it.name));
-                match differ.fold(0, |all, (_, place)| all | 1 << place) {
-                    0 => Touched::Body,
-                    columns => Touched::Columns(columns),
-                }
-            }
-            Some(before) if after.fields()?.changes(before.fields()?).next().is_none() => {
-                Touched::State
-            }
-            _ => Touched::All,
-        };
         naming.note(before.as_deref(), &after, touched == Touched::Body)?;
         let after = Arc::new(after);
         let is_subject = subject.as_ref().is_none_or(|subject: &Arc<Document>| {
@@ -148,5 +155,5 @@ fn record(
         }
     }
     let changes = changes.into_iter().map(Arc::new).collect();
-    Ok((subject, Recorded { documents, changes, contents, naming }))
+    Ok((subject, Recorded { documents, changes, contents, naming, sought }))
 }

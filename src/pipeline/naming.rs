@@ -45,6 +45,8 @@ pub(super) struct Naming {
     pub(super) links: Vec<(Link, bool)>,
     /// What they name that they did not name before.
     pub(super) newly: Vec<(Kind, Key)>,
+    /// What stands below another than before.
+    pub(super) moved: Vec<(Kind, Key)>,
 }
 
 impl Naming {
@@ -64,6 +66,15 @@ impl Naming {
             let before = before.filter(|before| before.meta.deleted_at.is_none());
             let old = before.map(Document::named_in_columns).transpose()?;
             let old: Vec<(Kind, Key)> = old.into_iter().flatten().collect();
+            if let (Some(tree), Some(before)) = (&after.meta.kind.table().tree, before) {
+                let above = |document: &Document| {
+                    Ok::<_, Error>(Key::of(&document.fields()?.value(tree.column)))
+                };
+                let above_now = above(after)?;
+                if above_now.is_some() && above_now != above(before)? {
+                    self.moved.push((after.meta.kind, after.meta.key.clone()));
+                }
+            }
             self.newly.extend(after.named_in_columns()?.filter(|to| !old.contains(to)));
         }
         Ok(())
@@ -71,10 +82,11 @@ impl Naming {
 }
 
 impl Writes {
-    pub(super) fn take_in(&mut self, naming: Naming) {
+    /// Returns what was moved in a tree.
+    pub(super) fn take_in(&mut self, naming: Naming) -> Vec<(Kind, Key)> {
         self.links.extend(naming.links);
-        let newly = naming.newly.into_iter();
-        self.named.extend(newly.filter(|place| !self.documents.contains_key(place)));
+        self.named.extend(naming.newly);
+        naming.moved
     }
 
     /// What records name from now on and is not written here: somebody else may end it.

@@ -166,6 +166,11 @@ impl Cache {
                 self.keep((*kind, key.clone()), Arc::clone(document));
             }
             (Need::Record(_, key), Fact::Record(None)) => self.miss(need, key),
+            (Need::Above(kind, _), Fact::Select(documents)) => {
+                for document in documents {
+                    self.keep((*kind, document.meta.key.clone()), Arc::clone(document));
+                }
+            }
             (Need::Select(selector), Fact::Select(documents)) if documents.is_empty() => {
                 self.miss(need, &selector.value);
             }

@@ -8,10 +8,13 @@ mod list;
 #[cfg(debug_assertions)]
 mod plan;
 mod postgres;
+mod question;
 mod search;
 mod sql;
 mod sqlite;
+mod trees;
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -186,10 +189,14 @@ impl Store {
     /// # Errors
     /// [`OpenError::Open`] when the database does not answer.
     pub async fn schema(&self) -> Result<Schema, OpenError> {
-        let (find, known) = match self {
+        let (find, release) = match self {
             Self::Sqlite(_) => (sqlite::SCHEMA_FIND, sqlite::migrations()),
             Self::Postgres(_) => (postgres::SCHEMA_FIND, postgres::migrations()),
         };
+        let of = |migration: &refinery::Migration| {
+            (i64::from(migration.version()), migration.checksum().to_string())
+        };
+        let known: BTreeMap<i64, String> = release.get_migrations().iter().map(of).collect();
         let rows = async |text: &str, width| {
             let rows = self.rows(text.to_owned(), Vec::new(), width).await;
             rows.map_err(|error| OpenError::Open(cause(error)))
@@ -288,37 +295,28 @@ impl Store {
     /// # Errors
     /// The read's refusal, or [`Error::Unavailable`] when the database is away.
     pub async fn read<T>(&self, mut f: impl FnMut(&mut Facts) -> Known<T>) -> Result<T, Error> {
-        match self {
-            Self::Sqlite(sqlite) => {
-                let mut facts = sqlite.facts();
-                for _ in 0..ROUNDS_MAX {
-                    match f(&mut facts) {
-                        Ok(value) => return Ok(value),
-                        Err(Stop::Refused(error)) => return Err(error),
-                        Err(Stop::Large) => return Err(Error::internal("a read writes nothing")),
-                        Err(Stop::Missing(needs)) => {
-                            for need in needs {
-                                let fact = sqlite.fetch(&need)?;
-                                facts.supply(need, fact);
-                            }
+        let mut facts = match self {
+            Self::Sqlite(sqlite) => sqlite.facts(),
+            Self::Postgres(_) => Facts::default(),
+        };
+        for _ in 0..ROUNDS_MAX {
+            match f(&mut facts) {
+                Ok(value) => return Ok(value),
+                Err(Stop::Refused(error)) => return Err(error),
+                Err(Stop::Large) => return Err(Error::internal("a read writes nothing")),
+                Err(Stop::Missing(needs)) => match self {
+                    Self::Sqlite(sqlite) => {
+                        for need in needs {
+                            let fact = sqlite.fetch(&need)?;
+                            facts.supply(need, fact);
                         }
                     }
-                }
-            }
-            Self::Postgres(postgres) => {
-                let mut facts = Facts::default();
-                for _ in 0..ROUNDS_MAX {
-                    match f(&mut facts) {
-                        Ok(value) => return Ok(value),
-                        Err(Stop::Refused(error)) => return Err(error),
-                        Err(Stop::Large) => return Err(Error::internal("a read writes nothing")),
-                        Err(Stop::Missing(needs)) => {
-                            for (need, fact) in postgres.load(needs).await? {
-                                facts.supply(need, fact);
-                            }
+                    Self::Postgres(postgres) => {
+                        for (need, fact) in postgres.load(needs).await? {
+                            facts.supply(need, fact);
                         }
                     }
-                }
+                },
             }
         }
         Err(Error::internal("a read asked for facts without end"))

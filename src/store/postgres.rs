@@ -2,7 +2,7 @@
 //! see [`writer`]; a few read for all requests, see [`reader`]. No transaction ever lives in a
 //! request.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, NoTls, Statement};
 
+use super::question;
 use super::sql::{self, Sql};
 use super::{OpenError, Writer};
 use crate::domain::error::Error;
@@ -19,6 +20,7 @@ use crate::domain::kind::Kind;
 use crate::domain::record::{Document, Key};
 use crate::sabotage::Protection;
 
+mod alone;
 mod aside;
 mod naming;
 mod reader;
@@ -158,7 +160,7 @@ impl From<tokio_postgres::Error> for PgFault {
                     None => Self::Internal(Error::Internal(text())),
                 }
             }
-            // A division by zero: see `naming`.
+            // A division by zero: see `naming` and `alone`.
             b"40001" | b"40P01" | b"22012" => Self::Retry,
             b"55P03" => Self::Locked,
             b"57014" => Self::Late,
@@ -257,56 +259,10 @@ impl Connection {
 
     /// What is neither a record nor a selection. What is there and cannot be read is a fact, too.
     async fn load_one(&self, need: &Need) -> Result<Fact, PgFault> {
-        let readable = |fact: Result<Fact, Error>| fact.unwrap_or_else(Fact::Unreadable);
-        Ok(match need {
-            Need::Record(..) | Need::Select(_) | Need::Taken(_) | Need::Namers(_) => {
-                return Err(Error::internal("these are loaded kind by kind").into());
-            }
-            Need::Id(_) => return Err(Error::internal("ids are the writer's to give").into()),
-            Need::Change(id) => {
-                let parameters: Parameters = vec![Box::new(*id)];
-                let rows = self.query(sql::CHANGE_FIND, &parameters, sql::CHANGE_WIDTH).await?;
-                let change = rows.into_iter().next().map(sql::decode_change).transpose();
-                readable(change.map(|change| Fact::Change(change.map(Arc::new))))
-            }
-            Need::Changes(id, count) => {
-                let parameters: Parameters = vec![Box::new(*id), Box::new(*count)];
-                let rows = self.query(sql::HISTORY, &parameters, sql::CHANGE_WIDTH).await?;
-                let changes = rows.into_iter().map(sql::decode_change).collect::<Result<_, _>>();
-                readable(changes.map(Fact::Changes))
-            }
-            Need::Act(first, last, limit) => {
-                let parameters: Parameters =
-                    vec![Box::new(*first), Box::new(*last), Box::new(*limit)];
-                let rows = self.query(sql::ACT, &parameters, sql::CHANGE_WIDTH).await?;
-                let changes = rows.into_iter().map(sql::decode_change).collect::<Result<_, _>>();
-                readable(changes.map(Fact::Changes))
-            }
-            Need::Count(count) => {
-                let (text, parameters) = sql::counting(count);
-                let parameters = parameters.iter().map(parameter).collect();
-                let rows = self.query(&text, &parameters, 1).await?;
-                Fact::Count(rows.first().and_then(|row| sql::first_int(row)).unwrap_or_default())
-            }
-            Need::Idempotency(credential_id, key) => {
-                let parameters: Parameters = vec![Box::new(*credential_id), Box::new(key.clone())];
-                let rows =
-                    self.query(sql::IDEMPOTENCY_FIND, &parameters, sql::ANSWER_WIDTH).await?;
-                let answer = rows.into_iter().next().map(sql::decode_answer).transpose();
-                readable(answer.map(Fact::Idempotency))
-            }
-            Need::Token(hash) => {
-                let parameters: Parameters = vec![Box::new(hash.clone())];
-                let rows = self.query(sql::TOKEN_FIND, &parameters, 3).await?;
-                let token = rows.into_iter().next().map(sql::decode_token).transpose();
-                readable(token.map(Fact::Token))
-            }
-            Need::Signature(signature) => {
-                let parameters = sql::encode_signature(signature).iter().map(parameter).collect();
-                let rows = self.query(sql::SIGNATURE_FIND, &parameters, 1).await?;
-                Fact::Signature(!rows.is_empty())
-            }
-        })
+        let (text, parameters, width) = question::of(need)?;
+        let parameters = parameters.iter().map(parameter).collect();
+        let rows = self.query(&text, &parameters, width).await?;
+        Ok(question::answer(need, rows).unwrap_or_else(Fact::Unreadable))
     }
 
     /// Prepares what locks rows of a kind: a statement that had to be prepared when its turn comes would
@@ -506,11 +462,7 @@ impl Postgres {
     }
 }
 
-/// The migrations of this release: what each version is made of.
-pub(super) fn migrations() -> BTreeMap<i64, String> {
-    let runner = migrations::migrations::runner();
-    let of = |migration: &refinery::Migration| {
-        (i64::from(migration.version()), migration.checksum().to_string())
-    };
-    runner.get_migrations().iter().map(of).collect()
+/// The migrations of this release.
+pub(super) fn migrations() -> refinery::Runner {
+    migrations::migrations::runner()
 }

@@ -9,7 +9,7 @@ mod staging;
 mod statement;
 mod writer;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -228,13 +228,9 @@ fn why_not_migrated(cause: &refinery::Error) -> String {
     }
 }
 
-/// The migrations of this release: what each version is made of.
-pub(super) fn migrations() -> BTreeMap<i64, String> {
-    let runner = migrations::migrations::runner();
-    let of = |migration: &refinery::Migration| {
-        (i64::from(migration.version()), migration.checksum().to_string())
-    };
-    runner.get_migrations().iter().map(of).collect()
+/// The migrations of this release.
+pub(super) fn migrations() -> refinery::Runner {
+    migrations::migrations::runner()
 }
 
 /// See [`sql::version_faults`]. The changes of rows that are staged are staged as well.
@@ -247,6 +243,7 @@ pub(super) fn statements() -> Vec<String> {
     let mut all = vec![writer::CHANGE_INSERT.to_owned()];
     all.extend(staging::statements());
     all.extend(links::statements());
+    all.extend(bulk::statements());
     for kind in Kind::ALL {
         let Statements { insert, update, update_body, update_state, .. } = Statements::new(*kind);
         all.extend([insert, update, update_body, update_state]);

@@ -386,7 +386,8 @@ async fn of_many_commands_the_bad_ones_are_told_of_or_stop_all(server: Server) {
         ids.iter().enumerate().map(edit).collect()
     };
     let ask = async |policy| {
-        let commands = edits(|n| Expected::Versions(vec![if n == 99 { 2 } else { 1 }]));
+        let commands =
+            edits(|n| Expected::Tags(vec![if n == 99 { "2" } else { "1" }.to_owned()], None));
         let envelope = Envelope::new(Actor::operator(3), "test");
         server.app.pipeline.run(All { commands, policy }, envelope).await
     };

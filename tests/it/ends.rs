@@ -1,13 +1,11 @@
 //! One record begins to name another while that one ends: whichever of the two comes first, nobody is
 //! left with the name of what is gone.
 
-use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
 use haksa::domain::actor::Actor;
-use haksa::domain::command::{Command, Context, Create, Decision, Delete, Edit, Expected};
+use haksa::domain::command::{Command, Create, Delete, Edit, Expected};
 use haksa::domain::error::Error;
-use haksa::domain::facts::{Facts, Known, Need};
 use haksa::domain::learning::course::Course;
 use haksa::domain::patch::Patch;
 use haksa::domain::record::{Key, Record};
@@ -15,8 +13,8 @@ use haksa::domain::teaching::class::{Class, ClassEdit};
 use haksa::domain::teaching::model::Model;
 use haksa::pipeline::{Envelope, Reply};
 use serde_json::json;
-use tokio::sync::oneshot;
 
+use crate::support::paused::Paused;
 use crate::support::{Backend, Server, new_postgres_database};
 
 /// How one record comes to name another.
@@ -31,48 +29,6 @@ enum Way {
 }
 
 const WAYS: [Way; 3] = [Way::InColumn, Way::InBody, Way::ByEdit];
-
-/// A command that waits, once it is decided, until it is let go; one without a gate does not.
-struct Paused {
-    inner: Box<dyn Command>,
-    is_large: bool,
-    gate: Mutex<Option<(oneshot::Sender<()>, mpsc::Receiver<()>)>>,
-}
-
-impl Paused {
-    fn new(
-        inner: Box<dyn Command>,
-        is_large: bool,
-    ) -> (Self, oneshot::Receiver<()>, mpsc::Sender<()>) {
-        let (decided, is_decided) = oneshot::channel();
-        let (let_go, go) = mpsc::channel();
-        (Self { inner, is_large, gate: Mutex::new(Some((decided, go))) }, is_decided, let_go)
-    }
-
-    fn never(inner: Box<dyn Command>) -> Self {
-        Self { inner, is_large: false, gate: Mutex::new(None) }
-    }
-}
-
-impl Command for Paused {
-    fn needs(&self) -> Vec<Need> {
-        self.inner.needs()
-    }
-
-    fn is_large(&self) -> bool {
-        self.is_large
-    }
-
-    fn decide(&self, context: &mut Context<'_>, facts: &mut Facts) -> Known<Decision> {
-        let decision = self.inner.decide(context, facts)?;
-        if let Some((decided, go)) = self.gate.lock().unwrap().take() {
-            decided.send(()).expect("the test waits");
-            let waited = tokio::task::block_in_place(|| go.recv_timeout(Duration::from_secs(20)));
-            waited.expect("let go");
-        }
-        Ok(decision)
-    }
-}
 
 async fn run(server: &Server, command: impl Command) -> Result<Key, Error> {
     match server.app.pipeline.run(command, Envelope::new(Actor::operator(3), "test")).await? {

@@ -14,7 +14,7 @@ use haksa::domain::command::{
 };
 use haksa::domain::delivery::message::{Channel, MessageStatus};
 use haksa::domain::error::Error;
-use haksa::domain::facts::{Checkpoint, Fact, Facts, Need, Stop};
+use haksa::domain::facts::{Checkpoint, Fact, Facts, Need, Selector, Stop};
 use haksa::domain::fields::Fields;
 use haksa::domain::kind::Kind;
 use haksa::domain::learning::course::Course;
@@ -89,13 +89,23 @@ fn decide(command: &dyn Command, world: &[Arc<Document>]) -> Result<Decision, Er
             Fact::Select(world.iter().filter(fits).cloned().collect())
         }
         Need::Namers(wanted) => {
-            let fits =
-                |one: &&Arc<Document>| one.meta.kind == wanted.by && wanted.fits(one).unwrap();
+            let fits = |one: &&Arc<Document>| {
+                let (kind, value) = (wanted.by, wanted.to.1.clone());
+                let by_column = |column| Selector { kind, column, value }.fits(one).unwrap();
+                let is_linked = |named: Vec<_>| named.contains(&wanted.to);
+                let in_body = || is_linked(kind.named_in_body(one).unwrap());
+                one.meta.kind == kind && wanted.column.map_or_else(in_body, by_column)
+            };
             Fact::Namers(world.iter().filter(fits).map(|one| one.meta.key.clone()).collect())
         }
         Need::Count(wanted) => {
-            let of_kind = world.iter().filter(|one| one.meta.kind == wanted.kind);
-            Fact::Count(of_kind.map(|one| wanted.of(Some(one)).unwrap()).sum())
+            let fits = |one: &&Arc<Document>| {
+                let has = |(column, value): &(&'static str, Key)| {
+                    Selector { kind: wanted.kind, column, value: value.clone() }.fits(one).unwrap()
+                };
+                one.meta.kind == wanted.kind && wanted.is.iter().all(has)
+            };
+            Fact::Count(world.iter().filter(fits).count().try_into().unwrap())
         }
         Need::Id(_) => Fact::Ids(vec![100]),
         Need::Change(MAKING) => Fact::Change(Some(Arc::new(Change {

@@ -22,11 +22,13 @@ use crate::domain::learning::enrollment::{DueDateType, Enrollment, EnrollmentEdi
 use crate::domain::patch::Patch;
 use crate::domain::people::account::Account;
 use crate::domain::people::person::Person;
-use crate::domain::record::{Key, Record as _, Stored};
+use crate::domain::record::{Key, Meta, Record as _, Stored};
+use crate::domain::tag::{self, View, tagged};
 use crate::domain::time::Instant;
 
 const FIELDS: &[&str] = &["accessDate", "dueDateType", "dueDate", "duePeriod", "lockAfterDueDate"];
 const UUID_LENGTH: usize = 36;
+const BESIDE: tag::Beside = |one, view| beside(&one.typed()?, view).map(drop);
 
 /// `POST /enrollment/{enrollment_id}`, "Editing an enrollment": replaces the whole schedule.
 pub async fn edit(call: &Call) -> Result<Answer, Refusal> {
@@ -47,7 +49,7 @@ pub async fn edit(call: &Call) -> Result<Answer, Refusal> {
         .await?;
     let body = body::decode(&call.headers, call.body()?).map_err(|fault| unread(call, fault))?;
     let edit = decode(&body, call.at, &zone)?;
-    let command = Edit::<Enrollment> { key, edit, expected: call.expected() };
+    let command = Edit::<Enrollment> { key, edit, expected: call.expected().with(BESIDE) };
     Ok(call.submit(actor, command, |_, _| Ok(Answer::empty(200))).await?)
 }
 
@@ -55,13 +57,12 @@ pub async fn edit(call: &Call) -> Result<Answer, Refusal> {
 pub async fn get(call: &Call) -> Result<Answer, Refusal> {
     let actor = authenticate(call).await?;
     let key = key(call, &actor, Right::Read)?;
-    let (version, body) = call
-        .read(|facts| {
-            let enrollment = command::read::<Enrollment>(&actor, key.clone(), facts)?;
-            Ok((enrollment.meta.version, encode(&enrollment, facts)?))
-        })
-        .await?;
-    Ok(Format::of(call).answer(200, &["enrollment"], &body).etag(version))
+    let read = call.read(|facts| {
+        let enrollment = command::read::<Enrollment>(&actor, key.clone(), facts)?;
+        tagged(&enrollment.meta, facts, |view| encode(&enrollment, view))
+    });
+    let (tag, body) = read.await?;
+    Ok(Format::of(call).answer(200, &["enrollment"], &body).etag(tag))
 }
 
 /// The id in the path, for a caller who has `right` somewhere. A malformed id is an unknown one.
@@ -132,12 +133,21 @@ fn boolean(text: &str) -> Option<bool> {
     }
 }
 
-fn encode(enrollment: &Stored<Enrollment>, facts: &mut Facts) -> Known<Value> {
+/// What is shown beside an enrollment. (The account's time zone counts for no tag: it stays as it is.)
+type Beside = (Option<Stored<Course>>, Option<Stored<Person>>);
+
+fn beside(enrollment: &Stored<Enrollment>, view: &mut View<'_>) -> Known<Beside> {
+    let Stored { meta: Meta { account_id, .. }, record } = enrollment;
+    let (course, person) = (Key::Int(record.course_id), Key::Int(record.person_id));
+    view.facts.want([(Kind::Course, course.clone()), (Kind::Person, person.clone())])?;
+    Ok((view.find(*account_id, course)?, view.find(*account_id, person)?))
+}
+
+fn encode(enrollment: &Stored<Enrollment>, view: &mut View<'_>) -> Known<Value> {
     let Stored { meta, record } = enrollment;
-    let zone = time_zone(meta.account_id, facts)?;
-    let course = facts.find::<Course>(meta.account_id, record.course_id)?;
+    let zone = time_zone(meta.account_id, view.facts)?;
+    let (course, person) = beside(enrollment, view)?;
     let course = course.map(|course| course.record);
-    let person = facts.find::<Person>(meta.account_id, record.person_id)?;
     let due = record.due(course.as_deref());
     let is_locked_after = due.is_some_and(|due| due.is_locked_after);
 

@@ -16,9 +16,11 @@ use crate::domain::list::List;
 use crate::domain::patch::Patch;
 use crate::domain::people::person::fold;
 use crate::domain::record::Key;
+use crate::domain::tag::{Beside, tagged};
 
 /// Certificates loaded at once.
 const SLICE: usize = 1000;
+const BESIDE: Beside = |one, view| Shown::gather(one.typed()?, view).map(drop);
 
 /// `PATCH /open-api/achievements/{achievementId}`, "인증서 수정".
 pub async fn patch(call: &Call) -> Result<Answer, Refusal> {
@@ -26,7 +28,8 @@ pub async fn patch(call: &Call) -> Result<Answer, Refusal> {
     let id = path_id(call, "achievementId")?;
     let edit = decode(call)?;
     let key = id.map(Key::Int).ok_or(Error::NotFound(Kind::Achievement))?;
-    let command = Edit::<Achievement> { key, edit, expected: call.expected() };
+    let expected = call.expected().with(BESIDE);
+    let command = Edit::<Achievement> { key, edit, expected };
     let answered = call.submit(actor, command, |_, _| {
         Ok(answer(200, &json!({"statusCode": 200, "message": "인증서가 수정되었습니다."})))
     });
@@ -37,10 +40,12 @@ pub async fn patch(call: &Call) -> Result<Answer, Refusal> {
 pub async fn get(call: &Call) -> Result<Answer, Refusal> {
     let actor = authenticate(call, &ACHIEVEMENT).await?;
     let id = path_id(call, "achievementId")?.ok_or(Error::NotFound(Kind::Achievement))?;
-    let shown = call
-        .read(|facts| Shown::gather(command::read::<Achievement>(&actor, id, facts)?, facts))
-        .await?;
-    Ok(answer(200, &shown.whole()).etag(shown.version()))
+    let read = call.read(|facts| {
+        let achievement = command::read::<Achievement>(&actor, id, facts)?;
+        tagged(&achievement.meta.clone(), facts, |view| Shown::gather(achievement, view))
+    });
+    let (tag, shown) = read.await?;
+    Ok(answer(200, &shown.whole()).etag(tag))
 }
 
 /// `DELETE /open-api/achievements/{achievementId}`, "인증서 삭제".
@@ -50,7 +55,7 @@ pub async fn delete(call: &Call) -> Result<Answer, Refusal> {
     // There is nothing to say in it; but one that is too long is no request.
     call.body()?;
     let id = id.ok_or(Error::NotFound(Kind::Achievement))?;
-    let command = Delete::<Achievement>::new(id, call.expected());
+    let command = Delete::<Achievement>::new(id, call.expected().with(BESIDE));
     let answered = call.submit(actor, command, |_, _| {
         Ok(answer(200, &json!({"statusCode": 200, "message": "인증서가 삭제되었습니다."})))
     });

@@ -14,9 +14,12 @@ use crate::dialect::{Answer, Call, Refusal};
 use crate::domain::certificate::design::{CreateBadge, Design, DesignType};
 use crate::domain::command;
 use crate::domain::error::Error;
+use crate::domain::facts::Known;
 use crate::domain::kind::Kind;
 use crate::domain::list::List;
 use crate::domain::people::account::Account;
+use crate::domain::record::{Meta, Stored};
+use crate::domain::tag::{View, tagged};
 use crate::picture::{self, PictureFault};
 
 /// The part of an upload that holds the picture.
@@ -96,16 +99,15 @@ async fn get(call: &Call, pages: &Pages) -> Result<Answer, Refusal> {
     let actor = authenticate(call, pages.words).await?;
     let id = path_id(call, pages.parameter)?;
     let id = id.ok_or(Error::NotFound(Kind::Design))?;
-    let (design, club) = call
-        .read(|facts| {
-            let design = command::read::<Design>(&actor, id, facts)?;
-            if design.record.design_type != pages.design_type {
-                return Err(Error::NotFound(Kind::Design).into());
-            }
-            let club = facts.get::<Account>(actor.account_id, actor.account_id)?;
-            Ok((DesignShown::new(design), club))
-        })
-        .await?;
+    let read = call.read(|facts| {
+        let design = command::read::<Design>(&actor, id, facts)?;
+        if design.record.design_type != pages.design_type {
+            return Err(Error::NotFound(Kind::Design).into());
+        }
+        let (tag, club) = tagged(&design.meta, facts, |view| club(&design.meta, view))?;
+        Ok((DesignShown::new(design), club, tag))
+    });
+    let (design, club, tag) = read.await?;
     let mut shown = json!(design.shown());
     if let Some(shown) = shown.as_object_mut() {
         shown.insert("club".to_owned(), json!(ClubShown::new(&club.record)));
@@ -115,7 +117,12 @@ async fn get(call: &Call, pages: &Pages) -> Result<Answer, Refusal> {
     if let Some(body) = body.as_object_mut() {
         body.insert(key.to_owned(), shown);
     }
-    Ok(answer(200, &body).etag(design.version()))
+    Ok(answer(200, &body).etag(tag))
+}
+
+/// What is shown beside a design.
+fn club(design: &Meta, view: &mut View<'_>) -> Known<Stored<Account>> {
+    view.get(design.account_id, design.account_id)
 }
 
 /// `POST /open-api/badge-designs`, "뱃지 디자인 생성"; the page's samples send it to
@@ -139,10 +146,13 @@ pub async fn post_badge(call: &Call) -> Result<Answer, Refusal> {
     })?;
     let base_url = call.app.config.public_url.clone().unwrap_or_default();
     let command = CreateBadge { name, image, base_url };
-    let answered = call.submit(actor, command, |outcome, _| {
-        let id = outcome.subject.meta.key.as_int();
+    let answered = call.submit(actor, command, |outcome, facts| {
+        let meta = &outcome.subject.meta;
         let message = "배지 디자인이 성공적으로 생성되었습니다.";
-        Ok(answer(201, &json!({"statusCode": 201, "message": message, "badgeDesignId": id})))
+        let id = meta.key.as_int();
+        let body = json!({"statusCode": 201, "message": message, "badgeDesignId": id});
+        let (tag, _) = tagged(meta, facts, |view| club(meta, view))?;
+        Ok(answer(201, &body).etag(tag))
     });
     Ok(answered.await?)
 }

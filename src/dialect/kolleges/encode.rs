@@ -16,6 +16,7 @@ use crate::domain::kind::Kind;
 use crate::domain::people::account::{Account, CustomData};
 use crate::domain::people::person::Person;
 use crate::domain::record::{Key, Stored};
+use crate::domain::tag::View;
 
 /// A certificate with all that is shown beside it.
 pub struct Shown {
@@ -29,17 +30,17 @@ impl Shown {
     ///
     /// # Errors
     /// [`crate::domain::facts::Stop::Missing`] until all is loaded.
-    pub fn gather(achievement: Stored<Achievement>, facts: &Facts) -> Known<Self> {
+    pub fn gather(achievement: Stored<Achievement>, view: &mut View<'_>) -> Known<Self> {
         let account_id = achievement.meta.account_id;
-        facts.want([
+        view.facts.want([
             (Kind::Form, Key::Int(achievement.record.form_id)),
             (Kind::Person, Key::Int(achievement.record.person_id)),
             (Kind::Account, Key::Int(account_id)),
         ])?;
-        let form = facts.get::<Form>(account_id, achievement.record.form_id)?;
+        let form = view.get::<Form>(account_id, achievement.record.form_id)?;
         Ok(Self {
-            holder: facts.get(account_id, achievement.record.person_id)?,
-            form: FormShown::gather(form, facts)?,
+            holder: view.get(account_id, achievement.record.person_id)?,
+            form: FormShown::gather(form, view)?,
             achievement,
         })
     }
@@ -58,12 +59,8 @@ impl Shown {
         facts.want(found.iter().flat_map(beside).collect::<HashSet<_>>())?;
         let forms: HashSet<i64> = found.iter().map(|stored| stored.record.form_id).collect();
         want_designs(account_id, &forms, facts)?;
-        found.into_iter().map(|stored| Self::gather(stored, facts)).collect()
-    }
-
-    /// The certificate's version.
-    pub fn version(&self) -> i64 {
-        self.achievement.meta.version
+        let mut view = View::new(facts);
+        found.into_iter().map(|stored| Self::gather(stored, &mut view)).collect()
     }
 
     /// The answer to a read of one.
@@ -145,18 +142,20 @@ impl FormShown {
     ///
     /// # Errors
     /// [`crate::domain::facts::Stop::Missing`] until all is loaded.
-    pub fn gather(form: Stored<Form>, facts: &Facts) -> Known<Self> {
+    pub fn gather(form: Stored<Form>, view: &mut View<'_>) -> Known<Self> {
         let account_id = form.meta.account_id;
-        let designs = [form.record.certificate_design_id, form.record.badge_design_id];
-        facts.want(designs.into_iter().flatten().map(|id| (Kind::Design, Key::Int(id))))?;
-        let design = |id: Option<i64>| -> Known<Option<DesignShown>> {
+        let Form { certificate_design_id, badge_design_id, .. } = *form.record;
+        let designs = [certificate_design_id, badge_design_id];
+        let designs = designs.into_iter().flatten().map(|id| (Kind::Design, Key::Int(id)));
+        view.facts.want(designs.chain([(Kind::Account, Key::Int(account_id))]))?;
+        let mut design = |id: Option<i64>| -> Known<Option<DesignShown>> {
             let Some(id) = id else { return Ok(None) };
-            Ok(facts.find::<Design>(account_id, id)?.map(DesignShown::new))
+            Ok(view.find::<Design>(account_id, id)?.map(DesignShown::new))
         };
         Ok(Self {
-            club: facts.get(account_id, account_id)?,
-            certificate_design: design(form.record.certificate_design_id)?,
-            badge_design: design(form.record.badge_design_id)?,
+            certificate_design: design(certificate_design_id)?,
+            badge_design: design(badge_design_id)?,
+            club: view.get(account_id, account_id)?,
             form,
         })
     }
@@ -170,12 +169,8 @@ impl FormShown {
         facts.want(ids.iter().map(|id| (Kind::Form, Key::Int(*id))).chain([club]))?;
         let found = facts.find_all::<Form>(account_id, ids)?;
         want_designs(account_id, &found.iter().map(Stored::id).collect(), facts)?;
-        found.into_iter().map(|form| Self::gather(form, facts)).collect()
-    }
-
-    /// The form's version.
-    pub fn version(&self) -> i64 {
-        self.form.meta.version
+        let mut view = View::new(facts);
+        found.into_iter().map(|form| Self::gather(form, &mut view)).collect()
     }
 
     /// The form as an item of the list.
@@ -401,11 +396,6 @@ impl DesignShown {
     /// [`crate::domain::facts::Stop::Missing`] until all is loaded.
     pub fn gather_all(account_id: i64, ids: &[i64], facts: &Facts) -> Known<Vec<Self>> {
         Ok(facts.find_all(account_id, ids)?.into_iter().map(Self).collect())
-    }
-
-    /// The design's version.
-    pub fn version(&self) -> i64 {
-        self.0.meta.version
     }
 
     /// The design as every page shows it.

@@ -13,6 +13,9 @@ use crate::domain::error::Error;
 use crate::domain::kind::Kind;
 use crate::domain::list::List;
 use crate::domain::record::{Key, Record as _};
+use crate::domain::tag::{Beside, tag, tagged};
+
+const BESIDE: Beside = |form, view| FormShown::gather(form.typed()?, view).map(drop);
 
 /// `POST /open-api/achievements/forms`, "인증서 양식 생성".
 pub async fn post(call: &Call) -> Result<Answer, Refusal> {
@@ -20,10 +23,11 @@ pub async fn post(call: &Call) -> Result<Answer, Refusal> {
     let edit = decode(call, true)?;
     let mut form = Form::default();
     form.apply(&edit);
-    let answered = call.submit(actor, Create::new(form), |outcome, _| {
+    let answered = call.submit(actor, Create::new(form), |outcome, facts| {
         let id = outcome.subject.meta.key.as_int();
         let message = "인증서 양식이 생성되었습니다.";
-        Ok(answer(201, &json!({"statusCode": 201, "message": message, "achievementFormId": id})))
+        let body = json!({"statusCode": 201, "message": message, "achievementFormId": id});
+        Ok(answer(201, &body).etag(tag(&outcome.subject, BESIDE, facts)?))
     });
     Ok(answered.await?)
 }
@@ -33,9 +37,11 @@ pub async fn get(call: &Call) -> Result<Answer, Refusal> {
     let actor = authenticate(call, &FORM).await?;
     let id = path_id(call, "achievementFormId")?;
     let id = id.ok_or(Error::NotFound(Kind::Form))?;
-    let shown = call
-        .read(|facts| FormShown::gather(command::read::<Form>(&actor, id, facts)?, facts))
-        .await?;
+    let read = call.read(|facts| {
+        let form = command::read::<Form>(&actor, id, facts)?;
+        tagged(&form.meta.clone(), facts, |view| FormShown::gather(form, view))
+    });
+    let (tag, shown) = read.await?;
     let form = shown.whole();
     let body = json!({
         "statusCode": 200,
@@ -44,7 +50,7 @@ pub async fn get(call: &Call) -> Result<Answer, Refusal> {
         "achievementForm": form,
         "achievement": form,
     });
-    Ok(answer(200, &body).etag(shown.version()))
+    Ok(answer(200, &body).etag(tag))
 }
 
 /// `GET /open-api/achievements/forms`, "인증서 양식 목록 조회".
@@ -71,7 +77,7 @@ pub async fn patch(call: &Call) -> Result<Answer, Refusal> {
     let id = path_id(call, "achievementFormId")?;
     let edit = decode(call, false)?;
     let key = id.map(Key::Int).ok_or(Error::NotFound(Kind::Form))?;
-    let command = Edit::<Form> { key, edit, expected: call.expected() };
+    let command = Edit::<Form> { key, edit, expected: call.expected().with(BESIDE) };
     let answered = call.submit(actor, command, |_, _| {
         Ok(answer(200, &json!({"statusCode": 200, "message": "인증서 폼이 수정되었습니다."})))
     });

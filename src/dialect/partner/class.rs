@@ -15,10 +15,12 @@ use crate::domain::command::{self, Delete, Edit};
 use crate::domain::facts::{Facts, Known, Selector};
 use crate::domain::kind::Kind;
 use crate::domain::list::List;
-use crate::domain::patch::Patch;
 use crate::domain::record::{Key, Meta, Record as _, Stored};
+use crate::domain::tag::{Beside, View, tagged};
 use crate::domain::teaching::class::{Class, ClassEdit, CreateClass, Rules};
 use crate::domain::teaching::invite_code::{InviteCode, NewCode};
+
+const BESIDE: Beside = |class, view| codes(&class.meta, view).map(drop);
 
 /// `GET /partner/{partner_id}/classes`.
 pub async fn list(call: &Call) -> Result<Answer, Refusal> {
@@ -41,7 +43,9 @@ pub async fn list(call: &Call) -> Result<Answer, Refusal> {
             column: "class_id",
             value: Key::Int(*id),
         }))?;
-        classes.iter().map(|class| encode(class, call.at, facts)).collect::<Known<Vec<_>>>()
+        let mut view = View::new(facts);
+        let item = |class| Ok(encode(class, &codes(&class.meta, &mut view)?, call.at));
+        classes.iter().map(item).collect::<Known<Vec<_>>>()
     });
     Ok(Answer::json(200, &paged(&items.await?, total, slice)))
 }
@@ -52,7 +56,7 @@ pub async fn create(call: &Call) -> Result<Answer, Refusal> {
     let mut faults = RequestFaults::default();
     let actor = admit(call, &mut faults).await?;
     let course_id = faults.query_value(call, "course_id", whole);
-    let edit = BodyFields::of(&body, false, &mut faults).and_then(decode_new);
+    let edit = BodyFields::of(&body, false, &mut faults).map(|new| decode(new.of_new(&["name"])));
     let (actor, edit) = faults.refuse_or(actor.zip(edit))?;
     let partner_id = partner_id(&actor);
     let mut class = Class { partner_id, timezone: "UTC".to_owned(), ..Class::default() };
@@ -60,17 +64,20 @@ pub async fn create(call: &Call) -> Result<Answer, Refusal> {
     class.course_id = course_id.or(class.course_id);
     let command = CreateClass { class, code: NewCode::draw(&mut OsEntropy) };
     let at = call.at;
-    let answered = call.submit(actor, command, move |outcome, _| {
+    let answered = call.submit(actor, command, move |outcome, facts| {
         let codes = outcome.written.iter().filter(|made| made.meta.kind == Kind::InviteCode);
         let codes = codes.map(|code| code.typed()).collect::<Result<Vec<_>, _>>()?;
-        Ok(Answer::json(201, &encode_with(&outcome.subject.typed()?, &codes, at)))
+        let mut view = View::new(facts);
+        view.show(&codes);
+        let tag = view.tag(&outcome.subject.meta);
+        Ok(Answer::json(201, &encode(&outcome.subject.typed()?, &codes, at)).etag(tag))
     });
     Ok(answered.await?)
 }
 
 /// `DELETE /partner/{partner_id}/classes/{class_id}`.
 pub async fn delete(call: &Call) -> Result<Answer, Refusal> {
-    remove(call, "class_id", |id| Delete::<Class>::new(id, call.expected())).await
+    remove(call, "class_id", |id| Delete::<Class>::new(id, call.expected().with(BESIDE))).await
 }
 
 /// `PATCH /partner/{partner_id}/classes/{class_id}`, "강의 수정".
@@ -81,21 +88,19 @@ pub async fn patch(call: &Call) -> Result<Answer, Refusal> {
         Some(ClassEdit { rules: rules(call), ..decode(fields) })
     })
     .await?;
-    let command = Edit::<Class> { key: Key::Int(id), edit, expected: call.expected() };
+    let expected = call.expected().with(BESIDE);
+    let command = Edit::<Class> { key: Key::Int(id), edit, expected };
     let at = call.at;
-    let answered = call.submit(actor, command, move |outcome, facts| {
-        Ok(Answer::json(200, &encode(&outcome.subject.typed()?, at, facts)?))
-    });
+    let answered = call
+        .submit(actor, command, move |outcome, facts| show(&outcome.subject.typed()?, at, facts));
     Ok(answered.await?)
 }
 
 /// `GET /partner/{partner_id}/classes/{class_id}`.
 pub async fn get(call: &Call) -> Result<Answer, Refusal> {
     let (actor, id, ()) = named(call, "class_id", |_| Some(())).await?;
-    let answer = call.read(|facts| {
-        let class = command::read::<Class>(&actor, id, facts)?;
-        Ok(Answer::json(200, &encode(&class, call.at, facts)?).etag(class.meta.version))
-    });
+    let answer =
+        call.read(|facts| show(&command::read::<Class>(&actor, id, facts)?, call.at, facts));
     Ok(answer.await?)
 }
 
@@ -106,23 +111,9 @@ fn rules(call: &Call) -> Rules {
     }
 }
 
-/// A new class: its name must be there, and its models are a list.
-fn decode_new(mut fields: BodyFields<'_>) -> Option<ClassEdit> {
-    let name = fields.required("name", text);
-    let edit = decode_rest(&mut fields);
-    let allowed_model_ids = fields.numbers_not_null("allowed_model_ids");
-    Some(ClassEdit { name: Patch::Value(name?), allowed_model_ids, ..edit })
-}
-
 fn decode(mut fields: BodyFields<'_>) -> ClassEdit {
-    let name = fields.field("name", text);
-    let edit = decode_rest(&mut fields);
-    ClassEdit { name, allowed_model_ids: fields.numbers("allowed_model_ids"), ..edit }
-}
-
-/// What stands between the first field of the schema and the last.
-fn decode_rest(fields: &mut BodyFields<'_>) -> ClassEdit {
     ClassEdit {
+        name: fields.field("name", text),
         status: fields.field("status", choice),
         description: fields.field("description", text),
         start_at: fields.field("start_at", instant),
@@ -134,18 +125,23 @@ fn decode_rest(fields: &mut BodyFields<'_>) -> ClassEdit {
         invite_only: fields.field("invite_only", truth),
         course_id: fields.field("course_id", whole),
         primary_model_id: fields.field("primary_model_id", whole),
+        allowed_model_ids: fields.numbers("allowed_model_ids"),
         ..ClassEdit::default()
     }
 }
 
-/// A class, its keys in the vendor's order.
-fn encode(class: &Stored<Class>, at: Timestamp, facts: &Facts) -> Known<Value> {
-    let Meta { account_id, key, .. } = &class.meta;
-    let codes = facts.select::<InviteCode>(*account_id, "class_id", key.clone())?;
-    Ok(encode_with(class, &codes, at))
+fn show(class: &Stored<Class>, at: Timestamp, facts: &Facts) -> Known<Answer> {
+    let (tag, codes) = tagged(&class.meta, facts, |view| codes(&class.meta, view))?;
+    Ok(Answer::json(200, &encode(class, &codes, at)).etag(tag))
 }
 
-fn encode_with(class: &Stored<Class>, codes: &[Stored<InviteCode>], at: Timestamp) -> Value {
+/// What is shown beside a class.
+fn codes(class: &Meta, view: &mut View<'_>) -> Known<Vec<Stored<InviteCode>>> {
+    view.select(class.account_id, "class_id", class.key.clone())
+}
+
+/// A class, its keys in the vendor's order.
+fn encode(class: &Stored<Class>, codes: &[Stored<InviteCode>], at: Timestamp) -> Value {
     let Stored { meta, record } = class;
     json!({
         "name": record.name,

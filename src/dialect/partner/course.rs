@@ -44,8 +44,11 @@ pub async fn create(call: &Call) -> Result<Answer, Refusal> {
     let body = body(call)?;
     let mut faults = RequestFaults::default();
     let actor = admit(call, &mut faults).await?;
-    let course = BodyFields::of(&body, false, &mut faults).and_then(decode_new);
-    let (actor, course) = faults.refuse_or(actor.zip(course))?;
+    let edit = BodyFields::of(&body, false, &mut faults)
+        .map(|new| decode(new.of_new(&["title", "course_key"])));
+    let (actor, edit) = faults.refuse_or(actor.zip(edit))?;
+    let mut course = Course::default();
+    course.apply(&edit);
     submit(call, actor, Create::new(course), 201, encode).await
 }
 
@@ -81,21 +84,6 @@ fn decode(mut fields: BodyFields<'_>) -> CourseEdit {
         end_date: fields.field("end_date", date),
         description: fields.field("description", text),
     }
-}
-
-fn decode_new(mut fields: BodyFields<'_>) -> Option<Course> {
-    let title = fields.required("title", text);
-    let course_key = fields.required("course_key", text);
-    let edit = CourseEdit {
-        status: fields.field("status", choice),
-        start_date: fields.field("start_date", date),
-        end_date: fields.field("end_date", date),
-        description: fields.field("description", text),
-        ..CourseEdit::default()
-    };
-    let mut course = Course { title: title?, course_key: Some(course_key?), ..Course::default() };
-    course.apply(&edit);
-    Some(course)
 }
 
 /// A course, its keys in the vendor's order.

@@ -12,6 +12,14 @@ pub const UNREADABLE: &str = "There was an error parsing the body";
 /// What the vendor's database says of a text with NUL.
 pub const NUL: &str = "A string literal cannot contain NUL (0x00) characters.";
 
+/// What stands in the way, as decisions call it, and what the vendor says of it.
+const CONFLICTS: [(&str, &str); 4] = [
+    ("course_key", "course_key already exists"),
+    ("content_item_id", "course is in use"),
+    ("code", "code already exists"),
+    ("student", "student conflict within partner"),
+];
+
 /// An answer of the dialect.
 pub fn json(status: u16, body: String) -> Answer {
     Answer::with_type(status, "application/json", body.into_bytes())
@@ -43,17 +51,11 @@ pub fn reject(_call: &Call, error: &Error) -> Answer {
         Error::NotFound(Kind::Membership) => detail(404, "enrollment not found"),
         Error::NotFound(_) => detail(404, "Not Found"),
         Error::Invalid(errors) => errors.first().map_or_else(failed, broken_rule),
-        Error::Conflict(with) if with.iter().any(|name| name.contains("course_key")) => {
-            detail(409, "course_key already exists")
+        Error::Conflict(with) => {
+            let words =
+                with.iter().find_map(|with| CONFLICTS.iter().find(|(name, _)| name == with));
+            detail(409, words.map_or("conflict", |(_, words)| words))
         }
-        Error::Conflict(with) if with.iter().any(|name| name == "content_item_id") => {
-            detail(409, "course is in use")
-        }
-        Error::Conflict(with) if is_about(with, "code") => detail(409, "code already exists"),
-        Error::Conflict(with) if is_about(with, "student") => {
-            detail(409, "student conflict within partner")
-        }
-        Error::Conflict(_) => detail(409, "conflict"),
         Error::Stale => detail(412, "precondition_failed"),
         Error::KeyReused => detail(422, "idempotency_key_reused"),
         Error::TooManyRequests { retry_after_s } => {
@@ -64,20 +66,6 @@ pub fn reject(_call: &Call, error: &Error) -> Answer {
         }
         Error::Internal(_) => failed(),
     }
-}
-
-/// Whether a conflict is over `name`, as a decision calls it, or over an index of a database's that
-/// begins with a table of codes or students.
-fn is_about(with: &[String], name: &str) -> bool {
-    let index = match name {
-        "code" => "invite_code",
-        name => name,
-    };
-    // SQLite names the columns (`invite_code.account_id, invite_code.code`), PostgreSQL the index.
-    let names = |text: &String| {
-        text == name || text.contains(&format!("{index}_")) || text.contains(&format!("{index}."))
-    };
-    with.iter().any(names)
 }
 
 /// The vendor names one broken rule at a time.

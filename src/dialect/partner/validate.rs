@@ -152,6 +152,8 @@ pub struct BodyFields<'a> {
     body: &'a Json,
     /// Null clears (RFC 7396) instead of keeping what is stored.
     null_clears: bool,
+    /// What a new record must have; nothing is said of one that is there.
+    required: Option<&'static [&'static str]>,
     faults: &'a mut RequestFaults,
 }
 
@@ -159,7 +161,9 @@ impl<'a> BodyFields<'a> {
     /// The fields of `body`; none, with a fault, when it is no object.
     pub fn of(body: &'a Json, null_clears: bool, faults: &'a mut RequestFaults) -> Option<Self> {
         match body {
-            Json::Object(_) => return Some(Self { body, null_clears, faults }),
+            Json::Object(_) => {
+                return Some(Self { body, null_clears, required: None, faults });
+            }
             Json::Null => faults.push(r#"["body"]"#, body, &MISSING),
             _ => {
                 let message = "Input should be a valid dictionary or object to extract fields from";
@@ -173,12 +177,21 @@ impl<'a> BodyFields<'a> {
         None
     }
 
-    /// A field that may be absent or null.
+    /// The same of a new record, which must have these fields.
+    #[must_use]
+    pub fn of_new(self, required: &'static [&'static str]) -> Self {
+        Self { required: Some(required), ..self }
+    }
+
+    /// A field that may be absent or null, unless a new record must have it.
     pub fn field<T>(
         &mut self,
         name: &str,
         read: impl Fn(&Json) -> Result<T, ValueFault>,
     ) -> Patch<T> {
+        if self.required.is_some_and(|required| required.contains(&name)) {
+            return self.required(name, read).map_or(Patch::Absent, Patch::Value);
+        }
         match self.body.get(name) {
             Some(Json::Null) if self.null_clears => Patch::Null,
             None | Some(Json::Null) => Patch::Absent,
@@ -209,17 +222,13 @@ impl<'a> BodyFields<'a> {
         self.read(name, value, read)
     }
 
-    /// A list of whole numbers that may be absent, but not null.
-    pub fn numbers_not_null(&mut self, name: &str) -> Patch<Vec<i64>> {
-        if let Some(Json::Null) = self.body.get(name) {
-            self.field_not_null::<()>(name, |_| Err(NOT_A_LIST));
-        }
-        self.numbers(name)
-    }
-
-    /// A list of whole numbers, each of which is at fault for itself.
+    /// A list of whole numbers, each of which is at fault for itself. In a new record, null is none.
     pub fn numbers(&mut self, name: &str) -> Patch<Vec<i64>> {
         let Some(Json::List(items)) = self.body.get(name) else {
+            if self.required.is_some() {
+                self.field_not_null::<()>(name, |_| Err(NOT_A_LIST));
+                return Patch::Absent;
+            }
             return self.field(name, |_| Err(NOT_A_LIST));
         };
         let mut read = Vec::with_capacity(items.len());

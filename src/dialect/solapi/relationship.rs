@@ -93,6 +93,7 @@ fn has_long_integer(json: &[u8]) -> bool {
 
 fn encode(relationship: &Stored<Relationship>, facts: &mut Facts) -> Known<Value> {
     let Stored { meta, record } = relationship;
+    // The account's number stays as it is, so the relationship is what a tag is about.
     let account = facts.get::<Account>(meta.account_id, meta.account_id)?;
     let account_id = account.record.solapi_account_id.clone();
     Ok(json!({

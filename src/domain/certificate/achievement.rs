@@ -165,16 +165,10 @@ impl Record for Achievement {
     fn validate(&self, meta: &Meta, changed: &Changed, _: &mut Facts) -> Known<FieldErrors> {
         let mut errors = Vec::new();
         // A new certificate has its form's dates, whatever they are.
-        if meta.version > 0
-            && changed.any(&["course_begin_at", "course_end_at"])
-            && let (Some(begin), Some(end)) = (self.course_begin_at, self.course_end_at)
-            && end < begin
-        {
-            errors.push(FieldError::new(
-                "course_end_at",
-                "end_before_begin",
-                "course_end_at is before course_begin_at",
-            ));
+        if meta.version > 0 && changed.any(&["course_begin_at", "course_end_at"]) {
+            let begin = ("course_begin_at", self.course_begin_at);
+            let end = ("course_end_at", self.course_end_at);
+            errors.extend(FieldError::backwards(begin, end, "end_before_begin"));
         }
         if changed.has("level") && self.level.as_ref().is_some_and(|level| !is_level(level)) {
             errors.push(FieldError::new("level", "out_of_range", "is beyond 64 bits"));

@@ -6,12 +6,12 @@ use serde::{Deserialize, Serialize};
 use super::design::{Design, DesignType};
 use crate::domain::command::Context;
 use crate::domain::error::{FieldError, FieldErrors};
-use crate::domain::facts::{Facts, Known, Need};
+use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
 use crate::domain::names::names;
 use crate::domain::patch::edit;
 use crate::domain::people::person::fold;
-use crate::domain::record::{Changed, Key, Meta, Record};
+use crate::domain::record::{Changed, Meta, Record};
 use crate::domain::table::{Column, Gone, KeyType, Table, data};
 use crate::domain::time::Instant;
 
@@ -170,12 +170,6 @@ impl Record for Form {
     };
     type Edit = FormEdit;
 
-    fn edit_needs(edit: &FormEdit) -> Vec<Need> {
-        let named = [edit.certificate_design_id.value(), edit.badge_design_id.value()];
-        let needs = named.into_iter().flatten().map(|id| Need::Record(Kind::Design, Key::Int(*id)));
-        needs.collect()
-    }
-
     fn settle(&mut self, _: Option<&Self>, _: &mut Context<'_>, _: &mut Facts) -> Known<()> {
         self.name_key = fold(&self.name);
         // In the order that they name, and then in which they came.
@@ -192,12 +186,10 @@ impl Record for Form {
             errors.push(FieldError::new("prefix", "not_a_prefix", "must be one to five letters"));
         }
         // The vendor's own sample moves the beginning alone, past the end.
-        if changed.has("course_end_at")
-            && let (Some(begin), Some(end)) = (self.course_begin_at, self.course_end_at)
-            && end < begin
-        {
-            let detail = "course_end_at is before course_begin_at";
-            errors.push(FieldError::new("course_end_at", "end_before_begin", detail));
+        if changed.has("course_end_at") {
+            let begin = ("course_begin_at", self.course_begin_at);
+            let end = ("course_end_at", self.course_end_at);
+            errors.extend(FieldError::backwards(begin, end, "end_before_begin"));
         }
         for (field, id, design_type) in [
             ("certificate_design_id", self.certificate_design_id, DesignType::Certificate),

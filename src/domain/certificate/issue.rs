@@ -248,6 +248,10 @@ impl Command for Issue {
             held.push((at, name));
         }
         let strangers = holders.iter().filter(|holder| holder.known.is_none()).count();
+        let is_stranger =
+            |at: &usize| holders.get(*at).is_some_and(|holder| holder.known.is_none());
+        let sought = by_key.iter().filter(|(_, at)| is_stranger(at));
+        let sought = sought.map(|(key, _)| key.selector()).collect();
         // Each row written has a change.
         facts.want_ids(&[
             (Sequence::Record(Kind::Person), strangers),
@@ -301,6 +305,6 @@ impl Command for Issue {
             writes.push(command::make(message, context, facts)?);
             writes.push(make_with(Some(key), achievement, context, facts)?);
         }
-        Ok(Decision { subject, writes, ..Decision::default() })
+        Ok(Decision { subject, writes, sought, ..Decision::default() })
     }
 }

@@ -52,6 +52,7 @@ impl Command for All {
                     whole.subject = whole.subject.or(decision.subject);
                     whole.writes.extend(decision.writes);
                     whole.contents.extend(decision.contents);
+                    whole.sought.extend(decision.sought);
                     whole.kept.extend(decision.kept);
                 }
                 // The others say at once what they lack, too.

@@ -40,7 +40,7 @@ impl<R: Record> Command for Delete<R> {
     fn decide(&self, context: &mut Context<'_>, facts: &mut Facts) -> Known<Decision> {
         let document = live(context.actor, R::KIND, &self.key, facts)?;
         permit_document(context, facts, &document, Right::Delete)?;
-        self.expected.check(&document.meta)?;
+        self.expected.check(&document, facts)?;
         R::KIND.refuse_deletion(&document)?;
         Cascade::of(document, context, facts)?.decide(context, facts)
     }

@@ -91,7 +91,7 @@ impl Command for Undo {
         }
         let own = places.get(&place(&change).ok_or_else(|| no_record(&change))?);
         let own = own.and_then(|index| records.get(*index)).ok_or_else(|| no_record(&change))?;
-        self.expected.check(&own.document.meta)?;
+        self.expected.check(&own.document, facts)?;
         let subject = Arc::clone(&own.document);
         let back = Back {
             act_id: act_id(&change),

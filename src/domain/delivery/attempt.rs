@@ -179,7 +179,7 @@ impl Command for Retry {
         let document = live(self.message_id, context, facts)?;
         let place = Kind::Message.place_of(&document, facts)?;
         command::permit(context.actor, Right::Edit, Kind::Message, &place)?;
-        self.expected.check(&document.meta)?;
+        self.expected.check(&document, facts)?;
         let mut message = Message::clone(&document.typed::<Message>()?.record);
         match message.status {
             MessageStatus::Waiting | MessageStatus::Failed | MessageStatus::Uncertain => {

@@ -17,6 +17,10 @@ pub enum Need {
     Record(Kind, Key),
     /// The records of a kind with a value in a column.
     Select(Selector),
+    /// A live record of a tree and all above it, as deep as trees may be.
+    Above(Kind, Key),
+    /// All live records of a tree that stand below one.
+    Below(Kind, Key),
     /// Whether any row of the kind, deleted ones too, has a value in a column.
     Taken(Selector),
     /// Which live records name one.
@@ -40,7 +44,7 @@ pub enum Need {
 }
 
 /// The records of a kind whose `column` equals `value`, oldest id first, deleted ones left out.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Selector {
     /// Which kind.
     pub kind: Kind,
@@ -63,20 +67,6 @@ pub struct Namers {
     pub limit: i64,
 }
 
-impl Namers {
-    /// True for a live record that names it in this way.
-    ///
-    /// # Errors
-    /// As [`Document::fields`].
-    pub fn fits(&self, document: &Document) -> Result<bool, Error> {
-        if let Some(column) = self.column {
-            return Selector { kind: self.by, column, value: self.to.1.clone() }.fits(document);
-        }
-        Ok(document.meta.deleted_at.is_none()
-            && document.meta.kind.named_in_body(document)?.contains(&self.to))
-    }
-}
-
 /// How many live records of a kind have these values in these columns.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Count {
@@ -84,23 +74,6 @@ pub struct Count {
     pub kind: Kind,
     /// Columns and the values that they must have.
     pub is: Vec<(&'static str, Key)>,
-}
-
-impl Count {
-    /// 1 for a live record with the values, else 0.
-    ///
-    /// # Errors
-    /// As [`Document::fields`].
-    pub fn of(&self, document: Option<&Arc<Document>>) -> Result<i64, Error> {
-        let Some(document) = document else { return Ok(0) };
-        for (column, value) in &self.is {
-            let selector = Selector { kind: self.kind, column, value: value.clone() };
-            if !selector.fits(document)? {
-                return Ok(0);
-            }
-        }
-        Ok(1)
-    }
 }
 
 impl Selector {
@@ -211,7 +184,7 @@ pub type Known<T> = Result<T, Stop>;
 pub enum Fact {
     /// To [`Need::Record`].
     Record(Option<Arc<Document>>),
-    /// To [`Need::Select`].
+    /// To [`Need::Select`], [`Need::Above`] and [`Need::Below`].
     Select(Vec<Arc<Document>>),
     /// To [`Need::Taken`].
     Taken(bool),

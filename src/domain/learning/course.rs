@@ -142,18 +142,9 @@ impl Record for Course {
     }
 
     fn validate(&self, _: &Meta, changed: &Changed, _: &mut Facts) -> Known<FieldErrors> {
-        let mut errors = Vec::new();
-        if changed.any(&["start_date", "end_date"])
-            && let (Some(start), Some(end)) = (self.start_date, self.end_date)
-            && end < start
-        {
-            errors.push(FieldError::new(
-                "end_date",
-                "end_date_before_start_date",
-                "end_date is before start_date",
-            ));
-        }
-        Ok(errors)
+        let span = (("start_date", self.start_date), ("end_date", self.end_date));
+        let error = FieldError::backwards(span.0, span.1, "end_date_before_start_date");
+        Ok(error.filter(|_| changed.any(&["start_date", "end_date"])).into_iter().collect())
     }
 }
 

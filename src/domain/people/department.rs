@@ -3,14 +3,13 @@
 use serde::{Deserialize, Serialize};
 
 use crate::domain::error::{FieldError, FieldErrors};
-use crate::domain::facts::{Facts, Known, Stop};
+use crate::domain::facts::{self, Facts, Known};
 use crate::domain::kind::Kind;
 use crate::domain::patch::edit;
 use crate::domain::record::{Changed, Meta, Record};
-use crate::domain::table::{Column, Gone, KeyType, Table, data};
+use crate::domain::table::{Column, Gone, KeyType, Table, Tree, data};
 
-/// How deep an organisation may be, its root included; a tree that is deeper is broken. Each level is
-/// a round of loading, and these are bounded.
+/// How deep an organisation may be, its root included.
 const DEPTH_MAX: usize = 32;
 
 /// A department.
@@ -45,6 +44,7 @@ pub fn path(account_id: i64, department_id: &str, facts: &Facts) -> Known<Vec<St
         if path.len() == DEPTH_MAX || path.contains(&id) {
             break;
         }
+        facts.want_above(Kind::Department, &id.as_str().into())?;
         next = facts
             .find::<Department>(account_id, id.as_str())?
             .and_then(|department| department.record.parent_id.clone());
@@ -60,21 +60,11 @@ fn height(account_id: i64, department_id: &str, limit: usize, facts: &Facts) -> 
     let mut level = vec![department_id.to_owned()];
     while !level.is_empty() && height <= limit {
         height += 1;
-        let (mut below, mut missing) = (Vec::new(), Vec::new());
-        for id in &level {
-            match facts.select::<Department>(account_id, "parent_id", id.as_str()) {
-                Ok(found) => {
-                    below.extend(found.into_iter().map(|child| child.meta.key.to_string()));
-                }
-                Err(Stop::Missing(needs)) => missing.extend(needs),
-                Err(refused) => return Err(refused),
-            }
-        }
-        if !missing.is_empty() {
-            return Err(Stop::Missing(missing));
-        }
-        facts.may_look_at(below.len())?;
-        level = below;
+        let below = facts::all(&level, |id| {
+            facts.want_below(Kind::Department, &id.as_str().into())?;
+            facts.select::<Department>(account_id, "parent_id", id.as_str())
+        })?;
+        level = below.into_iter().flatten().map(|child| child.meta.key.to_string()).collect();
     }
     Ok(height)
 }
@@ -85,6 +75,7 @@ impl Record for Department {
         name: "department",
         key: KeyType::Text,
         columns: &[Column::names("parent_id", Kind::Department, Gone::Refuses)],
+        tree: Some(Tree { column: "parent_id", depth_max: DEPTH_MAX }),
         data: data! {
             Free: name;
             Plain: code, parent_id;
@@ -108,7 +99,9 @@ impl Record for Department {
             return refused("unknown", "no such department");
         }
         let left = DEPTH_MAX - above.len();
-        if height(meta.account_id, &id, left, facts)? > left {
+        // Nothing is below a new one, whose id may be another the next time that this is asked.
+        let height = if meta.version == 0 { 1 } else { height(meta.account_id, &id, left, facts)? };
+        if height > left {
             return refused("too_deep", "departments are at most 32 levels deep");
         }
         Ok(Vec::new())

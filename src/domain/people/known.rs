@@ -5,6 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::person::{Person, fold, phone_key};
+use crate::domain::command::{Command, Context, Create, Decision};
+use crate::domain::error::Error;
 use crate::domain::facts::{Facts, Known, Selector};
 use crate::domain::kind::Kind;
 use crate::domain::record::{Document, Key, Record as _, Stored};
@@ -69,7 +71,7 @@ impl KnownBy {
     }
 
     /// The oldest person of the account who is known by it, as stored; or `new`, who has yet to be
-    /// written.
+    /// written. Who writes somebody new says that nobody was found ([`Decision::sought`]).
     ///
     /// # Errors
     /// As [`KnownBy::people`].
@@ -84,6 +86,30 @@ impl KnownBy {
         };
         let document = facts.document(Person::KIND, &known.meta.key)?;
         Ok((document, Person::clone(&known.record)))
+    }
+}
+
+/// Makes a person whom nobody in the account is known to be.
+#[derive(Debug)]
+pub struct Introduce {
+    /// Who.
+    pub person: Person,
+    /// What nobody else may be known by.
+    pub known_by: Vec<KnownBy>,
+}
+
+impl Command for Introduce {
+    /// Refused with [`Error::Conflict`] where somebody is known by it.
+    fn decide(&self, context: &mut Context<'_>, facts: &mut Facts) -> Known<Decision> {
+        let sought: Vec<Selector> = self.known_by.iter().map(KnownBy::selector).collect();
+        facts.want_selections(sought.iter().cloned())?;
+        for known_by in &self.known_by {
+            if !known_by.people(context.actor.account_id, facts)?.is_empty() {
+                return Err(Error::Conflict(vec![Kind::Person.name().to_owned()]).into());
+            }
+        }
+        let made = Create::new(self.person.clone()).decide(context, facts)?;
+        Ok(Decision { sought, ..made })
     }
 }
 

@@ -11,7 +11,7 @@ use super::model::Model;
 use crate::domain::access::Place;
 use crate::domain::command::{self, Command, Context, Create, Decision};
 use crate::domain::error::{Error, FieldError, FieldErrors};
-use crate::domain::facts::{Facts, Known, Need};
+use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
 use crate::domain::learning::course::Course;
 use crate::domain::names::names;
@@ -150,14 +150,6 @@ impl Record for Class {
         }
     }
 
-    fn edit_needs(edit: &ClassEdit) -> Vec<Need> {
-        edit.course_id
-            .value()
-            .map(|id| Need::Record(Kind::Course, Key::Int(*id)))
-            .into_iter()
-            .collect()
-    }
-
     fn settle(&mut self, before: Option<&Self>, _: &mut Context<'_>, _: &mut Facts) -> Known<()> {
         if before.is_none_or(|before| {
             before.primary_model_id != self.primary_model_id
@@ -283,11 +275,6 @@ pub struct CreateClass {
 }
 
 impl Command for CreateClass {
-    fn needs(&self) -> Vec<Need> {
-        let course = self.class.course_id.map(|id| Need::Record(Kind::Course, Key::Int(id)));
-        course.into_iter().collect()
-    }
-
     fn decide(&self, context: &mut Context<'_>, facts: &mut Facts) -> Known<Decision> {
         let mut decision = Create::new(self.class.clone()).decide(context, facts)?;
         let made = decision.writes.first().and_then(|write| write.after.meta.key.as_int());

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::class::Class;
 use super::student::Student;
 use crate::domain::access::Place;
-use crate::domain::command::{Command, Context, Decision};
+use crate::domain::command::{self, Command, Context, Decision};
 use crate::domain::error::{Error, FieldError, FieldErrors};
 use crate::domain::facts::{Count, Facts, Known, Need};
 use crate::domain::kind::Kind;
@@ -136,11 +136,11 @@ impl Record for Membership {
     /// However a membership comes to be active, there has to be room.
     fn validate(&self, meta: &Meta, changed: &Changed, facts: &mut Facts) -> Known<FieldErrors> {
         let mut errors = Vec::new();
-        if changed.any(&["completed_at", "enrolled_at"])
-            && self.completed_at.is_some_and(|completed| completed < self.enrolled_at)
-        {
-            let detail = "completed_at is before enrolled_at";
-            errors.push(FieldError::new("completed_at", "completed_at_before_enrolled_at", detail));
+        if changed.any(&["completed_at", "enrolled_at"]) {
+            let enrolled = ("enrolled_at", Some(self.enrolled_at));
+            let completed = ("completed_at", self.completed_at);
+            let code = "completed_at_before_enrolled_at";
+            errors.extend(FieldError::backwards(enrolled, completed, code));
         }
         if changed.has("status")
             && self.status == MembershipStatus::Active
@@ -176,8 +176,6 @@ impl Command for Leave {
         }
         let before = facts.document(Kind::Membership, &membership.meta.key)?;
         let before = before.ok_or(Error::NotFound(Kind::Membership))?;
-        let mut after = (*before).clone();
-        after.meta.deleted_at = Some(context.at);
-        Ok(Decision::write(crate::domain::change::Action::Delete, Some(before), after))
+        Ok(Decision { writes: vec![command::end(before, context)], ..Decision::default() })
     }
 }

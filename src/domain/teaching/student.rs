@@ -5,12 +5,12 @@ use serde::{Deserialize, Serialize};
 use crate::domain::access::Place;
 use crate::domain::command::Context;
 use crate::domain::error::{FieldError, FieldErrors};
-use crate::domain::facts::{Facts, Known, Need};
+use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
 use crate::domain::names::names;
 use crate::domain::patch::edit;
 use crate::domain::people::person::{Person, fold};
-use crate::domain::record::{Changed, Key, Meta, Record};
+use crate::domain::record::{Changed, Meta, Record};
 use crate::domain::table::{Column, Gone, KeyType, Table, Text, Unique, data};
 
 /// Stands between the texts in [`Student::search_key`], so that nothing is found across the joint.
@@ -116,11 +116,6 @@ impl Record for Student {
         ..Table::EMPTY
     };
     type Edit = StudentEdit;
-
-    fn edit_needs(edit: &StudentEdit) -> Vec<Need> {
-        let person = edit.person_id.value();
-        person.map(|id| Need::Record(Kind::Person, Key::Int(*id))).into_iter().collect()
-    }
 
     fn settle(&mut self, _: Option<&Self>, _: &mut Context<'_>, _: &mut Facts) -> Known<()> {
         let key = self.email.as_deref().map(fold).filter(|key| !key.is_empty());

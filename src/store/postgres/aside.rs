@@ -1,4 +1,4 @@
-//! Jobs whose rows, or whose idempotency keys, somebody else holds: another node, or an operator's
+//! Jobs whose rows, idempotency keys or latches somebody else holds: another node, or an operator's
 //! session. A batch that runs into one asks who needs what is held, puts these aside and goes on with
 //! the others; they come back as soon as it is free.
 
@@ -9,7 +9,7 @@ use foldhash::{HashMap, HashSet};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
-use super::{Connection, PgFault, array};
+use super::{Connection, PgFault, alone, array};
 use crate::domain::error::Error;
 use crate::domain::kind::Kind;
 use crate::domain::record::Key;
@@ -141,6 +141,7 @@ pub async fn held(connection: &Connection, asked: HashSet<Hold>) -> Result<HashS
     type ToHold = fn(Kind, Key) -> Hold;
     let mut rows: BTreeMap<(Kind, &str), (ToHold, Vec<Key>)> = BTreeMap::new();
     let mut answers: HashMap<i64, Hold> = HashMap::default();
+    let mut latches = Vec::new();
     for hold in asked {
         let (to_hold, lock, kind, key): (ToHold, _, _, _) = match hold {
             Hold::Record(kind, key) => (Hold::Record, LOCKS[0], kind, key),
@@ -148,6 +149,10 @@ pub async fn held(connection: &Connection, asked: HashSet<Hold>) -> Result<HashS
             Hold::Named(kind, key) => (Hold::Named, LOCKS[2], kind, key),
             Hold::Answer(credential_id, ref key) => {
                 answers.insert(lock_number(credential_id, key), hold);
+                continue;
+            }
+            Hold::Latch(latch) => {
+                latches.push(latch);
                 continue;
             }
         };
@@ -173,6 +178,9 @@ pub async fn held(connection: &Connection, asked: HashSet<Hold>) -> Result<HashS
         let found = connection.query(ANSWERS_SKIPPED, &vec![Box::new(numbers)], 1).await?;
         let found = found.iter().filter_map(|row| sql::first_int(row));
         held.extend(found.filter_map(|number| answers.remove(&number)));
+    }
+    if !latches.is_empty() {
+        held.extend(alone::held(connection, &latches).await?.into_iter().map(Hold::Latch));
     }
     Ok(held)
 }

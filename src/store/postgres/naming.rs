@@ -83,7 +83,7 @@ pub(super) fn agree<'a>(writes: &'a Writes, locked: &HashSet<(Kind, Key)>) -> Ve
     steps
 }
 
-fn step<'a>(text: &str, keys: &[&'a Key]) -> WriteStep<'a> {
+pub(super) fn step<'a>(text: &str, keys: &[&'a Key]) -> WriteStep<'a> {
     let (text, keys) = (text.to_owned(), keys.to_vec());
     WriteStep { kind: None, text, values: Box::new(move || Ok((vec![array(&keys)], None))) }
 }

@@ -1,17 +1,24 @@
 //! Questions of which one statement answers many: whether values are taken, and who names whom.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use super::{Connection, PgFault, array};
+use crate::domain::error::Error;
 use crate::domain::facts::{Fact, Namers, Need, Selector};
 use crate::domain::kind::Kind;
-use crate::domain::record::Key;
+use crate::domain::record::{Document, Key};
 use crate::domain::table::{KeyType, Way};
 use crate::store::sql::{self, Sql};
+use crate::store::trees;
 
 /// What a statement answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Question {
+    /// Which records of a tree stand above some.
+    Above(Kind),
+    /// Which stand below.
+    Below(Kind),
     /// Which values of a column are taken.
     Taken(Kind, &'static str),
     /// Which records of a kind, by a column or elsewhere, name those of another; so many of each at the
@@ -27,6 +34,8 @@ pub fn split(needs: Vec<Need>) -> (Questions, Vec<Need>) {
     let (mut questions, mut others) = (Questions::new(), Vec::new());
     for need in needs {
         let (question, value) = match need {
+            Need::Above(kind, key) => (Question::Above(kind), key),
+            Need::Below(kind, key) => (Question::Below(kind), key),
             Need::Taken(Selector { kind, column, value }) => (Question::Taken(kind, column), value),
             Need::Namers(Namers { by, column, to, limit }) => {
                 (Question::Namers(by, column, to.0, limit), to.1)
@@ -47,6 +56,14 @@ pub async fn load(
     (question, values): (Question, Vec<Key>),
 ) -> Result<Vec<(Need, Fact)>, PgFault> {
     match question {
+        Question::Above(kind) => {
+            let text = trees::above(kind, trees::of(kind)?, ANY);
+            load_walk(connection, kind, &text, values, |key| Need::Above(kind, key)).await
+        }
+        Question::Below(kind) => {
+            let text = trees::below(kind, trees::of(kind)?, ANY);
+            load_walk(connection, kind, &text, values, |key| Need::Below(kind, key)).await
+        }
         Question::Taken(kind, column) => {
             let all: Vec<&Key> = values.iter().collect();
             let text = sql::taken_any(kind, column);
@@ -86,6 +103,37 @@ pub async fn load(
     }
 }
 
+/// Is among those that are asked about.
+pub const ANY: &str = "= ANY($1)";
+
+/// Answers with the rows behind each key that a walk began at.
+async fn load_walk(
+    connection: &Connection,
+    kind: Kind,
+    text: &str,
+    keys: Vec<Key>,
+    need: impl Fn(Key) -> Need,
+) -> Result<Vec<(Need, Fact)>, PgFault> {
+    let parameters = vec![array(&keys.iter().collect::<Vec<_>>())];
+    let rows = connection.query(text, &parameters, 1 + sql::column_count(kind.table())).await?;
+    let mut found: HashMap<Key, Result<Vec<Arc<Document>>, Error>> = HashMap::new();
+    for row in rows {
+        let Some((start, row)) = row.split_first() else { continue };
+        let Some(start) = value(Some(start)) else { continue };
+        let documents = found.entry(start).or_insert_with(|| Ok(Vec::new()));
+        match (sql::decode(kind, row), &mut *documents) {
+            (Ok(document), Ok(documents)) => documents.push(Arc::new(document)),
+            (Err(error), Ok(_)) => *documents = Err(error),
+            (_, Err(_)) => {}
+        }
+    }
+    let fact = |key: Key| {
+        let documents = found.remove(&key).unwrap_or_else(|| Ok(Vec::new()));
+        (need(key), documents.map_or_else(Fact::Unreadable, Fact::Select))
+    };
+    Ok(keys.into_iter().map(fact).collect())
+}
+
 fn value(cell: Option<&Sql>) -> Option<Key> {
     match cell? {
         Sql::Int(value) => Some(Key::Int(*value)),
@@ -115,5 +163,9 @@ fn naming_any((by, column): (Kind, Option<&str>), to: Kind) -> String {
 
 /// Every statement, to be prepared by a check.
 pub fn statements() -> impl Iterator<Item = String> {
-    Kind::ALL.iter().flat_map(|to| Way::to(*to).map(|way| naming_any((way.by, way.column), *to)))
+    let naming = |to: &Kind| {
+        Way::to(*to).map(|way| naming_any((way.by, way.column), *to)).collect::<Vec<_>>()
+    };
+    let walks = |(kind, tree)| [trees::above, trees::below].map(|text| text(kind, tree, ANY));
+    Kind::ALL.iter().flat_map(naming).chain(trees::all().flat_map(walks))
 }

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio_postgres::types::ToSql;
 
 use super::aside::{self, Aside, Next};
-use super::{Connection, Parameters, PgFault, naming, parameter, sets};
+use super::{Connection, Parameters, PgFault, alone, naming, parameter, sets};
 use crate::domain::change::Change;
 use crate::domain::command::Entropy;
 use crate::domain::facts::{Fact, Facts, Need, Selector, Sequence};
@@ -461,7 +461,9 @@ async fn apply(
         return Ok(());
     }
     let mut steps = steps(writes);
+    steps.extend(alone::latch(writes));
     steps.extend(naming::agree(writes, locked));
+    steps.extend(lane.run(|| alone::look(writes)).map_err(PgFault::Internal)?);
     // A statement that had to be prepared in between would fall behind the others.
     for step in &steps {
         connection.statement(&step.text).await?;
@@ -716,6 +718,7 @@ pub fn statements() -> Vec<String> {
     let taken = columns().map(|(kind, column)| sql::taken_any(kind, column));
     let steps = steps.chain([change_insert(&[])]).map(|step| step.text);
     let others = sets::statements().chain(aside::statements()).chain(naming::statements());
+    let others = others.chain(alone::statements());
     steps.chain(selections).chain(taken).chain(others).collect()
 }
 

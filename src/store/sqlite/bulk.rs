@@ -4,7 +4,7 @@
 //! short transaction, looks again at what was decided by and takes the mark off all of them at once.
 //! What a crash leaves behind is removed before the next one.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -20,14 +20,15 @@ use super::statement::{
 use super::{Sqlite, Statements, links, staging};
 use crate::domain::command::Entropy;
 use crate::domain::error::Error;
-use crate::domain::facts::{Fact, Facts, Need, Sequence};
+use crate::domain::facts::{Fact, Facts, Need, Selector, Sequence};
 use crate::domain::kind::Kind;
 use crate::domain::record::Key;
-use crate::domain::table::Way;
-use crate::pipeline::{Batch, Job, Link, Pending, Writes};
+use crate::domain::table::{KeyType, Way};
+use crate::pipeline::{Batch, Job, Link, Pending, Sought, Writes};
 use crate::sabotage::{APART_FOR, Protection};
 use crate::store::OpenError;
 use crate::store::sql::{self, Sql};
+use crate::store::trees;
 
 /// How long one part may take from others.
 const PART: Duration = Duration::from_millis(15);
@@ -165,13 +166,14 @@ impl Bulk {
 
     fn write(&self, batch: &mut Batch, entropy: &mut dyn Entropy) -> Result<(), SqliteFault> {
         let marks: Vec<u64> = Kind::ALL.iter().map(|kind| self.store.cache.kind(*kind)).collect();
+        let since = newest_id(&self.connection, "change")?;
         self.decide(batch, entropy)?;
         if batch.writes().is_empty() {
             self.tidy_up();
             return Ok(());
         }
         let edits = self.stage(batch.writes())?;
-        let published = self.publish(batch, &edits, &marks);
+        let published = self.publish(batch, &edits, (&marks, since));
         if let Err(fault) = staging::forget_edits(&self.connection) {
             tracing::warn!(error.cause = ?fault, "edits of a large command stay in memory for now");
         }
@@ -298,7 +300,12 @@ impl Bulk {
     }
 
     /// Shows all that was staged, writes the rest, and takes the command for done.
-    fn publish(&self, batch: &Batch, edits: &[Edits], marks: &[u64]) -> Result<(), SqliteFault> {
+    fn publish(
+        &self,
+        batch: &Batch,
+        edits: &[Edits],
+        (marks, since): (&[u64], i64),
+    ) -> Result<(), SqliteFault> {
         let writes = batch.writes();
         let runs = runs(writes);
         let (staged_links, links) = links_apart(writes);
@@ -312,7 +319,24 @@ impl Bulk {
         let rows =
             rows.map(|pending| Ok(write(self.statements(pending.document.meta.kind)?, pending)?));
         let rows = rows.collect::<Result<Vec<_>, SqliteFault>>()?;
+        let sought: BTreeSet<(Kind, &'static str)> =
+            writes.sought.iter().map(|sought| (sought.by.kind, sought.by.column)).collect();
         let show = || {
+            for (kind, column) in sought.iter().filter(|(kind, _)| !is_as_before(*kind)) {
+                let since = [Sql::Int(since)];
+                for row in query(&self.connection, &find_written(*kind, column), &since, 2)? {
+                    let value = match row.get(1) {
+                        Some(Sql::Int(value)) => Key::Int(*value),
+                        Some(Sql::Text(value)) => Key::from(value.as_str()),
+                        _ => continue,
+                    };
+                    let by = Selector { kind: *kind, column, value };
+                    let account_id = sql::first_int(&row).unwrap_or_default();
+                    if writes.sought.contains(&Sought { account_id, by }) {
+                        return Err(SqliteFault::Moved);
+                    }
+                }
+            }
             for (kind, keys) in by_kind(writes.relied_on()) {
                 if !is_as_before(kind) && !links::are_there(&self.connection, kind, &keys)? {
                     return Err(SqliteFault::Moved);
@@ -351,6 +375,12 @@ impl Bulk {
                     if links::is_named(&self.connection, kind, way, &keys)? {
                         return Err(SqliteFault::Moved);
                     }
+                }
+            }
+            for (kind, key) in writes.moved.iter().filter(|(kind, _)| !is_as_before(*kind)) {
+                let text = trees::circles(*kind, trees::of(*kind)?, "= $1");
+                if !query(&self.connection, &text, &[sql::key(key)], 1)?.is_empty() {
+                    return Err(SqliteFault::Moved);
                 }
             }
             write_beside(&self.connection, writes)?;
@@ -423,6 +453,31 @@ fn runs(writes: &Writes) -> Vec<(&'static str, i64, i64)> {
         }
     }
     runs
+}
+
+/// The records of a kind that were written since change `$1`: whose each is, and what it has in a column.
+fn find_written(kind: Kind, column: &str) -> String {
+    let name = kind.table().name;
+    let id = if kind.table().key == KeyType::Int {
+        "CAST(c.record_id AS INTEGER)"
+    } else {
+        "c.record_id"
+    };
+    format!(
+        "SELECT t.account_id, t.{column} FROM change c CROSS JOIN {name} t ON t.id = {id} \
+         WHERE c.id > $1 AND c.kind = '{name}' AND t.deleted_at IS NULL"
+    )
+}
+
+/// Every statement, to be prepared by a check.
+pub(super) fn statements() -> impl Iterator<Item = String> {
+    let of = |kind: &'static Kind| {
+        kind.table().columns.iter().map(|column| find_written(*kind, column.name))
+    };
+    let of_trees = trees::all().flat_map(|(kind, tree)| {
+        [trees::above, trees::below, trees::circles].map(|text| text(kind, tree, "= $1"))
+    });
+    Kind::ALL.iter().flat_map(of).chain(of_trees)
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use crate::domain::error::Error;
 use crate::domain::facts::{Fact, Need, Sequence};
 use crate::domain::kind::Kind;
 use crate::pipeline::{Pending, Touched, Writes};
+use crate::store::question;
 use crate::store::sql::{self, Cell, Sql, Statements};
 
 impl ToSql for Sql {
@@ -232,49 +233,9 @@ fn load_readable<'a>(
             documents.sort_unstable_by(|one, other| one.meta.key.cmp(&other.meta.key));
             Fact::Select(documents)
         }
-        Need::Taken(selector) => {
-            let text = sql::taken(selector.kind, selector.column);
-            let rows = query(connection, &text, &[sql::key(&selector.value)], 1)?;
-            Fact::Taken(!rows.is_empty())
-        }
-        Need::Namers(naming) => {
-            let text = sql::naming((naming.by, naming.column), naming.to.0);
-            let rows = query(connection, &text, &sql::naming_parameters(naming), 1)?;
-            Fact::Namers(rows.iter().filter_map(|row| sql::named_key(naming.by, row)).collect())
-        }
-        Need::Count(count) => {
-            let (text, parameters) = sql::counting(count);
-            let rows = query(connection, &text, &parameters, 1)?;
-            Fact::Count(rows.first().and_then(|row| sql::first_int(row)).unwrap_or_default())
-        }
-        Need::Id(_) => return Err(Error::internal("ids are the writer's to give").into()),
-        Need::Change(id) => {
-            let rows = query(connection, sql::CHANGE_FIND, &[Sql::Int(*id)], sql::CHANGE_WIDTH)?;
-            let change = rows.into_iter().next().map(sql::decode_change).transpose()?;
-            Fact::Change(change.map(Arc::new))
-        }
-        Need::Changes(id, count) => {
-            let parameters = [Sql::Int(*id), Sql::Int(*count)];
-            let rows = query(connection, sql::HISTORY, &parameters, sql::CHANGE_WIDTH)?;
-            Fact::Changes(rows.into_iter().map(sql::decode_change).collect::<Result<_, _>>()?)
-        }
-        Need::Act(first, last, limit) => {
-            let parameters = [first, last, limit].map(|number| Sql::Int(*number));
-            let rows = query(connection, sql::ACT, &parameters, sql::CHANGE_WIDTH)?;
-            Fact::Changes(rows.into_iter().map(sql::decode_change).collect::<Result<_, _>>()?)
-        }
-        Need::Idempotency(credential_id, key) => {
-            let parameters = [Sql::Int(*credential_id), Sql::Text(key.clone())];
-            let rows = query(connection, sql::IDEMPOTENCY_FIND, &parameters, sql::ANSWER_WIDTH)?;
-            Fact::Idempotency(rows.into_iter().next().map(sql::decode_answer).transpose()?)
-        }
-        Need::Token(hash) => {
-            let rows = query(connection, sql::TOKEN_FIND, &[Sql::Text(hash.clone())], 3)?;
-            Fact::Token(rows.into_iter().next().map(sql::decode_token).transpose()?)
-        }
-        Need::Signature(signature) => {
-            let parameters = sql::encode_signature(signature);
-            Fact::Signature(!query(connection, sql::SIGNATURE_FIND, &parameters, 1)?.is_empty())
+        need => {
+            let (text, parameters, width) = question::of(need)?;
+            question::answer(need, query(connection, &text, &parameters, width)?)?
         }
     })
 }

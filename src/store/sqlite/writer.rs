@@ -1,5 +1,6 @@
 //! The thread that writes, over one connection: it decides a batch, applies it, and commits once.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::sync::{Arc, Mutex, mpsc};
@@ -245,15 +246,35 @@ impl WriterThread {
         let mut needs = batch.needs();
         // The batch sees to it that there is an end.
         loop {
-            for need in needs {
-                let fact = if let Need::Id(sequence) = &need {
-                    Fact::Ids(vec![self.next_id(*sequence, &mut issued)?])
-                } else if let Some(fact) = self.cache.find(&need) {
+            // Ids first: the newest tells whether another process wrote what the cache has otherwise.
+            let mut counts: HashMap<Sequence, i64> = HashMap::new();
+            for need in &needs {
+                if let Need::Id(sequence) = need {
+                    *counts.entry(*sequence).or_default() += 1;
+                }
+            }
+            for (sequence, count) in counts {
+                let last = self.last_id(sequence, &mut issued)?;
+                let ids = (*last + 1..=*last + count).collect();
+                *last += count;
+                batch.supply(Need::Id(sequence), Fact::Ids(ids));
+            }
+            for need in needs.into_iter().filter(|need| !matches!(need, Need::Id(_))) {
+                let fact = if let Some(fact) = self.cache.find(&need) {
                     fact
                 } else {
                     let fact = load(&mut finds, &self.statements, &need, sql::SELECTED_MAX)?;
-                    if let Need::Record(kind, key) = &need {
-                        read.push(((*kind, key.clone()), fact.clone()));
+                    match (&need, &fact) {
+                        (Need::Record(kind, key), _) => {
+                            read.push(((*kind, key.clone()), fact.clone()));
+                        }
+                        (Need::Above(kind, _), Fact::Select(documents)) => {
+                            read.extend(documents.iter().map(|document| {
+                                let place = (*kind, document.meta.key.clone());
+                                (place, Fact::Record(Some(Arc::clone(document))))
+                            }));
+                        }
+                        _ => {}
                     }
                     fact
                 };
@@ -279,22 +300,22 @@ impl WriterThread {
         }
     }
 
-    fn next_id(
+    /// The last id that was given.
+    fn last_id<'a>(
         &self,
         sequence: Sequence,
-        issued: &mut HashMap<Sequence, i64>,
-    ) -> Result<i64, SqliteFault> {
-        let last = if let Some(last) = issued.get(&sequence) {
-            *last
-        } else {
-            let newest = newest_id(&self.connection, sequence_table(sequence))?;
-            if sequence == Sequence::Change {
-                self.cache.notice(newest);
-            }
-            newest.max(staging::last_id(&self.connection, sequence_table(sequence))?)
+        issued: &'a mut HashMap<Sequence, i64>,
+    ) -> Result<&'a mut i64, SqliteFault> {
+        let vacant = match issued.entry(sequence) {
+            Entry::Occupied(last) => return Ok(last.into_mut()),
+            Entry::Vacant(vacant) => vacant,
         };
-        issued.insert(sequence, last + 1);
-        Ok(last + 1)
+        let newest = newest_id(&self.connection, sequence_table(sequence))?;
+        if sequence == Sequence::Change {
+            self.cache.notice(newest);
+        }
+        let last = newest.max(staging::last_id(&self.connection, sequence_table(sequence))?);
+        Ok(vacant.insert(last))
     }
 
     fn apply(&self, writes: &Writes) -> Result<(), Blamed<SqliteFault>> {

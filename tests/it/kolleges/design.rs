@@ -163,8 +163,9 @@ async fn uploaded(server: Server) {
         let body = reply.json();
         assert_eq!(body["message"], "배지 디자인이 성공적으로 생성되었습니다.");
         let id = body["badgeDesignId"].as_i64().unwrap();
-        let design =
-            get(&server, &format!("{BADGES}/{id}")).send().await.json()["badgeDesign"].clone();
+        let read = get(&server, &format!("{BADGES}/{id}")).send().await;
+        assert_eq!(reply.header("etag"), read.header("etag"));
+        let design = &read.json()["badgeDesign"];
         assert_eq!(design["name"], file_name.rsplit_once('.').unwrap().0);
         assert_eq!(design["template_type"], "NewBadgeTypeEmpty");
         let layer = &design["layout_json"][0];

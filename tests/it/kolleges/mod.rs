@@ -309,7 +309,7 @@ async fn bodies(server: Server) {
 
 async fn entity_tags(server: Server) {
     let first = server.request("GET", ONE).bearer(KEY).send().await;
-    assert_eq!(first.header("etag"), "\"1\"");
+    assert_eq!(first.version(), "1");
     let with =
         |tag: &str, level: i64| edit(&server, &json!({"level": level})).header("if-match", tag);
     let reply = with("\"1\"", 7).send().await;

@@ -132,22 +132,25 @@ async fn gains(server: &Server, edit: &Edit) {
     assert_eq!((edit.allowed)(server, &base).send().await.status, 200, "{about}");
     let before = newest(server, edit.record).await;
     let version = before["version"].as_i64().unwrap();
-    let gone = format!("\"{}\"", version + 1);
+    let (next, gone) = ((version + 1).to_string(), format!("\"{}\"", version + 1));
     assert_eq!(send(&body, "if-match", &gone).await.status, 412, "{about}");
     let dry = send(&body, "haksa-dry-run", "true").await;
     assert_eq!((dry.status, dry.header("haksa-changes")), (200, "1"), "{about}");
     assert_eq!(newest(server, edit.record).await, before, "{about}");
     let first = send(&body, "idempotency-key", "the same").await;
     assert_eq!(first.status, 200, "{about}: {}", first.text());
-    assert_eq!(first.header("etag"), gone, "{about}");
+    assert_eq!(first.version(), next, "{about}");
+    assert_eq!(dry.header("etag"), first.header("etag"), "{about}");
     let after = newest(server, edit.record).await;
     assert_eq!(after["version"], version + 1, "{about}");
+    assert_eq!(send(&body, "if-match", first.header("etag")).await.status, 200, "{about}");
+    assert_eq!(newest(server, edit.record).await, after, "{about}");
     assert_eq!(server.undo(&after).send().await.status, 200, "{about}");
     // The first answer again, whatever has become of the record since.
     let undone = newest(server, edit.record).await;
     let again = send(&body, "idempotency-key", "the same").await;
     assert_eq!((again.status, again.text()), (200, first.text()), "{about}");
-    assert_eq!(again.header("etag"), gone, "{about}");
+    assert_eq!(again.header("etag"), first.header("etag"), "{about}");
     assert_eq!(send(&base, "idempotency-key", "the same").await.status, 422, "{about}");
     assert_eq!(newest(server, edit.record).await, undone, "{about}");
     let current = format!("\"{}\"", version + 2);

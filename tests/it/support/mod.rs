@@ -1,6 +1,7 @@
 //! A server of its own for each test, on either store, and a client for it.
 
 pub mod document;
+pub mod paused;
 
 use std::net::SocketAddr;
 
@@ -276,6 +277,12 @@ impl Reply {
     /// The body as text.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// The version that its entity tag names, whatever else the tag is about.
+    pub fn version(&self) -> &str {
+        let tag = self.header("etag").trim_matches('"');
+        tag.split_once('-').map_or(tag, |(version, _)| version)
     }
 
     /// A header as text; empty when it is not there.

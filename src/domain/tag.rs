@@ -1,0 +1,115 @@
+//! What a caller has seen, in few characters: `7` where a record is shown alone, by its version;
+//! `7-HASH` where others are shown with it, by the versions of all.
+
+use std::fmt::Write as _;
+
+use sha2::{Digest as _, Sha256};
+
+use super::facts::{Facts, Known};
+use super::kind::Kind;
+use super::record::{Document, Key, Meta, Record, Stored};
+
+/// Bytes of a hash that are shown.
+const HASH_LENGTH: usize = 8;
+
+/// Finds what is shown beside a record. Wording goes by what it finds, and so do tags.
+pub type Beside = fn(&Document, &mut View<'_>) -> Known<()>;
+
+/// Facts in the hands of who words an answer: what is found here is shown, and counts for the tag.
+#[derive(Debug)]
+pub struct View<'a> {
+    /// The facts themselves, for what counts for no tag.
+    pub facts: &'a Facts,
+    shown: Vec<(Kind, Key, i64)>,
+}
+
+impl<'a> View<'a> {
+    /// Nothing seen yet.
+    pub const fn new(facts: &'a Facts) -> Self {
+        Self { facts, shown: Vec::new() }
+    }
+
+    /// [`Facts::find`], shown.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn find<R: Record>(
+        &mut self,
+        account_id: i64,
+        key: impl Into<Key>,
+    ) -> Known<Option<Stored<R>>> {
+        let found = self.facts.find(account_id, key)?;
+        self.show(found.as_slice());
+        Ok(found)
+    }
+
+    /// [`Facts::get`], shown.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn get<R: Record>(&mut self, account_id: i64, key: impl Into<Key>) -> Known<Stored<R>> {
+        let found = self.facts.get(account_id, key)?;
+        self.show(std::slice::from_ref(&found));
+        Ok(found)
+    }
+
+    /// [`Facts::select`], shown.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn select<R: Record>(
+        &mut self,
+        account_id: i64,
+        column: &'static str,
+        value: impl Into<Key>,
+    ) -> Known<Vec<Stored<R>>> {
+        let found = self.facts.select(account_id, column, value)?;
+        self.show(&found);
+        Ok(found)
+    }
+
+    /// Shows what was found elsewhere.
+    pub fn show<R>(&mut self, found: &[Stored<R>]) {
+        self.shown.extend(found.iter().map(|Stored { meta, .. }| {
+            let Meta { kind, key, version, .. } = meta;
+            (*kind, key.clone(), *version)
+        }));
+    }
+
+    /// The tag of `subject` with all that was shown so far. One of a record that only happens to have
+    /// nothing beside it is no bare version, so that what comes beside it later is noticed.
+    pub fn tag(&self, subject: &Meta) -> String {
+        let mut text = String::with_capacity(128);
+        let own = (subject.kind, &subject.key, subject.version);
+        let beside = self.shown.iter().map(|(kind, key, version)| (*kind, key, *version));
+        for (kind, key, version) in std::iter::once(own).chain(beside) {
+            // A text takes whatever is written to it.
+            let _ = writeln!(text, "{} {key} {version}", kind.name());
+        }
+        let mut hash = hex::encode(Sha256::digest(text));
+        hash.truncate(2 * HASH_LENGTH);
+        format!("{}-{hash}", subject.version)
+    }
+}
+
+/// The tag of `subject` with what `beside` finds.
+///
+/// # Errors
+/// [`super::facts::Stop::Missing`] until all is loaded.
+pub fn tag(subject: &Document, beside: Beside, facts: &Facts) -> Known<String> {
+    Ok(tagged(&subject.meta, facts, |view| beside(subject, view))?.0)
+}
+
+/// The same with all that `gather` has found.
+///
+/// # Errors
+/// [`super::facts::Stop::Missing`] until all is loaded.
+pub fn tagged<T>(
+    subject: &Meta,
+    facts: &Facts,
+    gather: impl FnOnce(&mut View<'_>) -> Known<T>,
+) -> Known<(String, T)> {
+    let mut view = View::new(facts);
+    let found = gather(&mut view)?;
+    Ok((view.tag(subject), found))
+}
