@@ -1,0 +1,113 @@
+use std::sync::Mutex;
+
+use super::*;
+use crate::domain::learning::course::CourseStatus::{Active, Draft};
+use crate::domain::learning::course::{Course, CourseStatus};
+use crate::domain::record::Meta;
+
+fn course(id: i64, status: CourseStatus, is_deleted: bool) -> Arc<Document> {
+    let at = jiff::Timestamp::UNIX_EPOCH;
+    let meta = Meta {
+        kind: Kind::Course,
+        key: id.into(),
+        account_id: 3,
+        version: 1,
+        change_id: 1,
+        created_at: at,
+        updated_at: at,
+        deleted_at: is_deleted.then_some(at),
+    };
+    Arc::new(Document::of(meta, Course { status, ..Course::default() }))
+}
+
+#[test]
+fn a_selection_knows_what_the_batch_has_written() {
+    let mut facts = Facts::default();
+    let value = Key::from("active");
+    let select = |facts: &Facts| {
+        let found = facts.select_documents(Kind::Course, "status", value.clone()).unwrap();
+        found.iter().map(|document| document.meta.key.as_int().unwrap()).collect::<Vec<_>>()
+    };
+    facts.overlay(course(5, Active, false));
+    facts.overlay(course(2, Draft, false));
+    let selector = Selector { kind: Kind::Course, column: "status", value: value.clone() };
+    let stored = [1, 2, 3].map(|id| course(id, Active, false));
+    facts.supply(Need::Select(selector), Fact::Select(stored.to_vec()));
+    assert_eq!(select(&facts), [1, 3, 5]);
+    facts.overlay(course(4, Active, false));
+    facts.overlay(course(2, Active, false));
+    facts.overlay(course(1, Active, true));
+    assert_eq!(select(&facts), [2, 3, 4, 5]);
+}
+
+#[test]
+fn who_others_wait_for_looks_at_no_more_than_some() {
+    let all = || (1_i64..).map(|id| course(id, Active, false));
+    let value = Key::from("active");
+    let selected = |facts: Facts, count| {
+        let mut facts = facts;
+        let selector = Selector { kind: Kind::Course, column: "status", value: value.clone() };
+        facts.supply(Need::Select(selector), Fact::Select(all().take(count).collect()));
+        let found = facts.select_documents(Kind::Course, "status", value.clone());
+        found.map(|found| found.len())
+    };
+    let bounded = || Facts::default().bounded();
+    assert!(matches!(selected(bounded(), SELECT_MAX), Ok(SELECT_MAX)));
+    assert!(matches!(selected(bounded(), SELECT_MAX + 1), Err(Stop::Large)));
+    assert!(matches!(selected(Facts::default(), SELECT_MAX + 1), Ok(count) if count > SELECT_MAX));
+}
+
+#[test]
+fn what_was_counted_keeps_up_with_what_the_batch_writes() {
+    let of = |status: &str| Count {
+        kind: Kind::Course,
+        is: vec![("account_id", Key::Int(3)), ("status", Key::from(status))],
+    };
+    let mut facts = Facts::default();
+    for status in ["active", "draft"] {
+        facts.supply(Need::Count(of(status)), Fact::Count(10));
+    }
+    let counted = |facts: &Facts| ["active", "draft"].map(|one| facts.count(&of(one)).unwrap());
+    facts.overlay(course(1, Active, false));
+    assert_eq!(counted(&facts), [11, 10]);
+    facts.overlay(course(2, Draft, false));
+    facts.overlay(course(1, Draft, false));
+    assert_eq!(counted(&facts), [10, 12]);
+    facts.lay(course(2, Active, false));
+    facts.lay(course(2, Active, true));
+    facts.lay(course(5, Active, false));
+    assert_eq!(counted(&facts), [11, 11]);
+    facts.lift(Checkpoint::default());
+    assert_eq!(counted(&facts), [10, 12]);
+    facts.overlay(course(1, Draft, true));
+    assert_eq!(counted(&facts), [10, 11]);
+}
+
+#[derive(Debug)]
+struct Kept(Mutex<Arc<Document>>);
+
+impl Memory for Kept {
+    fn recall(&self, need: &Need) -> Option<Fact> {
+        let kept = self.0.lock().unwrap();
+        let place = Need::Record(kept.meta.kind, kept.meta.key.clone());
+        (*need == place).then(|| Fact::Record(Some(Arc::clone(&kept))))
+    }
+}
+
+#[test]
+fn memory_is_asked_once_and_never_about_what_the_batch_has_written() {
+    let status = |facts: &Facts| {
+        let found = facts.get::<Course>(3, 1).unwrap();
+        found.record.status
+    };
+    let kept = Arc::new(Kept(Mutex::new(course(1, Draft, false))));
+    let facts = Facts::over(kept.clone());
+    assert_eq!(status(&facts), Draft);
+    *kept.0.lock().unwrap() = course(1, Active, false);
+    assert_eq!(status(&facts), Draft, "what a decision saw stays");
+    assert_eq!(status(&Facts::over(kept.clone())), Active);
+    let mut facts = Facts::over(kept);
+    facts.overlay(course(1, Draft, false));
+    assert_eq!(status(&facts), Draft);
+    assert!(matches!(facts.find::<Course>(3, 2), Err(Stop::Missing(needs)) if needs.len() == 1));
+}
