@@ -609,6 +609,10 @@ impl Facts {
             }
             (Need::Below(kind, key), Fact::Select(documents)) => {
                 let selections = &mut self.selections.borrow_mut();
+                if self.may_look_at(documents.len()).is_err() {
+                    tree::refuse_below((kind, key), selections);
+                    return;
+                }
                 tree::keep_below((kind, key), documents, &mut records, selections);
             }
             _ => {}

@@ -173,7 +173,7 @@ impl Bulk {
             return Ok(());
         }
         let edits = self.stage(batch.writes())?;
-        let published = self.publish(batch, &edits, &marks, since);
+        let published = self.publish(batch, &edits, (&marks, since));
         if let Err(fault) = staging::forget_edits(&self.connection) {
             tracing::warn!(error.cause = ?fault, "edits of a large command stay in memory for now");
         }
@@ -304,8 +304,7 @@ impl Bulk {
         &self,
         batch: &Batch,
         edits: &[Edits],
-        marks: &[u64],
-        since: i64,
+        (marks, since): (&[u64], i64),
     ) -> Result<(), SqliteFault> {
         let writes = batch.writes();
         let runs = runs(writes);
