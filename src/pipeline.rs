@@ -498,7 +498,7 @@ impl Batch {
             {
                 writes.foreign_ids.insert(place.0);
             }
-            facts.overlay(Arc::clone(&pending.document));
+            facts.overlay(&pending.document);
             match writes.documents.entry(place) {
                 Entry::Occupied(mut earlier) => {
                     let earlier = earlier.get_mut();

@@ -650,16 +650,15 @@ impl Facts {
     }
 
     /// Puts an accepted write on top, of selections too.
-    pub fn overlay(&mut self, document: Arc<Document>) {
-        let (place, known) = self.put(document);
-        self.written.entry(place.0).or_default().entry(place.1).or_insert(known.flatten());
+    pub fn overlay(&mut self, document: &Arc<Document>) {
+        let (place, _, record) = self.put(document);
+        self.written.entry(place.0).or_default().entry(place.1).or_insert(record);
     }
 
     /// Puts a write on top until [`Facts::lift`]: what a decision finds out next, it finds out as if this
     /// were written. Whoever runs a decision takes off what it left.
-    pub fn lay(&mut self, document: Arc<Document>) {
-        let (place, known) = self.put(document);
-        let (was_loaded, record) = (known.is_some(), known.flatten());
+    pub fn lay(&mut self, document: &Arc<Document>) {
+        let (place, was_loaded, record) = self.put(document);
         let of_kind = self.written.entry(place.0).or_default();
         let is_first = !of_kind.contains_key(&place.1);
         if is_first {
@@ -668,12 +667,13 @@ impl Facts {
         self.laid.push(Laid { place, was_loaded, record, is_first });
     }
 
-    /// Where the record stands, and what was known of it.
-    fn put(&mut self, document: Arc<Document>) -> ((Kind, Key), Option<Option<Arc<Document>>>) {
+    /// Where the record stands, whether anything was known of it, and what.
+    fn put(&mut self, document: &Arc<Document>) -> ((Kind, Key), bool, Option<Arc<Document>>) {
         let place = (document.meta.kind, document.meta.key.clone());
-        let known = self.records.get_mut().insert(place.clone(), Some(Arc::clone(&document)));
-        self.recount(place.0, known.iter().flatten().next(), Some(&document));
-        (place, known)
+        let known = self.records.get_mut().insert(place.clone(), Some(Arc::clone(document)));
+        let (was_loaded, record) = (known.is_some(), known.flatten());
+        self.recount(place.0, record.as_ref(), Some(document));
+        (place, was_loaded, record)
     }
 
     /// Where things stand, to go back to.

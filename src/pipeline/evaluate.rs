@@ -95,9 +95,9 @@ fn record(
         let touched = match &before {
             Some(_) if write.action == Action::Edit => {
                 let columns = after.meta.kind.table().columns;
-                let changed = after_value.iter().flat_map(Fields::iter);
+                let differing = after_value.iter().flat_map(Fields::iter);
                 let place = |(name, _)| columns.iter().position(|column| column.name == name);
-                match changed.filter_map(place).fold(0, |all, place| all | 1 << place) {
+                match differing.filter_map(place).fold(0, |all, place| all | 1 << place) {
                     0 => Touched::Body,
                     columns => Touched::Columns(columns),
                 }

@@ -46,7 +46,7 @@ pub(super) fn of(need: &Need) -> Result<Asked, Error> {
         }
         Need::Token(hash) => (sql::TOKEN_FIND.into(), vec![Sql::Text(hash.clone())], 3),
         Need::Signature(signature) => {
-            (sql::SIGNATURE_FIND.into(), sql::encode_signature(signature).into(), 1)
+            (sql::SIGNATURE_FIND.into(), sql::encode_signature(signature), 1)
         }
         Need::Id(_) => return Err(Error::internal("ids are the writer's to give")),
         Need::Record(..) | Need::Select(_) => {

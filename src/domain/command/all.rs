@@ -47,7 +47,7 @@ impl Command for All {
                         let mut after = write.after.clone();
                         // As it will be counted.
                         after.meta.version += 1;
-                        facts.lay(Arc::new(after));
+                        facts.lay(&Arc::new(after));
                     }
                     whole.subject = whole.subject.or(decision.subject);
                     whole.writes.extend(decision.writes);

@@ -108,7 +108,7 @@ impl Cascade {
         let mut decision = Decision::default();
         for document in self.ended {
             let write = end(document, context);
-            facts.lay(Arc::new(write.after.clone()));
+            facts.lay(&Arc::new(write.after.clone()));
             decision.writes.push(write);
         }
         let cleared = facts::all(self.cleared, |((kind, key), named)| {

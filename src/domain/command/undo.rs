@@ -187,7 +187,7 @@ impl Back {
         // Each is judged as things will be when all is done: a class and its codes come back together.
         loop {
             for write in &writes {
-                facts.lay(Arc::new(write.after.clone()));
+                facts.lay(&Arc::new(write.after.clone()));
             }
             let kept = self.named_by_others(&writes, facts)?;
             if kept.is_empty() {

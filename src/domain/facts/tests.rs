@@ -28,15 +28,15 @@ fn a_selection_knows_what_the_batch_has_written() {
         let found = facts.select_documents(Kind::Course, "status", value.clone()).unwrap();
         found.iter().map(|document| document.meta.key.as_int().unwrap()).collect::<Vec<_>>()
     };
-    facts.overlay(course(5, Active, false));
-    facts.overlay(course(2, Draft, false));
+    facts.overlay(&course(5, Active, false));
+    facts.overlay(&course(2, Draft, false));
     let selector = Selector { kind: Kind::Course, column: "status", value: value.clone() };
     let stored = [1, 2, 3].map(|id| course(id, Active, false));
     facts.supply(Need::Select(selector), Fact::Select(stored.to_vec()));
     assert_eq!(select(&facts), [1, 3, 5]);
-    facts.overlay(course(4, Active, false));
-    facts.overlay(course(2, Active, false));
-    facts.overlay(course(1, Active, true));
+    facts.overlay(&course(4, Active, false));
+    facts.overlay(&course(2, Active, false));
+    facts.overlay(&course(1, Active, true));
     assert_eq!(select(&facts), [2, 3, 4, 5]);
 }
 
@@ -68,18 +68,18 @@ fn what_was_counted_keeps_up_with_what_the_batch_writes() {
         facts.supply(Need::Count(of(status)), Fact::Count(10));
     }
     let counted = |facts: &Facts| ["active", "draft"].map(|one| facts.count(&of(one)).unwrap());
-    facts.overlay(course(1, Active, false));
+    facts.overlay(&course(1, Active, false));
     assert_eq!(counted(&facts), [11, 10]);
-    facts.overlay(course(2, Draft, false));
-    facts.overlay(course(1, Draft, false));
+    facts.overlay(&course(2, Draft, false));
+    facts.overlay(&course(1, Draft, false));
     assert_eq!(counted(&facts), [10, 12]);
-    facts.lay(course(2, Active, false));
-    facts.lay(course(2, Active, true));
-    facts.lay(course(5, Active, false));
+    facts.lay(&course(2, Active, false));
+    facts.lay(&course(2, Active, true));
+    facts.lay(&course(5, Active, false));
     assert_eq!(counted(&facts), [11, 11]);
     facts.lift(Checkpoint::default());
     assert_eq!(counted(&facts), [10, 12]);
-    facts.overlay(course(1, Draft, true));
+    facts.overlay(&course(1, Draft, true));
     assert_eq!(counted(&facts), [10, 11]);
 }
 
@@ -107,7 +107,7 @@ fn memory_is_asked_once_and_never_about_what_the_batch_has_written() {
     assert_eq!(status(&facts), Draft, "what a decision saw stays");
     assert_eq!(status(&Facts::over(kept.clone())), Active);
     let mut facts = Facts::over(kept);
-    facts.overlay(course(1, Draft, false));
+    facts.overlay(&course(1, Draft, false));
     assert_eq!(status(&facts), Draft);
     assert!(matches!(facts.find::<Course>(3, 2), Err(Stop::Missing(needs)) if needs.len() == 1));
 }
