@@ -322,7 +322,6 @@ impl Batch {
     /// A batch to be decided at `at`, by `facts` and what they lack.
     pub fn new(jobs: Vec<Job>, at: Timestamp, facts: Facts) -> Self {
         let (rounds, results) = (vec![0; jobs.len()], Vec::with_capacity(jobs.len()));
-        let facts = if jobs.iter().any(|job| job.is_large) { facts } else { facts.bounded() };
         Self { jobs, rounds, results, large: Vec::new(), facts, writes: Writes::default(), at }
     }
 

@@ -49,15 +49,11 @@ pub fn all<T, U>(
     if missing.is_empty() { refusal.map_or(Ok(found), Err) } else { Err(Stop::Missing(missing)) }
 }
 
-/// Records of one selection that a decision in a batch looks at, where others wait for it; more are looked
-/// at beside the batches.
-pub const SELECT_MAX: usize = 500;
-
 /// Records by kind and id, or that there is none.
 type Records = HashMap<(Kind, Key), Option<Arc<Document>>>;
 
 /// The ids of the records with a value in a column.
-type Selections = HashMap<Selector, Option<Arc<[Key]>>>;
+type Selections = HashMap<Selector, Arc<[Key]>>;
 
 /// Changes loaded in one round of a walk back through a record's history.
 const STRIDE_MIN: i64 = 100;
@@ -120,8 +116,6 @@ pub struct Facts {
     // What was recalled once stays the same for this decision.
     records: RefCell<Records>,
     selections: RefCell<Selections>,
-    /// Selections are of [`SELECT_MAX`] at the most.
-    is_bounded: bool,
     /// What earlier decisions of the batch wrote, as it was before: no selection from the database
     /// knows of it.
     written: HashMap<Kind, BTreeMap<Key, Option<Arc<Document>>>>,
@@ -142,20 +136,6 @@ impl Facts {
     /// Nothing but what `memory` has.
     pub fn over(memory: Arc<dyn Memory>) -> Self {
         Self { memory: Some(memory), ..Self::default() }
-    }
-
-    /// The same for decisions that others wait for.
-    #[must_use]
-    pub fn bounded(self) -> Self {
-        Self { is_bounded: true, ..self }
-    }
-
-    /// Stops a decision that others wait for where it would look at so many records.
-    ///
-    /// # Errors
-    /// [`Stop::Large`].
-    pub const fn may_look_at(&self, count: usize) -> Known<()> {
-        if self.is_bounded && count > SELECT_MAX { Err(Stop::Large) } else { Ok(()) }
     }
 
     /// Takes in what the store has in memory, and what none can have.
@@ -278,8 +258,7 @@ impl Facts {
     /// The live records of any kind and account with a value in a column, oldest id first.
     ///
     /// # Errors
-    /// [`Stop::Missing`] until they are loaded; [`Stop::Large`] where there are too many to look at while
-    /// others wait.
+    /// [`Stop::Missing`] until they are loaded.
     pub fn select_documents(
         &self,
         kind: Kind,
@@ -290,7 +269,7 @@ impl Facts {
         if !self.selections.borrow().contains_key(&selector) {
             self.recall(Need::Select(selector.clone()))?;
         }
-        let keys = self.selections.borrow().get(&selector).cloned().flatten().ok_or(Stop::Large)?;
+        let keys = self.selections.borrow().get(&selector).cloned().unwrap_or_default();
         let mut found = Vec::with_capacity(keys.len());
         for key in &*keys {
             found.extend(
@@ -595,9 +574,7 @@ impl Facts {
                 records.entry((kind, key)).or_insert(document);
             }
             (Need::Select(selector), Fact::Select(documents)) => {
-                let is_whole = self.may_look_at(documents.len()).is_ok();
-                let keys = || documents.iter().map(|document| document.meta.key.clone()).collect();
-                let keys = is_whole.then(keys);
+                let keys = documents.iter().map(|document| document.meta.key.clone()).collect();
                 for document in documents {
                     let place = (selector.kind, document.meta.key.clone());
                     records.entry(place).or_insert(Some(document));
@@ -609,10 +586,6 @@ impl Facts {
             }
             (Need::Below(kind, key), Fact::Select(documents)) => {
                 let selections = &mut self.selections.borrow_mut();
-                if self.may_look_at(documents.len()).is_err() {
-                    tree::refuse_below((kind, key), selections);
-                    return;
-                }
                 tree::keep_below((kind, key), documents, &mut records, selections);
             }
             _ => {}

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use quick_cache::Weighter;
 
-use crate::domain::facts::{Fact, Memory, Need, SELECT_MAX, Selector};
+use crate::domain::facts::{Fact, Memory, Need, Selector};
 use crate::domain::kind::Kind;
 use crate::domain::record::{Document, Key};
 use crate::pipeline::Writes;
@@ -174,8 +174,6 @@ impl Cache {
             (Need::Select(selector), Fact::Select(documents)) if documents.is_empty() => {
                 self.miss(need, &selector.value);
             }
-            // Of so many, all would have to be there to be of use.
-            (Need::Select(_), Fact::Select(documents)) if documents.len() > SELECT_MAX => {}
             (Need::Select(selector), Fact::Select(documents)) => {
                 for document in documents {
                     let place = (selector.kind, document.meta.key.clone());

@@ -291,18 +291,17 @@ impl Connection {
         Ok(keys.iter().map(fact).collect())
     }
 
-    /// The live records of a kind with each of these values in a column, oldest id first; of each value all
-    /// or [`sql::SELECTED_MAX`].
+    /// The live records of a kind with each of these values in a column, oldest id first.
     async fn load_selections(
         &self,
-        (kind, column): (Kind, &str),
+        kind: Kind,
+        column: &str,
         values: &[&Key],
-        is_whole: bool,
     ) -> Result<Vec<Fact>, PgFault> {
         let table = kind.table();
         let index = sql::column_index(table, column)
             .ok_or_else(|| Error::internal("a selection by no column"))?;
-        let text = if is_whole { sql::select_any } else { sql::select_some }(kind, column);
+        let text = sql::select_any(kind, column);
         let rows = self.query(&text, &vec![array(values)], sql::column_count(table)).await?;
         let mut found: HashMap<Sql, Result<Vec<Arc<Document>>, Error>> = HashMap::new();
         for row in rows {

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::domain::change::{Action, Change};
 use crate::domain::command::Content;
 use crate::domain::error::Error;
-use crate::domain::facts::{Count, Namers, SELECT_MAX, Signature, StoredAnswer, Token};
+use crate::domain::facts::{Count, Namers, Signature, StoredAnswer, Token};
 use crate::domain::fields::Fields;
 use crate::domain::kind::Kind;
 use crate::domain::record::{Document, Key, Meta};
@@ -155,37 +155,22 @@ pub(super) fn column_index(table: &Table, column: &str) -> Option<usize> {
     columns(table).split(", ").position(|name| name == column)
 }
 
-/// Rows of a selection that are loaded for who others wait for: one more than may be looked at.
-#[expect(clippy::cast_possible_wrap, reason = "it is small")]
-pub(super) const SELECTED_MAX: i64 = SELECT_MAX as i64 + 1;
-
-/// The live rows of a kind with `column = $1`, `$2` of them at the most, in no order.
+/// The live rows of a kind with `column = $1`, oldest id first.
 pub(super) fn select(kind: Kind, column: &str) -> String {
-    format!(
-        "SELECT {} FROM {} WHERE {column} = $1 AND deleted_at IS NULL LIMIT $2",
-        columns(kind.table()),
-        kind.name()
-    )
+    select_where(kind, &format!("{column} = $1"))
 }
 
 /// The live rows of a kind whose `column` is among `$1`, oldest id first.
 pub(super) fn select_any(kind: Kind, column: &str) -> String {
-    format!(
-        "SELECT {} FROM {} WHERE {column} = ANY($1) AND deleted_at IS NULL ORDER BY id",
-        columns(kind.table()),
-        kind.name()
-    )
+    select_where(kind, &format!("{column} = ANY($1)"))
 }
 
-/// The same, of each value [`SELECTED_MAX`] rows at the most.
-pub(super) fn select_some(kind: Kind, column: &str) -> String {
-    let is_text = |known: &Column| known.name == column && known.column_type.is_text();
-    let array = if kind.table().columns.iter().any(is_text) { "text[]" } else { "bigint[]" };
+fn select_where(kind: Kind, condition: &str) -> String {
+    let table = kind.table();
     format!(
-        "SELECT t.* FROM unnest($1::{array}) u (value), LATERAL (SELECT {} FROM {} \
-         WHERE {column} = u.value AND deleted_at IS NULL LIMIT {SELECTED_MAX}) t ORDER BY t.id",
-        columns(kind.table()),
-        kind.name()
+        "SELECT {} FROM {} WHERE {condition} AND deleted_at IS NULL ORDER BY id",
+        columns(table),
+        table.name
     )
 }
 

@@ -20,9 +20,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use self::pool::Pool;
-use self::statement::{
-    ALL, Rerun, SqliteFault, execute, load, numbered, numbered_statements, query,
-};
+use self::statement::{Rerun, SqliteFault, execute, load, numbered, numbered_statements, query};
 use super::cache::Cache;
 use super::sql::{self, Sql, Statements};
 use super::{OpenError, Writer};
@@ -140,9 +138,8 @@ impl Sqlite {
     /// What is not in memory.
     pub(super) fn fetch(&self, need: &Need) -> Result<Fact, Error> {
         let generation = self.cache.generation();
-        let read = |connection: &Connection| {
-            load(&mut Rerun::over(connection), &self.statements, need, ALL)
-        };
+        let read =
+            |connection: &Connection| load(&mut Rerun::over(connection), &self.statements, need);
         let fact = if self.cache.is_on() {
             self.readers.read_at(generation, read)?
         } else {

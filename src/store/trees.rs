@@ -5,14 +5,15 @@ use crate::domain::error::Error;
 use crate::domain::kind::Kind;
 use crate::domain::table::Tree;
 
-/// Of a tree, the live rows whose id `is_it`, and all above each of them: which it was, and the row.
+/// Of a tree, the rows whose id `is_it`, and all above each of them: which it was, and the row. Deleted ones
+/// are not taken for missing.
 pub(super) fn above(kind: Kind, tree: &Tree, is_it: &str) -> String {
     let (table, column) = (kind.table(), tree.column);
     format!(
         "WITH RECURSIVE walk (start, here, next, n) AS (\
-         SELECT id, id, {column}, 1 FROM {name} WHERE id {is_it} AND deleted_at IS NULL \
+         SELECT id, id, {column}, 1 FROM {name} WHERE id {is_it} \
          UNION ALL SELECT w.start, t.id, t.{column}, w.n + 1 FROM walk w \
-         JOIN {name} t ON t.id = w.next WHERE t.deleted_at IS NULL AND w.n < {}) \
+         JOIN {name} t ON t.id = w.next WHERE w.n < {}) \
          SELECT start, {} FROM walk JOIN {name} ON id = here",
         tree.depth_max,
         columns(table),

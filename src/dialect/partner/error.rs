@@ -13,11 +13,12 @@ pub const UNREADABLE: &str = "There was an error parsing the body";
 pub const NUL: &str = "A string literal cannot contain NUL (0x00) characters.";
 
 /// What stands in the way, as decisions call it, and what the vendor says of it.
-const CONFLICTS: [(&str, &str); 4] = [
+const CONFLICTS: [(&str, &str); 5] = [
     ("course_key", "course_key already exists"),
     ("content_item_id", "course is in use"),
     ("code", "code already exists"),
     ("student", "student conflict within partner"),
+    ("student_id", "student conflict within partner"),
 ];
 
 /// An answer of the dialect.
@@ -52,8 +53,8 @@ pub fn reject(_call: &Call, error: &Error) -> Answer {
         Error::NotFound(_) => detail(404, "Not Found"),
         Error::Invalid(errors) => errors.first().map_or_else(failed, broken_rule),
         Error::Conflict(with) => {
-            let words =
-                with.iter().find_map(|with| CONFLICTS.iter().find(|(name, _)| name == with));
+            let is_it = |(name, _): &&(&str, _)| with.iter().any(|with| with == name);
+            let words = CONFLICTS.iter().find(is_it);
             detail(409, words.map_or("conflict", |(_, words)| words))
         }
         Error::Stale => detail(412, "precondition_failed"),

@@ -41,23 +41,6 @@ fn a_selection_knows_what_the_batch_has_written() {
 }
 
 #[test]
-fn who_others_wait_for_looks_at_no_more_than_some() {
-    let all = || (1_i64..).map(|id| course(id, Active, false));
-    let value = Key::from("active");
-    let selected = |facts: Facts, count| {
-        let mut facts = facts;
-        let selector = Selector { kind: Kind::Course, column: "status", value: value.clone() };
-        facts.supply(Need::Select(selector), Fact::Select(all().take(count).collect()));
-        let found = facts.select_documents(Kind::Course, "status", value.clone());
-        found.map(|found| found.len())
-    };
-    let bounded = || Facts::default().bounded();
-    assert!(matches!(selected(bounded(), SELECT_MAX), Ok(SELECT_MAX)));
-    assert!(matches!(selected(bounded(), SELECT_MAX + 1), Err(Stop::Large)));
-    assert!(matches!(selected(Facts::default(), SELECT_MAX + 1), Ok(count) if count > SELECT_MAX));
-}
-
-#[test]
 fn what_was_counted_keeps_up_with_what_the_batch_writes() {
     let of = |status: &str| Count {
         kind: Kind::Course,

@@ -45,13 +45,6 @@ pub(super) fn keep_above(start: (Kind, Key), documents: Vec<Arc<Document>>, reco
     records.entry(start).or_insert(None);
 }
 
-/// Takes in that more is below a record than may be looked at.
-pub(super) fn refuse_below((kind, value): (Kind, Key), selections: &mut Selections) {
-    let tree = kind.table().tree.as_ref();
-    let selector = tree.map(|tree| Selector { kind, column: tree.column, value });
-    selections.extend(selector.map(|selector| (selector, None)));
-}
-
 /// Takes in all that is below a record.
 pub(super) fn keep_below(
     (kind, key): (Kind, Key),
@@ -72,6 +65,6 @@ pub(super) fn keep_below(
     }
     for (value, keys) in below {
         let selector = Selector { kind, column: tree.column, value };
-        selections.entry(selector).or_insert_with(|| Some(keys.into()));
+        selections.entry(selector).or_insert_with(|| keys.into());
     }
 }

@@ -90,5 +90,5 @@ async fn answer(connections: &Connections, index: usize, group: Vec<Question>) {
 
 async fn load(connections: &Connections, index: usize, needs: Vec<Need>) -> Result<Found, PgFault> {
     let connection = connections.at(index).await?;
-    load_round(&connection, needs, Round::Later, true).await
+    load_round(&connection, needs, Round::Later).await
 }

@@ -288,7 +288,6 @@ async fn decide_and_apply(
 ) -> Result<(), Blamed<PgFault>> {
     let mut locked = HashSet::new();
     let mut is_first = true;
-    let is_whole = lane == Lane::Large;
     let mut needs = batch.needs();
     // The batch sees to it that there is an end.
     loop {
@@ -298,7 +297,7 @@ async fn decide_and_apply(
                 Lane::Batches => Round::Locking,
                 Lane::Large => Round::First,
             };
-            for (need, fact) in load_round(connection, needs, round, is_whole).await? {
+            for (need, fact) in load_round(connection, needs, round).await? {
                 if round == Round::Locking
                     && let Need::Record(kind, key) = &need
                 {
@@ -329,13 +328,11 @@ pub enum Round {
 /// Loads in one go: all statements are sent before the first answer is awaited. The first round
 /// opens the transaction and locks idempotency keys, because an answer that another node is about
 /// to keep has to be seen before anything else is, and then its rows, kind by kind, in id order:
-/// every node does it in that order, so none waits for another in a circle. Selections are `is_whole`,
-/// or no longer than others may wait for.
+/// every node does it in that order, so none waits for another in a circle.
 pub async fn load_round(
     connection: &Connection,
     needs: Vec<Need>,
     round: Round,
-    is_whole: bool,
 ) -> Result<Vec<(Need, Fact)>, PgFault> {
     let is_first = round != Round::Later;
     let is_locking = round == Round::Locking;
@@ -385,8 +382,7 @@ pub async fn load_round(
         });
     }
     let chosen = selections.iter().map(|((kind, column), values)| async move {
-        let values: Vec<&Key> = values.iter().collect();
-        connection.load_selections((*kind, column), &values, is_whole).await
+        connection.load_selections(*kind, column, &values.iter().collect::<Vec<_>>()).await
     });
     let sequences: Vec<(Sequence, i64)> = ids.into_iter().collect();
     let numbers = sequences.iter().map(|(sequence, count)| async move {
@@ -713,8 +709,7 @@ pub fn statements() -> Vec<String> {
             |kind: &'static Kind| kind.table().columns.iter().map(|column| (*kind, column.name));
         Kind::ALL.iter().flat_map(of)
     };
-    let selections = columns()
-        .flat_map(|(kind, column)| [sql::select_any(kind, column), sql::select_some(kind, column)]);
+    let selections = columns().map(|(kind, column)| sql::select_any(kind, column));
     let taken = columns().map(|(kind, column)| sql::taken_any(kind, column));
     let steps = steps.chain([change_insert(&[])]).map(|step| step.text);
     let others = sets::statements().chain(aside::statements()).chain(naming::statements());

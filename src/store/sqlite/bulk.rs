@@ -299,6 +299,34 @@ impl Bulk {
         Ok(edits)
     }
 
+    /// Kinds of which nothing was written since are as they were.
+    fn is_as_before(&self, kind: Kind, marks: &[u64]) -> bool {
+        marks.get(kind as usize) == Some(&self.store.cache.kind(kind))
+    }
+
+    /// Whether others have written, since a change, what the command has looked for in vain.
+    fn has_come(&self, writes: &Writes, marks: &[u64], since: i64) -> Result<bool, SqliteFault> {
+        let sought = writes.sought.iter().map(|sought| (sought.by.kind, sought.by.column));
+        let sought: BTreeSet<(Kind, &'static str)> =
+            sought.filter(|(kind, _)| !self.is_as_before(*kind, marks)).collect();
+        for (kind, column) in sought {
+            for row in query(&self.connection, &find_written(kind, column), &[Sql::Int(since)], 2)?
+            {
+                let value = match row.get(1) {
+                    Some(Sql::Int(value)) => Key::Int(*value),
+                    Some(Sql::Text(value)) => Key::from(value.as_str()),
+                    _ => continue,
+                };
+                let by = Selector { kind, column, value };
+                let account_id = sql::first_int(&row).unwrap_or_default();
+                if writes.sought.contains(&Sought { account_id, by }) {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
     /// Shows all that was staged, writes the rest, and takes the command for done.
     fn publish(
         &self,
@@ -309,9 +337,7 @@ impl Bulk {
         let writes = batch.writes();
         let runs = runs(writes);
         let (staged_links, links) = links_apart(writes);
-        // Kinds of which nothing was written since are as they were.
-        let is_as_before =
-            |kind: Kind| marks.get(kind as usize) == Some(&self.store.cache.kind(kind));
+        let is_as_before = |kind| self.is_as_before(kind, marks);
         self.connection.pragma_update(None, "synchronous", "FULL")?;
         // Put into words before anybody waits for it.
         let is_other = |pending: &&Pending| pending.stored_version.is_none() && !is_staged(pending);
@@ -319,23 +345,14 @@ impl Bulk {
         let rows =
             rows.map(|pending| Ok(write(self.statements(pending.document.meta.kind)?, pending)?));
         let rows = rows.collect::<Result<Vec<_>, SqliteFault>>()?;
-        let sought: BTreeSet<(Kind, &'static str)> =
-            writes.sought.iter().map(|sought| (sought.by.kind, sought.by.column)).collect();
+        // All but the last moments of what others wrote is looked through while they go on.
+        let newest = newest_id(&self.connection, "change")?;
+        if self.has_come(writes, marks, since)? {
+            return Err(SqliteFault::Moved);
+        }
         let show = || {
-            for (kind, column) in sought.iter().filter(|(kind, _)| !is_as_before(*kind)) {
-                let since = [Sql::Int(since)];
-                for row in query(&self.connection, &find_written(*kind, column), &since, 2)? {
-                    let value = match row.get(1) {
-                        Some(Sql::Int(value)) => Key::Int(*value),
-                        Some(Sql::Text(value)) => Key::from(value.as_str()),
-                        _ => continue,
-                    };
-                    let by = Selector { kind: *kind, column, value };
-                    let account_id = sql::first_int(&row).unwrap_or_default();
-                    if writes.sought.contains(&Sought { account_id, by }) {
-                        return Err(SqliteFault::Moved);
-                    }
-                }
+            if self.has_come(writes, marks, newest)? {
+                return Err(SqliteFault::Moved);
             }
             for (kind, keys) in by_kind(writes.relied_on()) {
                 if !is_as_before(kind) && !links::are_there(&self.connection, kind, &keys)? {

@@ -188,18 +188,13 @@ impl<'a> Rerun<'a> {
     }
 }
 
-/// As the limit of a selection: all of it.
-pub(super) const ALL: i64 = -1;
-
-/// What the database says to a need, to a selection with `most` records at the most. What is there and
-/// cannot be read is a fact, too.
+/// What the database says to a need. What is there and cannot be read is a fact, too.
 pub(super) fn load<'a>(
     finds: &mut Rerun<'a>,
     statements: &'a HashMap<Kind, Statements>,
     need: &Need,
-    most: i64,
 ) -> Result<Fact, SqliteFault> {
-    match load_readable(finds, statements, need, most) {
+    match load_readable(finds, statements, need) {
         Err(SqliteFault::Internal(error)) => Ok(Fact::Unreadable(error)),
         loaded => loaded,
     }
@@ -209,7 +204,6 @@ fn load_readable<'a>(
     finds: &mut Rerun<'a>,
     statements: &'a HashMap<Kind, Statements>,
     need: &Need,
-    most: i64,
 ) -> Result<Fact, SqliteFault> {
     let connection = finds.connection;
     let of = |kind: &Kind| {
@@ -225,12 +219,11 @@ fn load_readable<'a>(
         Need::Select(selector) => {
             let text = sql::select(selector.kind, selector.column);
             let mut select = connection.prepare_cached(&numbered(&text))?;
-            let mut rows = select.query([sql::key(&selector.value), Sql::Int(most)])?;
+            let mut rows = select.query([sql::key(&selector.value)])?;
             let mut documents = Vec::new();
             while let Some(row) = rows.next()? {
                 documents.push(Arc::new(sql::decode(selector.kind, cells(row))?));
             }
-            documents.sort_unstable_by(|one, other| one.meta.key.cmp(&other.meta.key));
             Fact::Select(documents)
         }
         need => {

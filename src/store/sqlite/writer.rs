@@ -263,7 +263,7 @@ impl WriterThread {
                 let fact = if let Some(fact) = self.cache.find(&need) {
                     fact
                 } else {
-                    let fact = load(&mut finds, &self.statements, &need, sql::SELECTED_MAX)?;
+                    let fact = load(&mut finds, &self.statements, &need)?;
                     match (&need, &fact) {
                         (Need::Record(kind, key), _) => {
                             read.push(((*kind, key.clone()), fact.clone()));
