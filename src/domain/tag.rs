@@ -1,16 +1,13 @@
 //! What a caller has seen, in few characters: `7` where a record is shown alone, by its version;
 //! `7-HASH` where others are shown with it, by the versions of all.
 
-use std::fmt::Write as _;
+use std::hash::Hasher as _;
 
-use sha2::{Digest as _, Sha256};
+use fnv::FnvHasher;
 
 use super::facts::{Facts, Known};
 use super::kind::Kind;
 use super::record::{Document, Key, Meta, Record, Stored};
-
-/// Bytes of a hash that are shown.
-const HASH_LENGTH: usize = 8;
 
 /// Finds what is shown beside a record. Wording goes by what it finds, and so do tags.
 pub type Beside = fn(&Document, &mut View<'_>) -> Known<()>;
@@ -79,16 +76,21 @@ impl<'a> View<'a> {
     /// The tag of `subject` with all that was shown so far. One of a record that only happens to have
     /// nothing beside it is no bare version, so that what comes beside it later is noticed.
     pub fn tag(&self, subject: &Meta) -> String {
-        let mut text = String::with_capacity(128);
+        let mut hash = FnvHasher::default();
         let own = (subject.kind, &subject.key, subject.version);
         let beside = self.shown.iter().map(|(kind, key, version)| (*kind, key, *version));
         for (kind, key, version) in std::iter::once(own).chain(beside) {
-            // A text takes whatever is written to it.
-            let _ = writeln!(text, "{} {key} {version}", kind.name());
+            hash.write(kind.name().as_bytes());
+            hash.write_u8(0xff);
+            match key {
+                Key::Int(id) => hash.write(&id.to_le_bytes()),
+                Key::Text(id) => hash.write(id.as_bytes()),
+            }
+            // Names of kinds and texts end with a byte that is in none of them.
+            hash.write_u8(0xff);
+            hash.write(&version.to_le_bytes());
         }
-        let mut hash = hex::encode(Sha256::digest(text));
-        hash.truncate(2 * HASH_LENGTH);
-        format!("{}-{hash}", subject.version)
+        format!("{}-{:016x}", subject.version, hash.finish())
     }
 }
 
