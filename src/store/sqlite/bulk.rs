@@ -38,6 +38,8 @@ const CHUNK: usize = 512;
 /// trigger, the index of words writes out what it has: for every single person it made a piece of its
 /// own and put these together again, a third of the time of an issue.
 const GROUP: usize = 128;
+/// Rows removed by one statement.
+const DISCARDED: i64 = 4;
 /// How often a command is decided anew because others moved what it was decided by.
 const ATTEMPTS: u32 = 3;
 
@@ -172,6 +174,12 @@ impl Bulk {
             self.tidy_up();
             return Ok(());
         }
+        // Before anything is staged that would have to be removed again.
+        let newest = newest_id(&self.connection, "change")?;
+        if self.has_come(batch.writes(), &marks, since)? {
+            return Err(SqliteFault::Moved);
+        }
+        let since = newest;
         let edits = self.stage(batch.writes())?;
         let published = self.publish(batch, &edits, (&marks, since));
         if let Err(fault) = staging::forget_edits(&self.connection) {
@@ -406,26 +414,41 @@ impl Bulk {
         self.transaction_then(show, || self.store.cache.commit(writes))
     }
 
-    /// Removes rows that were staged and never shown.
+    /// Removes rows that were staged and never shown, in parts as well: to take one person out of the index
+    /// of words can take milliseconds. What a crash leaves of this goes with the next.
     fn clear(&self) -> Result<(), SqliteFault> {
         let staged = query(&self.connection, staging::FIND, &[], 3)?;
+        for kind in Kind::ALL.iter().rev() {
+            let table = kind.table().name;
+            for row in &staged {
+                if let [Sql::Text(name), Sql::Int(first), Sql::Int(last)] = &**row
+                    && name == table
+                {
+                    self.discard(table, *first, *last)?;
+                }
+            }
+        }
         if staged.is_empty() {
             return Ok(());
         }
-        self.transaction(|| {
-            let tables = Kind::ALL.iter().rev().map(|kind| kind.table().name);
-            for table in tables {
-                for row in &staged {
-                    if let [Sql::Text(name), first, last] = &**row
-                        && name == table
-                    {
-                        let ids = [first.clone(), last.clone()];
-                        execute(&self.connection, &staging::discard_rows(table), &ids)?;
-                    }
+        self.transaction(|| staging::forget(&self.connection))
+    }
+
+    fn discard(&self, table: &str, first: i64, last: i64) -> Result<(), SqliteFault> {
+        let text = staging::discard_rows(table);
+        let mut next = first;
+        while next <= last {
+            self.transaction(|| {
+                let begun = Instant::now();
+                while begun.elapsed() < PART && next <= last {
+                    let end = last.min(next + DISCARDED - 1);
+                    execute(&self.connection, &text, &[Sql::Int(next), Sql::Int(end)])?;
+                    next = end + 1;
                 }
-            }
-            staging::forget(&self.connection)
-        })
+                Ok(())
+            })?;
+        }
+        Ok(())
     }
 
     fn statements(&self, kind: Kind) -> Result<&Statements, SqliteFault> {
