@@ -107,7 +107,10 @@ impl Fields {
     /// # Errors
     /// [`Error::Internal`] when the text is of no object.
     pub fn parse(text: &str) -> Result<Self, Error> {
-        Self::of(&serde_json::from_str::<Map<String, Value>>(text).map_err(Error::internal)?)
+        match text.parse().map_err(Error::internal)? {
+            Value::Object(members) => Self::of(&members),
+            _ => Err(Error::internal("a record's fields are an object")),
+        }
     }
 
     /// Those of these texts, each with its name.
