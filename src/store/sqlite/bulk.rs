@@ -176,7 +176,7 @@ impl Bulk {
         }
         // Before anything is staged that would have to be removed again.
         let newest = newest_id(&self.connection, "change")?;
-        if self.has_come(batch.writes(), &marks, since)? {
+        if self.has_come(batch.writes(), since)? {
             return Err(SqliteFault::Moved);
         }
         let since = newest;
@@ -307,16 +307,11 @@ impl Bulk {
         Ok(edits)
     }
 
-    /// Kinds of which nothing was written since are as they were.
-    fn is_as_before(&self, kind: Kind, marks: &[u64]) -> bool {
-        marks.get(kind as usize) == Some(&self.store.cache.kind(kind))
-    }
-
-    /// Whether others have written, since a change, what the command has looked for in vain.
-    fn has_come(&self, writes: &Writes, marks: &[u64], since: i64) -> Result<bool, SqliteFault> {
-        let sought = writes.sought.iter().map(|sought| (sought.by.kind, sought.by.column));
+    /// Whether others have written, since a change, what the command has looked for in vain. (Not only of
+    /// kinds that are known to have been written: that is known a moment after the commit.)
+    fn has_come(&self, writes: &Writes, since: i64) -> Result<bool, SqliteFault> {
         let sought: BTreeSet<(Kind, &'static str)> =
-            sought.filter(|(kind, _)| !self.is_as_before(*kind, marks)).collect();
+            writes.sought.iter().map(|sought| (sought.by.kind, sought.by.column)).collect();
         for (kind, column) in sought {
             for row in query(&self.connection, &find_written(kind, column), &[Sql::Int(since)], 2)?
             {
@@ -345,7 +340,9 @@ impl Bulk {
         let writes = batch.writes();
         let runs = runs(writes);
         let (staged_links, links) = links_apart(writes);
-        let is_as_before = |kind| self.is_as_before(kind, marks);
+        // Kinds of which nothing was written since are as they were.
+        let is_as_before =
+            |kind: Kind| marks.get(kind as usize) == Some(&self.store.cache.kind(kind));
         self.connection.pragma_update(None, "synchronous", "FULL")?;
         // Put into words before anybody waits for it.
         let is_other = |pending: &&Pending| pending.stored_version.is_none() && !is_staged(pending);
@@ -355,11 +352,11 @@ impl Bulk {
         let rows = rows.collect::<Result<Vec<_>, SqliteFault>>()?;
         // All but the last moments of what others wrote is looked through while they go on.
         let newest = newest_id(&self.connection, "change")?;
-        if self.has_come(writes, marks, since)? {
+        if self.has_come(writes, since)? {
             return Err(SqliteFault::Moved);
         }
         let show = || {
-            if self.has_come(writes, marks, newest)? {
+            if self.has_come(writes, newest)? {
                 return Err(SqliteFault::Moved);
             }
             for (kind, keys) in by_kind(writes.relied_on()) {
