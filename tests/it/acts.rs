@@ -14,7 +14,7 @@ use haksa::domain::teaching::invite_code::{InviteCode, InviteCodeEdit};
 use haksa::pipeline::{Envelope, Outcome, Reply as PipelineReply};
 use serde_json::{Value, json};
 
-use crate::support::{Reply, Server, on_both_stores};
+use crate::support::{Reply, Server, command, on_both_stores};
 
 const ADMIN: &str = "demo-admin-key";
 const TEACHER: &str = "demo-partner-token";
@@ -67,11 +67,7 @@ async fn patch(server: &Server, target: &str, body: &Value) {
 }
 
 async fn run<R: Record>(server: &Server, record: R) -> Outcome {
-    let envelope = Envelope::new(Actor::operator(3), "test");
-    match server.app.pipeline.run(Create::new(record), envelope).await.expect("accepted") {
-        PipelineReply::Done(outcome, _) => outcome,
-        other => panic!("{other:?}"),
-    }
+    command::run(server, Create::new(record)).await
 }
 
 async fn used_count(server: &Server) -> Value {

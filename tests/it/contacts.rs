@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use haksa::domain::actor::Actor;
 use haksa::domain::certificate::achievement::{Achievement, IssuanceMethod};
 use haksa::domain::certificate::issue::{Issue, Recipient};
 use haksa::domain::command::{All, Command, Create, Edit, Expected, Policy};
@@ -13,9 +12,10 @@ use haksa::domain::patch::Patch;
 use haksa::domain::people::known::{Introduce, KnownBy};
 use haksa::domain::people::person::{Person, PersonEdit};
 use haksa::domain::record::Key;
-use haksa::pipeline::{Envelope, Outcome, Reply};
+use haksa::pipeline::Outcome;
 use serde_json::json;
 
+use crate::support::command::{run, try_run};
 use crate::support::paused::Paused;
 use crate::support::{Backend, Server, new_postgres_database, on_both_stores};
 
@@ -30,17 +30,6 @@ on_both_stores!(
 const FORMS: [i64; 2] = [551, 482];
 /// Recipients of a large issue.
 const MANY: usize = 300;
-
-async fn try_run(server: &Server, command: impl Command) -> Result<Outcome, Error> {
-    match server.app.pipeline.run(command, Envelope::new(Actor::operator(3), "test")).await? {
-        Reply::Done(outcome, _) => Ok(outcome),
-        other => panic!("{other:?}"),
-    }
-}
-
-async fn run(server: &Server, command: impl Command) -> Outcome {
-    try_run(server, command).await.expect("accepted")
-}
 
 /// An issue to so many, the last of whom has `contact`; the others are known by its text and a number.
 fn issue(server: &Server, form_id: i64, contact: &KnownBy, count: usize) -> Box<dyn Command> {

@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use haksa::domain::actor::Actor;
 use haksa::domain::command::{Command, Create, Delete, Edit, Expected};
 use haksa::domain::error::Error;
 use haksa::domain::learning::course::Course;
@@ -11,9 +10,9 @@ use haksa::domain::patch::Patch;
 use haksa::domain::record::{Key, Record};
 use haksa::domain::teaching::class::{Class, ClassEdit};
 use haksa::domain::teaching::model::Model;
-use haksa::pipeline::{Envelope, Reply};
 use serde_json::json;
 
+use crate::support::command::{self, try_run};
 use crate::support::paused::Paused;
 use crate::support::{Backend, Server, new_postgres_database};
 
@@ -30,16 +29,8 @@ enum Way {
 
 const WAYS: [Way; 3] = [Way::InColumn, Way::InBody, Way::ByEdit];
 
-async fn run(server: &Server, command: impl Command) -> Result<Key, Error> {
-    match server.app.pipeline.run(command, Envelope::new(Actor::operator(3), "test")).await? {
-        Reply::Done(outcome, _) => Ok(outcome.subject.meta.key.clone()),
-        other => panic!("{other:?}"),
-    }
-}
-
 async fn make<R: Record>(server: &Server, record: R) -> i64 {
-    let made = run(server, Create::new(record)).await.expect("accepted");
-    made.as_int().expect("a number")
+    command::make(server, record).await.as_int().expect("a number")
 }
 
 /// What is to be named, and the command that names it.
@@ -90,9 +81,9 @@ async fn whoever_comes_first(one: &Server, other: &Server, is_large: bool) {
     for way in WAYS {
         let (id, naming) = named(one, way, &format!("{way:?}, first {is_large}")).await;
         let (naming, decided, go) = Paused::new(naming, is_large);
-        let (named_it, ended) = tokio::join!(run(one, naming), async {
+        let (named_it, ended) = tokio::join!(try_run(one, naming), async {
             let _ = decided.await;
-            let ended = run(other, Paused::never(end(way, id))).await;
+            let ended = try_run(other, Paused::never(end(way, id))).await;
             let _ = go.send(());
             ended
         });
@@ -103,9 +94,9 @@ async fn whoever_comes_first(one: &Server, other: &Server, is_large: bool) {
 
         let (id, naming) = named(one, way, &format!("{way:?}, second {is_large}")).await;
         let (ending, decided, go) = Paused::new(end(way, id), is_large);
-        let (ended, named_it) = tokio::join!(run(other, ending), async {
+        let (ended, named_it) = tokio::join!(try_run(other, ending), async {
             let _ = decided.await;
-            let named_it = run(one, Paused::never(naming)).await;
+            let named_it = try_run(one, Paused::never(naming)).await;
             let _ = go.send(());
             named_it
         });

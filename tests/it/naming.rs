@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use haksa::domain::actor::Actor;
 use haksa::domain::change::Action;
 use haksa::domain::command::{Command, Context, Create, Decision, Edit, Expected, Undo, Write};
 use haksa::domain::error::Error;
@@ -14,9 +13,10 @@ use haksa::domain::people::person::{Person, PersonEdit, RoleGrant};
 use haksa::domain::people::role::Role;
 use haksa::domain::record::{Key, Record};
 use haksa::domain::teaching::class::{Class, ClassEdit};
-use haksa::pipeline::{Envelope, Outcome, Reply};
+use haksa::pipeline::Outcome;
 use serde_json::{Value, json};
 
+use crate::support::command::{make, run, try_run};
 use crate::support::{Server, on_both_stores};
 
 on_both_stores!(
@@ -43,21 +43,6 @@ async fn links(server: &Server) -> BTreeSet<Link> {
         after = last;
     }
     found
-}
-
-async fn try_run(server: &Server, command: impl Command) -> Result<Outcome, Error> {
-    match server.app.pipeline.run(command, Envelope::new(Actor::operator(3), "test")).await? {
-        Reply::Done(outcome, _) => Ok(outcome),
-        other => panic!("{other:?}"),
-    }
-}
-
-async fn run(server: &Server, command: impl Command) -> Outcome {
-    try_run(server, command).await.expect("accepted")
-}
-
-async fn make<R: Record>(server: &Server, record: R) -> Key {
-    run(server, Create::new(record)).await.subject.meta.key.clone()
 }
 
 async fn edit<R: Record>(server: &Server, key: &Key, edit: R::Edit) -> Outcome {

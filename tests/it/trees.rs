@@ -8,7 +8,7 @@ use std::time::Duration;
 use haksa::domain::access::{Grant, Right, Scope};
 use haksa::domain::actor::Actor;
 use haksa::domain::command::{
-    All, Command, Context, Create, Decision, Delete, Edit, Expected, Policy, Undo,
+    All, Command, Context, Decision, Delete, Edit, Expected, Policy, Undo,
 };
 use haksa::domain::error::Error;
 use haksa::domain::facts::{Facts, Known, Need};
@@ -18,9 +18,10 @@ use haksa::domain::learning::enrollment::{Enrollment, EnrollmentEdit};
 use haksa::domain::patch::Patch;
 use haksa::domain::people::department::{Department, DepartmentEdit};
 use haksa::domain::people::person::Person;
-use haksa::domain::record::{Key, Record};
-use haksa::pipeline::{Envelope, Outcome, Reply};
+use haksa::domain::record::Key;
+use haksa::pipeline::Outcome;
 
+use crate::support::command::{make, run_as, try_run};
 use crate::support::paused::Paused;
 use crate::support::{Backend, Server, new_postgres_database, on_both_stores};
 
@@ -30,21 +31,6 @@ on_both_stores!(
     rights_in_a_deep_tree_cost_few_rounds,
     what_a_batch_moves_counts_as_moved,
 );
-
-async fn run_as(server: &Server, actor: Actor, command: impl Command) -> Result<Outcome, Error> {
-    match server.app.pipeline.run(command, Envelope::new(actor, "test")).await? {
-        Reply::Done(outcome, _) => Ok(outcome),
-        other => panic!("{other:?}"),
-    }
-}
-
-async fn run(server: &Server, command: impl Command) -> Result<Outcome, Error> {
-    run_as(server, Actor::operator(3), command).await
-}
-
-async fn make<R: Record>(server: &Server, record: R) -> Key {
-    run(server, Create::new(record)).await.expect("made").subject.meta.key.clone()
-}
 
 async fn department(server: &Server, above: Option<&Key>) -> Key {
     let parent_id = above.map(ToString::to_string);
@@ -67,9 +53,9 @@ async fn overtaken(
     (other, second): (&Server, impl Command),
 ) -> (Result<Outcome, Error>, Result<Outcome, Error>) {
     let (first, decided, go) = Paused::new(first, is_large);
-    tokio::join!(run(one, first), async {
+    tokio::join!(try_run(one, first), async {
         let _ = decided.await;
-        let second = run(other, second).await;
+        let second = try_run(other, second).await;
         let _ = go.send(());
         second
     })
@@ -92,7 +78,7 @@ async fn cross(nodes: [&Server; 2], are_large: [bool; 2]) {
     second.unwrap_or_else(|error| panic!("{are_large:?}: {error:?}"));
     assert!(is_refused(&first, "cycle"), "{are_large:?}: {first:?}");
     // Nor by taking back what had been so before.
-    let away = run(nodes[0], to_below(&y, &root)).await.expect("away from X");
+    let away = try_run(nodes[0], to_below(&y, &root)).await.expect("away from X");
     let change_id = away.changes[0].id;
     let undo = Undo { change_id, expected: Expected::Any, held: Vec::new(), is_large: false };
     let (undone, moved) =
@@ -123,7 +109,7 @@ async fn moves_at_two_nodes_close_no_circle() {
     let nodes = [Server::start_on(&url).await, Server::start_on(&url).await];
     for round in 0..40 {
         let [x, y] = [department(&nodes[0], None).await, department(&nodes[0], None).await];
-        let both = [run(&nodes[0], to_below(&x, &y)), run(&nodes[1], to_below(&y, &x))];
+        let both = [try_run(&nodes[0], to_below(&x, &y)), try_run(&nodes[1], to_below(&y, &x))];
         let moved = futures_util::future::join_all(both).await;
         let [one, other] = [0, 1].map(|n| moved[n].is_ok());
         assert!(one != other, "round {round}: {moved:?}");
@@ -139,7 +125,7 @@ async fn who_moves_a_department_waits_for_who_moves_another_and_nobody_else_does
     let mut outsider = server.outsider().await;
     let latched = outsider.transaction().await.expect("a transaction");
     latched.execute("SELECT pg_advisory_xact_lock(3, 64)", &[]).await.expect("it is free");
-    let mut moving = std::pin::pin!(run(&server, to_below(&x, &y)));
+    let mut moving = std::pin::pin!(try_run(&server, to_below(&x, &y)));
     let others = async {
         for _ in 0..10 {
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -149,9 +135,11 @@ async fn who_moves_a_department_waits_for_who_moves_another_and_nobody_else_does
                 ..DepartmentEdit::default()
             };
             let rename = Edit::<Department> { key: y.clone(), edit, expected: Expected::Any };
-            run(&server, rename).await.expect("a name is no move");
+            try_run(&server, rename).await.expect("a name is no move");
             let made = department(&server, Some(&y)).await;
-            run(&server, Delete::<Department>::new(made, Expected::Any)).await.expect("it goes");
+            try_run(&server, Delete::<Department>::new(made, Expected::Any))
+                .await
+                .expect("it goes");
             assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
         }
     };
@@ -207,7 +195,7 @@ async fn a_move_in_a_deep_tree_costs_few_rounds(server: Server) {
     let needed = rounds(&server.url, Actor::operator(3), moved).await;
     assert!(needed <= 6, "a move: {needed} rounds");
     let more = department(&server, None).await;
-    let moved = run(&server, to_below(&more, &lower[11])).await;
+    let moved = try_run(&server, to_below(&more, &lower[11])).await;
     assert!(is_refused(&moved, "too_deep"), "{moved:?}");
     server.assert_sound().await;
 }
@@ -243,22 +231,22 @@ async fn what_a_batch_moves_counts_as_moved(server: Server) {
         department(&server, None).await,
     ];
     let circle = vec![to_below(&x, &y), to_below(&y, &z), to_below(&z, &x)];
-    let moved = run(&server, all(circle)).await;
+    let moved = try_run(&server, all(circle)).await;
     assert!(is_refused(&moved, "cycle"), "{moved:?}");
     // The other way round, in one commit.
-    run(&server, to_below(&x, &y)).await.expect("moved");
+    try_run(&server, to_below(&x, &y)).await.expect("moved");
     let turned = vec![to_below(&x, &z), to_below(&y, &x)];
-    run(&server, all(turned)).await.expect("turned");
+    try_run(&server, all(turned)).await.expect("turned");
     // Twenty levels, then twelve below these, are as many as there may be; one more is one too many.
     let (upper, lower) = (chain(&server, 20).await, chain(&server, 12).await);
     let more = department(&server, None).await;
     let too_deep = all(vec![to_below(&lower[0], &upper[19]), to_below(&more, &lower[11])]);
-    let moved = run(&server, too_deep).await;
+    let moved = try_run(&server, too_deep).await;
     assert!(is_refused(&moved, "too_deep"), "{moved:?}");
     let [top, bottom] = [&lower[0], &more];
     let too_deep = all(vec![to_below(bottom, &lower[11]), to_below(top, &upper[19])]);
-    let moved = run(&server, too_deep).await;
+    let moved = try_run(&server, too_deep).await;
     assert!(is_refused(&moved, "too_deep"), "{moved:?}");
-    run(&server, to_below(top, &upper[19])).await.expect("as deep as may be");
+    try_run(&server, to_below(top, &upper[19])).await.expect("as deep as may be");
     server.assert_sound().await;
 }

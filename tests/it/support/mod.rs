@@ -1,5 +1,6 @@
 //! A server of its own for each test, on either store, and a client for it.
 
+pub mod command;
 pub mod document;
 pub mod paused;
 
