@@ -43,6 +43,9 @@ const ROUNDS_MAX: u32 = 64;
 /// How long an idempotency key is remembered.
 const KEY_LIFE: jiff::SignedDuration = jiff::SignedDuration::from_hours(24);
 
+/// What is told where it is not known whether something was done, and doing it again is harmless.
+const AGAIN: Error = Error::Unavailable { retry_after_s: 5 };
+
 /// An accepted command.
 #[derive(Clone, Debug)]
 pub struct Outcome {
@@ -210,8 +213,11 @@ impl Pipeline {
         let queue = if is_large { &self.large } else { &self.queue };
         let (reply, answer) = oneshot::channel();
         let job = Job { ask, reply, is_large, held_since: None };
+        let is_harmless = job.may_be_repeated();
         queue.try_send(job).map_err(|_| Error::Unavailable { retry_after_s: 1 })?;
-        answer.await.map_err(|_| Error::Unavailable { retry_after_s: 1 })?
+        // A writer that was cut off may have been about to answer.
+        let dropped = |_| if is_harmless { AGAIN } else { Error::Uncertain };
+        answer.await.map_err(dropped)?
     }
 }
 
@@ -651,6 +657,18 @@ impl Batch {
             job.refuse(error.clone());
         }
     }
+
+    /// Tells everybody that nobody knows whether the commit happened: those for whom that makes a
+    /// difference, in words that do not invite to try again.
+    pub fn refuse_uncertain(self) {
+        let mut results = self.results.into_iter();
+        for job in self.jobs {
+            let wrote = matches!(results.next(), Some(Ok(Reply::Done(outcome, _)))
+                if !outcome.changes.is_empty());
+            let error = if wrote && !job.may_be_repeated() { Error::Uncertain } else { AGAIN };
+            job.refuse(error);
+        }
+    }
 }
 
 /// The records that a job would have written.
@@ -690,6 +708,14 @@ impl Job {
     /// Since when somebody else holds what it needs: since `now`, unless that was so before.
     pub fn held_since(&mut self, now: Instant) -> Instant {
         *self.held_since.get_or_insert(now)
+    }
+
+    /// Whether it does no harm to do it again, where it was done.
+    fn may_be_repeated(&self) -> bool {
+        match &self.ask {
+            Ask::Command { envelope, .. } => envelope.is_dry_run || envelope.idempotency.is_some(),
+            Ask::Signature(..) | Ask::Token(_) => true,
+        }
     }
 
     fn follow_max(&self) -> usize {

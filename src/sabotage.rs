@@ -33,6 +33,10 @@ pub enum Protection {
     EvenTime,
     /// A password is checked for those whom nobody knows, too.
     NobodysPassword,
+    /// No call to PostgreSQL is waited for without end.
+    Deadlines,
+    /// What became of a commit that nobody confirmed is asked.
+    CommitLookup,
 }
 
 /// How long half of what belongs together stands alone, where [`Protection::AllAtOnce`] is off.

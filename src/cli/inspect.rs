@@ -15,7 +15,7 @@ use crate::domain::fields::Fields;
 use crate::domain::kind::Kind;
 use crate::domain::record::Key;
 use crate::pipeline::Envelope;
-use crate::store::Store;
+use crate::store::{Store, Whom};
 
 /// Options of `haksa history`.
 #[derive(Args, Debug)]
@@ -39,7 +39,7 @@ pub struct UndoOptions {
 }
 
 pub(super) async fn migrate(options: &DatabaseOptions) -> anyhow::Result<ExitCode> {
-    let store = Store::open(address(&options.config()?)?).await?;
+    let store = Store::open_for(Whom::Operator, address(&options.config()?)?).await?;
     let applied = store.migrate().await?;
     if applied.is_empty() {
         say("up to date")?;

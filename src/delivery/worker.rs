@@ -318,6 +318,8 @@ async fn settle(app: &App, account_id: i64, id: i64, attempt: i64, outcome: Fate
             Err(Error::Unavailable { retry_after_s }) if !app.pipeline.is_closed() => {
                 sleep(Duration::from_secs(retry_after_s.into())).await;
             }
+            // To record it twice is refused.
+            Err(Error::Uncertain) if !app.pipeline.is_closed() => sleep(FAULT_PAUSE).await,
             Err(Error::Internal(_)) if faults < FAULTS_MAX => {
                 faults += 1;
                 sleep(FAULT_PAUSE * faults).await;

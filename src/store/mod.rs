@@ -122,6 +122,16 @@ pub enum Schema {
     Earlier,
 }
 
+/// For whom a database is opened, and so how long it may keep them waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whom {
+    /// Those whom a server serves: better told soon that it cannot be done.
+    Clients,
+    /// An operator at the command line, who waits for what may take long, and for their turn beside a
+    /// busy server.
+    Operator,
+}
+
 /// A database.
 #[derive(Clone, Debug)]
 pub enum Store {
@@ -153,18 +163,26 @@ pub struct Unreadable {
 }
 
 impl Store {
-    /// Opens `sqlite:PATH` or `postgres://…`; a file is made where there is none.
+    /// Opens `sqlite:PATH` or `postgres://…` for a server; a file is made where there is none.
     ///
     /// # Errors
     /// [`OpenError`] when the address is of no known form or the database does not answer.
     pub async fn open(address: &str) -> Result<Self, OpenError> {
+        Self::open_for(Whom::Clients, address).await
+    }
+
+    /// Opens it for whom it is to serve.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub async fn open_for(whom: Whom, address: &str) -> Result<Self, OpenError> {
         match sqlite_path(address)? {
-            Some(path) => Sqlite::open(path).map(Self::Sqlite),
-            None => Postgres::open(address).await.map(Self::Postgres),
+            Some(path) => Sqlite::open(path, whom).map(Self::Sqlite),
+            None => Postgres::open(address, whom).await.map(Self::Postgres),
         }
     }
 
-    /// Opens a database that is there and up to date, and changes nothing about it.
+    /// Opens a database that is there and up to date for an operator, and changes nothing about it.
     ///
     /// # Errors
     /// As [`Store::open`]; [`OpenError::Missing`], [`OpenError::Outdated`], [`OpenError::Newer`],
@@ -175,7 +193,7 @@ impl Store {
         {
             return Err(OpenError::Missing { path: path.to_owned() });
         }
-        let store = Self::open(address).await?;
+        let store = Self::open_for(Whom::Operator, address).await?;
         match store.schema().await? {
             Schema::Current => Ok(store),
             Schema::Empty | Schema::Older => Err(OpenError::Outdated),

@@ -3,30 +3,31 @@
 //! request.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
 
 use tokio::task::JoinHandle;
+use tokio_postgres::NoTls;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, NoTls, Statement};
 
 use super::question;
 use super::sql::{self, Sql};
-use super::{OpenError, Writer};
+use super::{OpenError, Whom, Writer};
 use crate::domain::error::Error;
 use crate::domain::facts::{Fact, Need};
 use crate::domain::kind::Kind;
 use crate::domain::record::{Document, Key};
-use crate::sabotage::Protection;
 
 mod alone;
 mod aside;
+mod connection;
+mod fate;
 mod naming;
 mod reader;
 mod sets;
 mod writer;
 
+use connection::{Connection, Connections, Patience};
 use reader::Reader;
 pub(super) use writer::statements;
 use writer::{Lane, WriterTask};
@@ -39,8 +40,6 @@ mod migrations {
 const READERS: usize = 2;
 /// Connections that lists share, and whatever else may take long.
 const LISTERS: usize = 4;
-/// How long a connection may take to open.
-const CONNECT_WITHIN: Duration = Duration::from_secs(3);
 /// Guards migrations against a second node that starts at the same time.
 const MIGRATION_LOCK: i64 = 0x4861_6b73_6100;
 /// Whether any migration was applied.
@@ -56,48 +55,6 @@ pub struct Postgres {
     turn: Arc<AtomicUsize>,
 }
 
-/// Connections that many share, each opened when it is first needed and again when it was lost.
-#[derive(Debug)]
-struct Connections {
-    config: Arc<tokio_postgres::Config>,
-    slots: Vec<tokio::sync::RwLock<Option<Arc<Connection>>>>,
-}
-
-impl Connections {
-    fn new(config: &Arc<tokio_postgres::Config>, count: usize) -> Self {
-        let slots = (0..count).map(|_| tokio::sync::RwLock::default()).collect();
-        Self { config: Arc::clone(config), slots }
-    }
-
-    fn len(&self) -> usize {
-        self.slots.len()
-    }
-
-    async fn at(&self, index: usize) -> Result<Arc<Connection>, PgFault> {
-        let slot = self.slots.get(index).ok_or_else(|| Error::internal("no such connection"))?;
-        let open = |slot: &Option<Arc<Connection>>| {
-            slot.as_ref().filter(|connection| !connection.client.is_closed()).cloned()
-        };
-        if let Some(connection) = open(&*slot.read().await) {
-            return Ok(connection);
-        }
-        let mut slot = slot.write().await;
-        if let Some(connection) = open(&slot) {
-            return Ok(connection);
-        }
-        let connection = Arc::new(Connection::open(&self.config).await?);
-        *slot = Some(Arc::clone(&connection));
-        Ok(connection)
-    }
-}
-
-/// One connection with its prepared statements.
-#[derive(Debug)]
-pub(super) struct Connection {
-    client: Client,
-    statements: RwLock<HashMap<String, Statement>>,
-}
-
 /// Why a batch failed.
 #[derive(Debug)]
 enum PgFault {
@@ -109,8 +66,16 @@ enum PgFault {
     Locked,
     /// A statement took longer than statements may.
     Late,
-    /// The server is away or refuses; the connection is given up.
+    /// The server refuses for now; the connection is given up.
     Unavailable(String),
+    /// The server gave no answer, or there is no way to it.
+    Lost(String),
+    /// The same in the middle of a commit.
+    InDoubt(String),
+    /// A commit was cut off, and has surely not happened: the same batch may succeed now.
+    Undone,
+    /// A commit was cut off, and nobody says whether it happened.
+    Unknown,
     /// A fault of ours.
     Internal(Error),
 }
@@ -119,11 +84,14 @@ impl PgFault {
     fn into_error(self) -> Error {
         match self {
             Self::Constraint(what) => Error::Conflict(vec![what]),
-            Self::Retry | Self::Locked | Self::Late => Error::Unavailable { retry_after_s: 1 },
-            Self::Unavailable(cause) => {
+            Self::Retry | Self::Locked | Self::Late | Self::Undone => {
+                Error::Unavailable { retry_after_s: 1 }
+            }
+            Self::Unavailable(cause) | Self::Lost(cause) => {
                 tracing::error!(error.cause = %cause, "database unavailable");
                 Error::Unavailable { retry_after_s: 2 }
             }
+            Self::InDoubt(_) | Self::Unknown => Error::Uncertain,
             Self::Internal(error) => error,
         }
     }
@@ -131,7 +99,12 @@ impl PgFault {
     /// For an operator.
     fn into_text(self) -> String {
         match self {
-            Self::Constraint(text) | Self::Unavailable(text) => text,
+            Self::Constraint(text)
+            | Self::Unavailable(text)
+            | Self::Lost(text)
+            | Self::InDoubt(text) => text,
+            Self::Undone => "the commit was cut off".to_owned(),
+            Self::Unknown => "nobody says what became of the commit".to_owned(),
             Self::Retry => "another node was in the way".to_owned(),
             Self::Locked => "what it needs is locked".to_owned(),
             Self::Late => "a statement took too long".to_owned(),
@@ -149,7 +122,7 @@ impl From<Error> for PgFault {
 impl From<tokio_postgres::Error> for PgFault {
     fn from(error: tokio_postgres::Error) -> Self {
         let Some(refusal) = error.as_db_error() else {
-            return Self::Unavailable(super::causes(&error));
+            return Self::Lost(super::causes(&error));
         };
         let text = || refusal.to_string();
         match refusal.code().code().as_bytes() {
@@ -195,68 +168,6 @@ fn find_any(kind: Kind, for_update: bool) -> String {
 }
 
 impl Connection {
-    async fn open(config: &tokio_postgres::Config) -> Result<Self, PgFault> {
-        let connecting = tokio::time::timeout(CONNECT_WITHIN, config.connect(NoTls));
-        let (client, connection) = connecting
-            .await
-            .map_err(|_| PgFault::Unavailable("no answer to a connection attempt".to_owned()))??;
-        tokio::spawn(async move {
-            // The error also reaches whoever waits on the connection.
-            let _ = connection.await;
-        });
-        client
-            .batch_execute(
-                "SET statement_timeout = '30s'; SET lock_timeout = '10s'; \
-                 SET idle_in_transaction_session_timeout = '60s'; \
-                 SELECT set_config('synchronous_commit', 'on', false) \
-                 WHERE current_setting('synchronous_commit') = 'off'",
-            )
-            .await?;
-        if !Protection::Durability.is_on() {
-            client.batch_execute("SET synchronous_commit = 'off'").await?;
-        }
-        Ok(Self { client, statements: RwLock::default() })
-    }
-
-    /// Runs statements without parameters or rows.
-    async fn script(&self, text: &str) -> Result<(), PgFault> {
-        Ok(self.client.batch_execute(text).await?)
-    }
-
-    async fn statement(&self, text: &str) -> Result<Statement, PgFault> {
-        let held =
-            self.statements.read().unwrap_or_else(PoisonError::into_inner).get(text).cloned();
-        if let Some(statement) = held {
-            return Ok(statement);
-        }
-        let statement = self.client.prepare(text).await?;
-        self.statements
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(text.to_owned(), statement.clone());
-        Ok(statement)
-    }
-
-    async fn query(
-        &self,
-        text: &str,
-        parameters: &Parameters,
-        width: usize,
-    ) -> Result<Vec<Vec<Sql>>, PgFault> {
-        let statement = self.statement(text).await?;
-        let borrowed: Vec<&(dyn ToSql + Sync)> =
-            parameters.iter().map(|value| &**value as &(dyn ToSql + Sync)).collect();
-        let rows = self.client.query(&statement, &borrowed).await?;
-        rows.iter().map(|row| read_row(row, width)).collect()
-    }
-
-    async fn execute(&self, text: &str, parameters: &Parameters) -> Result<u64, PgFault> {
-        let statement = self.statement(text).await?;
-        let borrowed: Vec<&(dyn ToSql + Sync)> =
-            parameters.iter().map(|value| &**value as &(dyn ToSql + Sync)).collect();
-        Ok(self.client.execute(&statement, &borrowed).await?)
-    }
-
     /// What is neither a record nor a selection. What is there and cannot be read is a fact, too.
     async fn load_one(&self, need: &Need) -> Result<Fact, PgFault> {
         let (text, parameters, width) = question::of(need)?;
@@ -352,17 +263,19 @@ impl Postgres {
     ///
     /// # Errors
     /// [`OpenError`] when the address is malformed or the server does not answer.
-    pub async fn open(address: &str) -> Result<Self, OpenError> {
-        let config: tokio_postgres::Config = address
-            .parse()
+    pub async fn open(address: &str, whom: Whom) -> Result<Self, OpenError> {
+        let config = connection::config(address)
             .map_err(|_| OpenError::Open("malformed postgres address".to_owned()))?;
         let config = Arc::new(config);
+        let readers = Connections::new(&config, READERS, Patience::Reads);
+        let patience = match whom {
+            Whom::Clients => Patience::Lists,
+            Whom::Operator => Patience::Operator,
+        };
+        let listers = LISTERS + usize::from(cfg!(debug_assertions));
         let this = Self {
-            reader: Reader::start(&Arc::new(Connections::new(&config, READERS))),
-            listers: Arc::new(Connections::new(
-                &config,
-                LISTERS + usize::from(cfg!(debug_assertions)),
-            )),
+            reader: Reader::start(&Arc::new(readers)),
+            listers: Arc::new(Connections::new(&config, listers, patience)),
             turn: Arc::default(),
             config,
         };

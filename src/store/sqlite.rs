@@ -23,7 +23,7 @@ use self::pool::Pool;
 use self::statement::{Rerun, SqliteFault, execute, load, numbered, numbered_statements, query};
 use super::cache::Cache;
 use super::sql::{self, Sql, Statements};
-use super::{OpenError, Writer};
+use super::{OpenError, Whom, Writer};
 use crate::domain::error::Error;
 use crate::domain::facts::{Fact, Facts, Need};
 use crate::domain::kind::Kind;
@@ -51,15 +51,25 @@ pub(super) const SEARCH_FAULTS: &str = "SELECT p.id FROM person p \
      LEFT JOIN person_search_docsize s ON s.id = p.id WHERE s.id IS NULL";
 /// Long reads at once; each holds a connection, and more would only share the same disk.
 const SEATS: usize = 16;
-/// How long a statement waits for another connection's lock.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a statement of a server's waits for another connection's lock.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
+/// The same for an operator's command: beside a server that writes without pause its turn may be long in
+/// coming.
+const OPERATOR_TIMEOUT: Duration = Duration::from_secs(10);
 /// Statements held ready per connection.
 const STATEMENTS_MAX: usize = 192;
+
+/// Where the file is, and how long a connection to it waits for another's lock.
+#[derive(Debug)]
+struct Place {
+    path: PathBuf,
+    busy_timeout: Duration,
+}
 
 /// A database in one file.
 #[derive(Clone, Debug)]
 pub struct Sqlite {
-    path: Arc<PathBuf>,
+    place: Arc<Place>,
     readers: Arc<Pool>,
     statements: Arc<HashMap<Kind, Statements>>,
     cache: Arc<Cache>,
@@ -75,16 +85,20 @@ impl Sqlite {
     ///
     /// # Errors
     /// [`OpenError`] when it cannot be opened as a database.
-    pub fn open(path: &Path) -> Result<Self, OpenError> {
+    pub fn open(path: &Path, whom: Whom) -> Result<Self, OpenError> {
         if rusqlite::version_number() < SQLITE_VERSION_MIN {
             return Err(OpenError::Open(format!("SQLite {} is too old", rusqlite::version())));
         }
+        let busy_timeout = match whom {
+            Whom::Clients => BUSY_TIMEOUT,
+            Whom::Operator => OPERATOR_TIMEOUT,
+        };
+        let place = Arc::new(Place { path: path.to_owned(), busy_timeout });
         // The first connection turns the log on, which is a property of the file.
-        let first = connect(path, true)?;
-        let path = Arc::new(path.to_owned());
+        let first = connect(&place, true)?;
         Ok(Self {
-            readers: Arc::new(Pool::new(Arc::clone(&path))),
-            path,
+            readers: Arc::new(Pool::new(Arc::clone(&place))),
+            place,
             statements: Arc::new(
                 Kind::ALL.iter().map(|kind| (*kind, numbered_statements(*kind))).collect(),
             ),
@@ -96,16 +110,16 @@ impl Sqlite {
 
     /// Takes the lock of a file beside the database, which the system releases when the process ends.
     pub(super) fn claim(&self) -> Result<File, OpenError> {
-        let open = |cause| OpenError::Open(format!("{}: {cause}", self.path.display()));
+        let open = |cause| OpenError::Open(format!("{}: {cause}", self.place.path.display()));
         // One file may go by several names.
-        let mut name = self.path.canonicalize().map_err(open)?.into_os_string();
+        let mut name = self.place.path.canonicalize().map_err(open)?.into_os_string();
         name.push(".lock");
         let file = File::options().create(true).truncate(false).write(true).open(&name);
         let file = file.map_err(|cause| OpenError::Open(format!("{}: {cause}", name.display())))?;
         match file.try_lock() {
             Ok(()) => Ok(file),
             Err(TryLockError::WouldBlock) => {
-                Err(OpenError::Served { path: self.path.to_path_buf() })
+                Err(OpenError::Served { path: self.place.path.clone() })
             }
             Err(TryLockError::Error(cause)) => Err(open(cause)),
         }
@@ -113,12 +127,12 @@ impl Sqlite {
 
     /// Runs a statement by itself, outside of the writer: for what is done before there is one.
     pub(super) fn execute(&self, text: &str, parameters: &[Sql]) -> Result<(), Error> {
-        let connection = connect(&self.path, true).map_err(Error::internal)?;
+        let connection = connect(&self.place, true).map_err(Error::internal)?;
         execute(&connection, text, parameters).map(|_| ()).map_err(SqliteFault::into_error)
     }
 
     pub(super) fn migrate(&self) -> Result<Vec<String>, OpenError> {
-        let mut connection = connect(&self.path, true)?;
+        let mut connection = connect(&self.place, true)?;
         let report = migrations::migrations::runner()
             .run(&mut connection)
             .map_err(|cause| OpenError::Migrate(why_not_migrated(&cause)))?;
@@ -185,17 +199,18 @@ fn is_ours(connection: &Connection) -> rusqlite::Result<bool> {
     Ok(mark == APPLICATION_ID || (mark == 0 && (others == 0 || ours == 3)))
 }
 
-fn connect(path: &Path, is_writer: bool) -> Result<Connection, OpenError> {
+fn connect(place: &Place, is_writer: bool) -> Result<Connection, OpenError> {
+    let Place { path, busy_timeout } = place;
     let open = |cause: rusqlite::Error| OpenError::Open(format!("{}: {cause}", path.display()));
     let mut flags = OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_READ_WRITE;
     if is_writer {
         flags |= OpenFlags::SQLITE_OPEN_CREATE;
     }
     let connection = Connection::open_with_flags(path, flags).map_err(open)?;
-    connection.busy_timeout(BUSY_TIMEOUT).map_err(open)?;
+    connection.busy_timeout(*busy_timeout).map_err(open)?;
     // Before anything is set that stays with the file.
     if is_writer && !is_ours(&connection).map_err(open)? {
-        return Err(OpenError::Foreign { path: path.to_owned() });
+        return Err(OpenError::Foreign { path: path.clone() });
     }
     // One plan for a statement whatever it is run with: some were planned anew each time.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(open)?;
@@ -256,8 +271,9 @@ mod tests {
     fn what_is_deleted_is_written_over() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("haksa.db");
-        Sqlite::open(&path).unwrap().migrate().unwrap();
-        let connection = connect(&path, true).unwrap();
+        let store = Sqlite::open(&path, Whom::Clients).unwrap();
+        store.migrate().unwrap();
+        let connection = connect(&store.place, true).unwrap();
         let has = |text: &str| {
             connection.pragma_update(None, "wal_checkpoint", "TRUNCATE").unwrap();
             let file = std::fs::read(&path).unwrap();

@@ -31,6 +31,7 @@ mod openapi;
 mod partner;
 mod pipeline;
 mod releases;
+mod silence;
 mod solapi;
 mod tables;
 mod tags;

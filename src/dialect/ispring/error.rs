@@ -54,7 +54,7 @@ fn reject_in(format: Format, error: &Error) -> Answer {
             .header("retry-after", retry_after_s.to_string()),
         Error::Unavailable { retry_after_s } => refusal(format, 503, "Service unavailable")
             .header("retry-after", retry_after_s.to_string()),
-        Error::Internal(_) => refusal(format, 500, "Internal error"),
+        Error::Internal(_) | Error::Uncertain => refusal(format, 500, "Internal error"),
     }
 }
 

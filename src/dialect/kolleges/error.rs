@@ -147,7 +147,7 @@ pub fn reject(call: &Call, error: &Error) -> Answer {
             refusal(503, "ServiceUnavailable", "잠시 후 다시 시도해 주세요.")
                 .header("retry-after", retry_after_s.to_string())
         }
-        Error::Internal(_) => {
+        Error::Internal(_) | Error::Uncertain => {
             let (error, message) = words.failed;
             refusal(500, error, message)
         }

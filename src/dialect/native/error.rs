@@ -52,7 +52,7 @@ pub fn reject(_call: &Call, error: &Error) -> Answer {
             .header("retry-after", retry_after_s.to_string()),
         Error::Unavailable { retry_after_s } => problem(503, "Service Unavailable", Value::Null)
             .header("retry-after", retry_after_s.to_string()),
-        Error::Internal(_) => problem(500, "Internal Server Error", Value::Null),
+        Error::Internal(_) | Error::Uncertain => problem(500, "Internal Server Error", Value::Null),
     }
 }
 

@@ -72,7 +72,7 @@ pub fn reject(call: &Call, error: &Error) -> Answer {
         Error::Unavailable { retry_after_s } => {
             gateway(503, "500", "Endpoint Error").header("retry-after", retry_after_s.to_string())
         }
-        Error::Internal(_) => gateway(500, "900", "Unexpected Error"),
+        Error::Internal(_) | Error::Uncertain => gateway(500, "900", "Unexpected Error"),
     }
 }
 

@@ -65,7 +65,7 @@ pub fn reject(_call: &Call, error: &Error) -> Answer {
         Error::Unavailable { retry_after_s } => {
             detail(503, "service_unavailable").header("retry-after", retry_after_s.to_string())
         }
-        Error::Internal(_) => failed(),
+        Error::Internal(_) | Error::Uncertain => failed(),
     }
 }
 

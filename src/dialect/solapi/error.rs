@@ -75,7 +75,7 @@ fn word(error: &Error) -> Answer {
             refusal(503, "ServiceUnavailable", "Service unavailable")
                 .header("retry-after", retry_after_s.to_string())
         }
-        Error::Internal(_) => failed(),
+        Error::Internal(_) | Error::Uncertain => failed(),
     }
 }
 

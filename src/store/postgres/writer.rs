@@ -13,7 +13,8 @@ use tokio::sync::mpsc;
 use tokio_postgres::types::ToSql;
 
 use super::aside::{self, Aside, Next};
-use super::{Connection, Parameters, PgFault, alone, naming, parameter, sets};
+use super::fate::Fate;
+use super::{Connection, Parameters, Patience, PgFault, alone, naming, parameter, sets};
 use crate::domain::change::Change;
 use crate::domain::command::Entropy;
 use crate::domain::facts::{Fact, Facts, Need, Selector, Sequence};
@@ -48,8 +49,7 @@ const BRIEF_FOR: Duration = Duration::from_secs(1);
 /// left for when the command is answered. Until then a search reads the list too. Ten thousand questions
 /// about a column in which one value is everywhere were ten thousand looks through the whole table: each
 /// has an index.
-const LARGE_SETTINGS: &str = "SET gin_pending_list_limit = '64MB'; SET lock_timeout = '2s'; \
-     SET enable_seqscan = off";
+const LARGE_SETTINGS: &str = "SET gin_pending_list_limit = '64MB'; SET enable_seqscan = off";
 const GRAMS_NOW: &str = "SELECT gin_clean_pending_list('person_by_grams')";
 
 /// What a writer is for.
@@ -185,25 +185,26 @@ impl WriterTask {
                     Err(fault) => self.give_up(batch, fault).await,
                 }
             }
-            PgFault::Retry if attempt < RETRIES_MAX => {
+            PgFault::Retry | PgFault::Undone if attempt < RETRIES_MAX => {
                 queue.push_front((batch.into_jobs(), attempt + 1));
             }
             PgFault::Constraint(_) | PgFault::Internal(_) | PgFault::Retry => {
                 batch.split(attempt, queue, &blame, &fault.into_error());
             }
-            PgFault::Locked | PgFault::Late | PgFault::Unavailable(_) => {
-                self.give_up(batch, fault).await;
-            }
+            _ => self.give_up(batch, fault).await,
         }
     }
 
     /// Refuses all of a batch: what stands in the way is nobody's among them.
     async fn give_up(&mut self, batch: Batch, fault: PgFault) {
-        if let PgFault::Unavailable(_) = fault {
+        if let PgFault::Unavailable(_) | PgFault::Lost(_) = fault {
             self.connection = None;
             tokio::time::sleep(RETRY_PAUSE).await;
         }
-        batch.refuse(&fault.into_error());
+        match fault {
+            PgFault::Unknown => batch.refuse_uncertain(),
+            fault => batch.refuse(&fault.into_error()),
+        }
     }
 
     /// The jobs put aside that may try again.
@@ -221,14 +222,16 @@ impl WriterTask {
 
     async fn connection(&mut self) -> Result<Arc<Connection>, PgFault> {
         match &self.connection {
-            Some(connection) if !connection.client.is_closed() => Ok(Arc::clone(connection)),
+            Some(connection) if connection.is_open() => Ok(Arc::clone(connection)),
             _ => {
-                let connection = Arc::new(Connection::open(&self.config).await?);
-                let settings = match self.lane {
-                    Lane::Batches => WAIT_LONG,
-                    Lane::Large => LARGE_SETTINGS,
+                let patience = match self.lane {
+                    Lane::Batches => Patience::Batches,
+                    Lane::Large => Patience::Large,
                 };
-                connection.script(settings).await?;
+                let connection = Arc::new(Connection::open(&self.config, patience).await?);
+                if self.lane == Lane::Large {
+                    connection.script(LARGE_SETTINGS).await?;
+                }
                 self.is_brief = false;
                 self.connection = Some(Arc::clone(&connection));
                 Ok(connection)
@@ -239,9 +242,9 @@ impl WriterTask {
     /// Does what a large command has left for afterwards.
     async fn tidy(&mut self) {
         if let (Lane::Large, Some(connection)) = (self.lane, &self.connection)
-            && let Err(cause) = connection.client.batch_execute(GRAMS_NOW).await
+            && let Err(cause) = connection.script(GRAMS_NOW).await
         {
-            tracing::warn!(error.cause = %cause, "the index of grams was not put in order");
+            tracing::warn!(error.cause = ?cause, "the index of grams was not put in order");
         }
     }
 
@@ -260,11 +263,40 @@ impl WriterTask {
             self.is_brief = is_brief;
         }
         let result = decide_and_apply(&connection, batch, entropy, self.lane).await;
-        if result.is_err() && !connection.client.is_closed() {
+        if result.is_err() && connection.is_open() {
             // Without a transaction this is only a warning of the server's.
             let _ = connection.script("ROLLBACK").await;
         }
-        result
+        match result {
+            Err(Blamed { fault: PgFault::InDoubt(cause), .. }) => {
+                Ok(self.settle(&connection, batch.writes(), &cause).await?)
+            }
+            result => result,
+        }
+    }
+
+    /// Finds out what became of a commit that nobody confirmed.
+    async fn settle(
+        &mut self,
+        connection: &Connection,
+        writes: &Writes,
+        cause: &str,
+    ) -> Result<(), PgFault> {
+        connection.give_up();
+        self.connection = None;
+        if !Protection::CommitLookup.is_on() {
+            return Err(PgFault::Lost(cause.to_owned()));
+        }
+        let fate = match connection.transaction() {
+            Some(transaction) => transaction.fate(&self.config, writes.changes.first()).await,
+            None => Fate::Unknown,
+        };
+        tracing::warn!(error.cause = %cause, ?fate, "a commit was not confirmed");
+        match fate {
+            Fate::Committed => Ok(()),
+            Fate::Aborted => Err(PgFault::Undone),
+            Fate::Unknown => Err(PgFault::Unknown),
+        }
     }
 
     async fn sweep(&mut self, now: jiff::Timestamp) {
@@ -360,15 +392,17 @@ pub async fn load_round(
             connection.prepare_lock(*kind).await?;
         }
     }
+    // What makes no change is not in doubt, and a probe is to leave no trace on the disk.
+    let is_numbered = ids.contains_key(&Sequence::Change);
     let opening = async {
         if !is_first {
             return Ok(());
         }
-        let mut text = "BEGIN".to_owned();
+        let mut text = String::new();
         for number in locks {
             let _ = write!(text, "; SELECT pg_advisory_xact_lock({number})");
         }
-        connection.script(&text).await
+        connection.begin(&text, is_numbered).await
     };
     let mut kinds = Vec::with_capacity(records.len());
     for (kind, keys) in &mut records {
@@ -477,13 +511,15 @@ async fn apply(
         let values = lane.run(values)?;
         let all =
             steps.iter().zip(values).map(|(step, values)| run(connection, &step.text, values));
-        let commit = connection.script("COMMIT");
+        let commit = connection.commit();
         // The first poll of each future sends its statement, in this order.
         let (written, committed) = tokio::join!(join_all(all), commit);
         // The commit of a transaction that has failed answers success, so every step counts.
-        check(&steps, written)?;
-        committed?;
-        return Ok(());
+        return match check(&steps, written) {
+            Ok(()) => Ok(committed.map_err(doubt)?),
+            Err(Blamed { fault: fault @ PgFault::Lost(_), .. }) => Err(doubt(fault).into()),
+            Err(refused) => Err(refused),
+        };
     }
     let mut written = Vec::with_capacity(steps.len());
     let mut under_way = FuturesOrdered::new();
@@ -502,8 +538,15 @@ async fn apply(
     }
     written.extend(under_way.collect::<Vec<_>>().await);
     check(&steps, written)?;
-    connection.script("COMMIT").await?;
-    Ok(())
+    Ok(connection.commit().await.map_err(doubt)?)
+}
+
+/// A fault of a commit. What the server says against it is certain, unless it says that it ends.
+fn doubt(fault: PgFault) -> PgFault {
+    match fault {
+        PgFault::Lost(cause) | PgFault::Unavailable(cause) => PgFault::InDoubt(cause),
+        fault => fault,
+    }
 }
 
 /// Runs a statement; true when it wrote as many rows as it must.

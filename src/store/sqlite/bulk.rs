@@ -110,7 +110,7 @@ impl Bulk {
         turn: &Arc<Turn>,
         fatal: &Fatal,
     ) -> Result<JoinHandle<()>, OpenError> {
-        let connection = super::connect(&store.path, true)?;
+        let connection = super::connect(&store.place, true)?;
         staging::make_edits(&connection)
             .map_err(|fault| OpenError::Open(fault.into_error().to_string()))?;
         let (turn, fatal) = (Arc::clone(turn), Arc::clone(fatal));
@@ -154,7 +154,7 @@ impl Bulk {
                     jobs = batch.refuse_signed(&fault.into_error()).into_iter().collect();
                 }
                 SqliteFault::Fatal(cause) => {
-                    batch.refuse(&Error::Unavailable { retry_after_s: 5 });
+                    batch.refuse_uncertain();
                     report(&self.fatal, cause);
                     return;
                 }

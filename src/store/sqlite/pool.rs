@@ -2,18 +2,17 @@
 //! around several system calls, which many readers would queue for; so a connection keeps its view
 //! from one read to the next, as long as nothing is committed.
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::Connection;
 
-use super::{OpenError, SqliteFault, connect, execute};
+use super::{OpenError, Place, SqliteFault, connect, execute};
 use crate::domain::error::Error;
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Pool {
-    path: Arc<PathBuf>,
+    place: Arc<Place>,
     idle: Mutex<Idle>,
 }
 
@@ -40,8 +39,8 @@ impl PooledReader {
 }
 
 impl Pool {
-    pub(super) fn new(path: Arc<PathBuf>) -> Self {
-        Self { path, idle: Mutex::default() }
+    pub(super) fn new(place: Arc<Place>) -> Self {
+        Self { place, idle: Mutex::default() }
     }
 
     fn idle(&self) -> MutexGuard<'_, Idle> {
@@ -88,7 +87,7 @@ impl Pool {
         if let Some(reader) = self.idle().readers.pop() {
             return Ok(reader);
         }
-        Ok(PooledReader { connection: connect(&self.path, false)?, view: None })
+        Ok(PooledReader { connection: connect(&self.place, false)?, view: None })
     }
 
     fn give_back(&self, mut reader: PooledReader) {

@@ -16,7 +16,7 @@ use super::pool::Pool;
 use super::statement::{
     Rerun, SqliteFault, execute, load, newest_id, sequence_table, write, write_beside,
 };
-use super::{BUSY_TIMEOUT, Sqlite, connect, links, staging};
+use super::{Sqlite, connect, links, staging};
 use crate::domain::command::Entropy;
 use crate::domain::error::Error;
 use crate::domain::facts::{Fact, Facts, Need, Sequence};
@@ -48,9 +48,9 @@ const SWEEP_EVERY: Duration = Duration::from_mins(5);
 /// the log.
 pub(super) fn start(store: &Sqlite, writer: Writer) -> Result<JoinHandle<()>, OpenError> {
     let log = Arc::new(Log::new());
-    let mut connection = connect(&store.path, true)?;
+    let mut connection = connect(&store.place, true)?;
     let open = |cause: rusqlite::Error| OpenError::Open(cause.to_string());
-    log.fit_to(std::fs::metadata(&*store.path).map_or(0, |file| file.len()));
+    log.fit_to(std::fs::metadata(&store.place.path).map_or(0, |file| file.len()));
     connection.pragma_update(None, "journal_size_limit", log.size_kept()).map_err(open)?;
     let noted = Arc::clone(&log);
     let hook = move |_: &mut rusqlite::hooks::Wal, count| {
@@ -70,6 +70,7 @@ pub(super) fn start(store: &Sqlite, writer: Writer) -> Result<JoinHandle<()>, Op
         statements: Arc::clone(&store.statements),
         cache: Arc::clone(&store.cache),
         readers: Arc::clone(&store.readers),
+        busy_timeout: store.place.busy_timeout,
     };
     store.cache.turn_on();
     let (stop, stopped) = mpsc::channel();
@@ -88,9 +89,9 @@ fn start_helper(
     log: Arc<Log>,
     stopped: mpsc::Receiver<()>,
 ) -> Result<JoinHandle<()>, OpenError> {
-    let connection = connect(&store.path, true)?;
-    let file = File::open(&*store.path)
-        .map_err(|cause| OpenError::Open(format!("{}: {cause}", store.path.display())))?;
+    let connection = connect(&store.place, true)?;
+    let file = File::open(&store.place.path)
+        .map_err(|cause| OpenError::Open(format!("{}: {cause}", store.place.path.display())))?;
     let (cache, readers) = (Arc::clone(&store.cache), Arc::clone(&store.readers));
     spawn("haksa-checkpoint", move || {
         let mut looks = 0_u32;
@@ -131,6 +132,7 @@ struct WriterThread {
     statements: Arc<HashMap<Kind, Statements>>,
     cache: Arc<Cache>,
     readers: Arc<Pool>,
+    busy_timeout: Duration,
 }
 
 impl WriterThread {
@@ -155,7 +157,7 @@ impl WriterThread {
                 match self.commit(&mut batch, entropy) {
                     Ok(()) => batch.answer(Some(&self.to_large)),
                     Err(Blamed { fault: SqliteFault::Fatal(cause), .. }) => {
-                        batch.refuse(&Error::Unavailable { retry_after_s: 5 });
+                        batch.refuse_uncertain();
                         report(fatal, cause);
                         return;
                     }
@@ -189,7 +191,7 @@ impl WriterThread {
     fn begin_log(&self, mode: &str) -> bool {
         let _ = self.connection.busy_timeout(Duration::ZERO);
         let copied = self.readers.without_views(|| checkpoint(&self.connection, mode));
-        let _ = self.connection.busy_timeout(BUSY_TIMEOUT);
+        let _ = self.connection.busy_timeout(self.busy_timeout);
         matches!(copied, Ok(Some(_)))
     }
 

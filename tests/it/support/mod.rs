@@ -3,6 +3,7 @@
 pub mod command;
 pub mod document;
 pub mod paused;
+pub mod proxy;
 
 use std::net::SocketAddr;
 
