@@ -28,7 +28,7 @@ use crate::app::{App, OsEntropy};
 use crate::dialect::{Answer, Arrival, BODY_MAX, Call, Malformed, WIRES, Wire};
 use crate::domain::command::Entropy as _;
 use crate::sabotage::Protection;
-use crate::telemetry;
+use crate::{health, telemetry};
 
 /// How much of a body over the limit is read and thrown away, bytes.
 const DISCARD_MAX: usize = 16 * BODY_MAX;
@@ -88,7 +88,7 @@ pub fn router(app: App) -> Router {
     }
     let docs = utoipa_swagger_ui::Config::new(documents);
     router
-        .route("/healthz", get(async || Json(json!({"status": "ok"}))))
+        .route("/healthz", get(alive))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics_text))
         .fallback(async |request: Request| malformed(&request, Malformed::UnknownPath))
@@ -104,8 +104,16 @@ fn malformed(request: &Request, fault: Malformed) -> Answer {
     (Wire::of(path).malformed)(fault, path, request.headers())
 }
 
+async fn alive(State(app): State<App>) -> Response {
+    if app.store.alarm().cause().is_none() {
+        Json(json!({"status": "ok"})).into_response()
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"status": "failed"}))).into_response()
+    }
+}
+
 async fn ready(State(app): State<App>) -> Response {
-    if app.store.is_ready().await && !app.pipeline.is_closed() {
+    if app.health.is_ready().await && app.store.alarm().cause().is_none() {
         Json(json!({"status": "ready"})).into_response()
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"status": "unavailable"}))).into_response()
@@ -133,7 +141,12 @@ pub async fn serve(
     patience: Patience,
     stop: impl Future<Output = ()>,
 ) -> std::io::Result<()> {
-    let counting = tokio::spawn(telemetry::run());
+    let alarm = app.store.alarm();
+    let watched = app.clone();
+    let beside = [
+        tokio::spawn(alarm.clone().keep_up("counting", telemetry::run)),
+        tokio::spawn(alarm.clone().keep_up("readiness", move || health::watch(watched.clone()))),
+    ];
     let router = router(app.clone());
     let graceful = GracefulShutdown::new();
     let seats = Arc::new(Semaphore::new(CONNECTIONS_MAX));
@@ -190,7 +203,7 @@ pub async fn serve(
         tracing::warn!("connections were still busy after {STOP_WITHIN:?} and are cut off");
     }
     drop(patient);
-    counting.abort();
+    beside.iter().for_each(tokio::task::JoinHandle::abort);
     Ok(())
 }
 

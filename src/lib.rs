@@ -1,6 +1,7 @@
 //! Haksa (학사): one self-hosted server that speaks five documented APIs over one domain, one
 //! database, one permission model and one history.
 
+pub mod alarm;
 pub mod app;
 pub mod check;
 pub mod cli;
@@ -10,6 +11,7 @@ pub mod demo;
 pub mod dialect;
 pub mod domain;
 pub mod guesses;
+pub mod health;
 pub mod hmac_header;
 pub mod http;
 pub mod log;

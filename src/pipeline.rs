@@ -127,6 +127,8 @@ enum Ask {
     /// A signature by itself, and why what it signed is refused, where it is known.
     Signature(Signature, Option<Error>),
     Token(Token),
+    /// Nothing at all.
+    Probe,
 }
 
 /// What the pipeline answers.
@@ -202,6 +204,14 @@ impl Pipeline {
     /// [`Error::Unavailable`] when it could not be kept.
     pub async fn keep_token(&self, token: Token) -> Result<(), Error> {
         self.ask(Ask::Token(token), false).await.map(|_| ())
+    }
+
+    /// Does nothing, by the way that commands go.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when that is not open.
+    pub async fn probe(&self) -> Result<(), Error> {
+        self.ask(Ask::Probe, false).await.map(|_| ())
     }
 
     /// True when the writer is gone: nothing can be written any more.
@@ -358,7 +368,7 @@ impl Batch {
                     asked
                 }
                 Ask::Signature(signature, _) => vec![Need::Signature(signature.clone())],
-                Ask::Token(_) => Vec::new(),
+                Ask::Token(_) | Ask::Probe => Vec::new(),
             };
             needs.extend(asked.into_iter().filter(|need| seen.insert(need.clone())));
         }
@@ -443,7 +453,7 @@ impl Batch {
         let signature = match &job.ask {
             Ask::Command { envelope, .. } => envelope.signature.clone(),
             Ask::Signature(signature, _) => Some(signature.clone()),
-            Ask::Token(_) => None,
+            Ask::Token(_) | Ask::Probe => None,
         };
         let Some(signature) = signature.filter(|_| Protection::SignatureOnce.is_on()) else {
             return self.decide_signed(index, entropy);
@@ -470,7 +480,7 @@ impl Batch {
                 writes.tokens.push(token.clone());
                 return Ok(Reply::Noted);
             }
-            Some(Ask::Signature(_, None)) | None => return Ok(Reply::Noted),
+            Some(Ask::Signature(_, None) | Ask::Probe) | None => return Ok(Reply::Noted),
         };
         let actor = &envelope.actor;
         if let Some(idempotency) = &envelope.idempotency
@@ -714,7 +724,7 @@ impl Job {
     fn may_be_repeated(&self) -> bool {
         match &self.ask {
             Ask::Command { envelope, .. } => envelope.is_dry_run || envelope.idempotency.is_some(),
-            Ask::Signature(..) | Ask::Token(_) => true,
+            Ask::Signature(..) | Ask::Token(_) | Ask::Probe => true,
         }
     }
 

@@ -37,6 +37,10 @@ pub enum Protection {
     Deadlines,
     /// What became of a commit that nobody confirmed is asked.
     CommitLookup,
+    /// What works in the background does not end unnoticed.
+    Supervision,
+    /// Nobody waits for a log line to be written.
+    DroppableLog,
 }
 
 /// How long half of what belongs together stands alone, where [`Protection::AllAtOnce`] is off.
@@ -56,6 +60,36 @@ impl Protection {
         OFF.as_ref().is_none_or(|off| *off != format!("{self:?}"))
     }
 }
+
+/// Ends the task or thread of this name in a panic, when the file that `HAKSA_STUMBLE` names says so: each
+/// line is the name of one that is to, once.
+#[cfg(not(feature = "sabotage"))]
+pub const fn stumble(name: &str) {
+    let _ = name;
+}
+
+/// Ends the task or thread of this name in a panic, when the file that `HAKSA_STUMBLE` names says so: each
+/// line is the name of one that is to, once.
+#[cfg(feature = "sabotage")]
+pub fn stumble(name: &str) {
+    let Some(path) = &*STUMBLE else { return };
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let mut lines: Vec<&str> = text.lines().collect();
+    if let Some(index) = lines.iter().position(|line| *line == name) {
+        lines.remove(index);
+        let _ = std::fs::write(path, lines.join("\n"));
+        #[expect(clippy::panic, reason = "this is what it is for")]
+        {
+            panic!("{name} stumbles");
+        }
+    }
+}
+
+#[cfg(feature = "sabotage")]
+static STUMBLE: std::sync::LazyLock<Option<std::ffi::OsString>> = std::sync::LazyLock::new(|| {
+    #[expect(clippy::disallowed_methods, reason = "no program that people run has this switch")]
+    std::env::var_os("HAKSA_STUMBLE")
+});
 
 /// The name of the one that is off.
 #[cfg(feature = "sabotage")]

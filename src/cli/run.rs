@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
@@ -25,6 +26,8 @@ const LISTEN: &str = "127.0.0.1:8080";
 /// How many connections may wait to be taken: as many as may be open. Of a crowd that comes at once,
 /// those beyond it are lost and come again only after seconds.
 const BACKLOG: u32 = 4096;
+/// How long a writer may take to end after something else has.
+const JOIN_WITHIN: Duration = Duration::from_secs(5);
 
 /// Options of `haksa demo`.
 #[derive(Args, Debug)]
@@ -276,28 +279,28 @@ async fn run(
     listener: TcpListener,
     signals: impl Future<Output = ()>,
 ) -> anyhow::Result<ExitCode> {
-    let Running { writer, mut fatal } = running;
+    let Running { writer, alarm } = running;
     let worker = Worker::start(&app, senders, Pace::default());
     let mut fault = None;
     let stop = async {
         tokio::select! {
             () = signals => {}
-            // A writer that ends without a word has met something worse.
-            cause = &mut fatal => {
-                fault = Some(cause.unwrap_or_else(|_| "the writer ended".to_owned()));
-            }
+            cause = alarm.rung() => fault = Some(cause),
         }
     };
     let served = crate::http::serve(listener, app, Patience::default(), stop).await;
     worker.stop().await;
     served?;
-    writer.join().await;
     match fault {
-        None => Ok(ExitCode::SUCCESS),
-        Some(cause) => anyhow::bail!(
-            "the database could not be written safely and the server stopped: {cause}. Check the \
-             disk, then start again; everything acknowledged is on disk"
-        ),
+        None => {
+            writer.join().await;
+            Ok(ExitCode::SUCCESS)
+        }
+        Some(cause) => {
+            // What is left of it may wait for what has ended.
+            let _ = tokio::time::timeout(JOIN_WITHIN, writer.join()).await;
+            anyhow::bail!("the server stopped: {cause}; everything acknowledged is on disk")
+        }
     }
 }
 

@@ -27,7 +27,7 @@ use crate::domain::kind::Kind;
 use crate::domain::list::List;
 use crate::domain::record::Key;
 use crate::pipeline::{Envelope, Reply};
-use crate::telemetry;
+use crate::{sabotage, telemetry};
 
 /// Messages of a status that one look goes through.
 const LOOK: i64 = 10_000;
@@ -83,11 +83,18 @@ impl Worker {
         let mut tasks = JoinSet::new();
         for channel in Channel::ALL {
             if !senders.iter().any(|sender| sender.channel() == channel) {
-                tasks.spawn(hold(app.clone(), channel, pace, stopped.clone()));
+                let (app, stopped) = (app.clone(), stopped.clone());
+                let alarm = app.store.alarm().clone();
+                let start = move || hold(app.clone(), channel, pace, stopped.clone());
+                tasks.spawn(alarm.keep_up("holding messages back", start));
             }
         }
         for sender in senders {
-            tasks.spawn(deliver(app.clone(), sender, pace, stopped.clone()));
+            let (office, stopped) = (Office::new(app.clone(), sender, pace), stopped.clone());
+            // Attempts on their way outlive a fault of who began them.
+            let attempts = Arc::new(tokio::sync::Mutex::default());
+            let start = move || deliver(office.clone(), attempts.clone(), stopped.clone());
+            tasks.spawn(app.store.alarm().clone().keep_up("delivery", start));
         }
         Self { stop, tasks }
     }
@@ -128,18 +135,15 @@ struct Office {
 }
 
 /// Delivers the messages of one channel.
-async fn deliver(app: App, sender: Sender, pace: Pace, mut stopped: watch::Receiver<bool>) {
-    let office = Arc::new(Office {
-        app,
-        sender,
-        pace,
-        lanes: Arc::new(Semaphore::new(LANES as usize)),
-        is_down: AtomicBool::new(false),
-        aside: Mutex::default(),
-    });
-    let mut attempts = JoinSet::new();
+async fn deliver(
+    office: Arc<Office>,
+    attempts: Arc<tokio::sync::Mutex<JoinSet<()>>>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let (mut attempts, pace) = (attempts.lock().await, office.pace);
     let mut rest = pace.rest_first;
     while !*stopped.borrow() {
+        sabotage::stumble("delivery");
         office.is_down.store(false, Ordering::Relaxed);
         office.look(&mut attempts, &stopped).await;
         let pause = if office.is_down.load(Ordering::Relaxed) {
@@ -160,6 +164,17 @@ async fn deliver(app: App, sender: Sender, pace: Pace, mut stopped: watch::Recei
 }
 
 impl Office {
+    fn new(app: App, sender: Sender, pace: Pace) -> Arc<Self> {
+        Arc::new(Self {
+            app,
+            sender,
+            pace,
+            lanes: Arc::new(Semaphore::new(LANES as usize)),
+            is_down: AtomicBool::new(false),
+            aside: Mutex::default(),
+        })
+    }
+
     /// Tries every message that is due, until the channel is found down. Ends before those that are
     /// still to be taken from somebody else.
     async fn look(self: &Arc<Self>, attempts: &mut JoinSet<()>, stopped: &watch::Receiver<bool>) {

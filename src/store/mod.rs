@@ -20,16 +20,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
-use tokio::sync::oneshot;
-
+use crate::alarm::Alarm;
 use crate::domain::change::Change;
 use crate::domain::command::Entropy;
 use crate::domain::error::Error;
-use crate::domain::facts::{Facts, Known, Stop};
+use crate::domain::facts::{Facts, Known, Need, Stop};
 use crate::domain::kind::Kind;
 use crate::domain::record::{Document, Key, Meta};
 use crate::pipeline::{Blame, Queues};
+use jiff::Timestamp;
 
 pub use changes::ChangeQuery;
 pub use postgres::Postgres;
@@ -40,6 +39,8 @@ pub use sqlite::Sqlite;
 /// statements are run with, which is personal data, and what callers sent in the place of a key.
 pub const LOG_LIMITS: [&str; 2] = ["tokio_postgres=info", "tokio_postgres::query=info"];
 
+/// What the database is asked to see whether it answers.
+const PROBE: &str = "SELECT id FROM account LIMIT 1";
 /// How many rounds of loading a read or a decision may take before it is taken for a fault.
 const ROUNDS_MAX: usize = 64;
 
@@ -149,8 +150,6 @@ pub struct Writer {
     pub now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     /// Where new ids and secrets come from.
     pub entropy: fn() -> Box<dyn Entropy + Send>,
-    /// Told when the writer meets a fault after which no write can be trusted.
-    pub fatal: oneshot::Sender<String>,
 }
 
 /// A record whose fields are not of its type.
@@ -450,9 +449,34 @@ impl Store {
         Ok(found)
     }
 
-    /// True when the database answers.
-    pub async fn is_ready(&self) -> bool {
-        self.rows("SELECT 1".to_owned(), Vec::new(), 1).await.is_ok()
+    /// Rung when what works for the database in the background cannot go on.
+    pub fn alarm(&self) -> &Alarm {
+        match self {
+            Self::Sqlite(sqlite) => &sqlite.alarm,
+            Self::Postgres(postgres) => &postgres.alarm,
+        }
+    }
+
+    /// Tries the way that reads of records go.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when it is not open.
+    pub async fn probe_read(&self) -> Result<(), Error> {
+        match self {
+            Self::Sqlite(_) => Ok(()),
+            Self::Postgres(postgres) => postgres.load(vec![Need::Change(0)]).await.map(|_| ()),
+        }
+    }
+
+    /// Tries the way that lists go, past all that wait there.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when it is not open.
+    pub async fn probe_list(&self) -> Result<(), Error> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.probe(PROBE).await,
+            Self::Postgres(postgres) => postgres.probe(PROBE).await,
+        }
     }
 
     const fn flavor(&self) -> Flavor {

@@ -13,6 +13,7 @@ use tokio_postgres::types::{ToSql, Type};
 use super::question;
 use super::sql::{self, Sql};
 use super::{OpenError, Whom, Writer};
+use crate::alarm::Alarm;
 use crate::domain::error::Error;
 use crate::domain::facts::{Fact, Need};
 use crate::domain::kind::Kind;
@@ -53,6 +54,7 @@ pub struct Postgres {
     reader: Reader,
     listers: Arc<Connections>,
     turn: Arc<AtomicUsize>,
+    pub(super) alarm: Alarm,
 }
 
 /// Why a batch failed.
@@ -272,11 +274,13 @@ impl Postgres {
             Whom::Clients => Patience::Lists,
             Whom::Operator => Patience::Operator,
         };
-        let listers = LISTERS + usize::from(cfg!(debug_assertions));
+        let listers = LISTERS + 1 + usize::from(cfg!(debug_assertions));
+        let alarm = Alarm::default();
         let this = Self {
-            reader: Reader::start(&Arc::new(readers)),
+            reader: Reader::start(&Arc::new(readers), &alarm),
             listers: Arc::new(Connections::new(&config, listers, patience)),
             turn: Arc::default(),
+            alarm,
             config,
         };
         match this.listers.at(0).await {
@@ -330,8 +334,14 @@ impl Postgres {
         lister.query(text, &parameters, width).await.map_err(PgFault::into_error)
     }
 
+    /// Asks whether the server answers. It has a connection of its own, behind those of the lists.
+    pub(super) async fn probe(&self, text: &str) -> Result<(), Error> {
+        let asked = async { self.listers.at(LISTERS).await?.query(text, &Vec::new(), 1).await };
+        asked.await.map(|_| ()).map_err(PgFault::into_error)
+    }
+
     /// How a statement is run where it is dear to walk through a table and to put rows in order. It has a
-    /// connection of its own, behind those of the lists.
+    /// connection of its own, too.
     #[cfg(debug_assertions)]
     pub(super) async fn explain(
         &self,
@@ -339,7 +349,7 @@ impl Postgres {
         parameters: &[Sql],
     ) -> Result<Vec<Vec<Sql>>, Error> {
         let explained = async {
-            let connection = self.listers.at(LISTERS).await?;
+            let connection = self.listers.at(LISTERS + 1).await?;
             let dear = "SET enable_seqscan = off; SET enable_sort = off; \
                         SET enable_incremental_sort = off";
             connection.script(dear).await?;
@@ -357,19 +367,21 @@ impl Postgres {
     }
 
     pub(super) fn start_writer(&self, writer: Writer) -> JoinHandle<()> {
-        let Writer { queues, now, entropy, fatal } = writer;
+        let Writer { queues, now, entropy } = writer;
         let of = |lane| WriterTask::new(Arc::clone(&self.config), lane, queues.to_large.clone());
         let (mut task, mut large) = (of(Lane::Batches), of(Lane::Large));
         let large_now = Arc::clone(&now);
+        let (guard, large_guard) =
+            (self.alarm.guard("the writer"), self.alarm.guard("the writer of large commands"));
         tokio::spawn(async move {
-            // A server that goes away is never fatal: its own log decides what was committed.
-            let _fatal = fatal;
             // A task of its own: what it computes for long would stop all that shares a task with it.
             let large = tokio::spawn(async move {
                 large.run(queues.large, large_now, entropy()).await;
+                large_guard.done();
             });
             task.run(queues.jobs, now, entropy()).await;
             let _ = large.await;
+            guard.done();
         })
     }
 }

@@ -24,6 +24,7 @@ use self::statement::{Rerun, SqliteFault, execute, load, numbered, numbered_stat
 use super::cache::Cache;
 use super::sql::{self, Sql, Statements};
 use super::{OpenError, Whom, Writer};
+use crate::alarm::Alarm;
 use crate::domain::error::Error;
 use crate::domain::facts::{Fact, Facts, Need};
 use crate::domain::kind::Kind;
@@ -73,6 +74,7 @@ pub struct Sqlite {
     readers: Arc<Pool>,
     statements: Arc<HashMap<Kind, Statements>>,
     cache: Arc<Cache>,
+    pub(super) alarm: Alarm,
     /// Seats for statements that may take long.
     seats: Arc<tokio::sync::Semaphore>,
     /// Open for as long as the store is: with the last connection that closes, SQLite copies the whole
@@ -103,6 +105,7 @@ impl Sqlite {
                 Kind::ALL.iter().map(|kind| (*kind, numbered_statements(*kind))).collect(),
             ),
             cache: Arc::new(Cache::new()),
+            alarm: Alarm::default(),
             seats: Arc::new(tokio::sync::Semaphore::new(SEATS)),
             _first: Arc::new(parking_lot::Mutex::new(first)),
         })
@@ -184,6 +187,13 @@ impl Sqlite {
         })
         .await
         .map_err(Error::internal)?
+    }
+
+    /// Asks whether the file can be read, waiting for nobody's seat.
+    pub(super) async fn probe(&self, text: &'static str) -> Result<(), Error> {
+        let this = self.clone();
+        let read = move || this.readers.read(|connection| query(connection, text, &[], 1));
+        tokio::task::spawn_blocking(read).await.map_err(Error::internal)?.map(|_| ())
     }
 
     /// Starts the only thread that changes records, and what works beside it.

@@ -3,10 +3,20 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use haksa::domain::actor::Actor;
+use haksa::domain::command::{Command, Context, Decision};
+use haksa::domain::error::Error;
+use haksa::domain::facts::{Facts, Known, Need};
+use haksa::pipeline::Envelope;
 use serde_json::{Value, json};
 
 use crate::support::proxy::{Proxy, Then, Weather};
-use crate::support::{Reply, Request, Server, new_postgres_database};
+use crate::support::{Backend, Reply, Request, Server, new_postgres_database, on_both_stores};
+
+on_both_stores!(
+    a_writer_that_is_gone_is_told_of,
+    a_writer_of_large_commands_that_is_gone_is_told_of,
+);
 
 const ONE: &str = "/open-api/achievements/1539";
 /// What anybody may be kept waiting, and something for a busy machine.
@@ -48,6 +58,11 @@ async fn a_silent_network_is_told_soon_and_forgotten_soon() {
             assert_eq!(reply.status, 503, "round {round}: {}", reply.text());
         }
     }
+    // Who asks for that waits for nobody.
+    let asked = Instant::now();
+    assert_eq!(server.request("GET", "/readyz").send().await.status, 503);
+    assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+    assert_eq!(server.request("GET", "/healthz").send().await.status, 200);
     proxy.set(Weather::Fair);
     let back = Instant::now();
     for target in ["/readyz", ONE] {
@@ -119,4 +134,74 @@ async fn where_nobody_knows_nobody_is_invited_to_try_again() {
     assert_eq!(in_time(keyed).await.status, 200);
     assert_eq!((count(&server, 31).await, count(&server, 32).await), (1, 1));
     server.assert_sound().await;
+}
+
+/// Waits until a page answers so.
+async fn becomes(server: &Server, target: &str, status: u16) {
+    let begun = Instant::now();
+    while in_time(server.request("GET", target)).await.status != status {
+        assert!(begun.elapsed() < BACK_WITHIN, "{target} is not {status}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_cannot_write_is_not_ready() {
+    let server = Server::start(Backend::Sqlite).await;
+    becomes(&server, "/readyz", 200).await;
+    let path = server.url.strip_prefix("sqlite:").expect("a file");
+    let log = format!("{path}-wal");
+    let written = || std::fs::metadata(&log).and_then(|log| log.modified()).expect("a log");
+    let before = written();
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    assert_eq!(written(), before, "to see whether it can write, it wrote");
+
+    let other = rusqlite::Connection::open(path).expect("the file opens");
+    other.execute_batch("BEGIN IMMEDIATE").expect("a lock");
+    becomes(&server, "/readyz", 503).await;
+    let refused = in_time(edit(&server, 1)).await;
+    assert_eq!((refused.status, refused.header("retry-after")), (503, "5"));
+    assert_eq!(in_time(server.request("GET", ONE).bearer("demo-kolleges-key")).await.status, 200);
+    other.execute_batch("ROLLBACK").expect("let go");
+    becomes(&server, "/readyz", 200).await;
+    assert_eq!(in_time(edit(&server, 1)).await.status, 200);
+}
+
+/// A command that meets a fault of ours.
+struct Faulty {
+    is_large: bool,
+}
+
+impl Command for Faulty {
+    fn needs(&self) -> Vec<Need> {
+        Vec::new()
+    }
+
+    fn is_large(&self) -> bool {
+        self.is_large
+    }
+
+    fn decide(&self, _: &mut Context<'_>, _: &mut Facts) -> Known<Decision> {
+        panic!("a fault")
+    }
+}
+
+async fn meets(server: &Server, fault: Faulty) {
+    becomes(server, "/readyz", 200).await;
+    becomes(server, "/healthz", 200).await;
+    let envelope = Envelope::new(Actor::operator(3), "test");
+    let told = server.app.pipeline.run(fault, envelope).await;
+    assert!(matches!(told, Err(Error::Uncertain)), "{told:?}");
+    becomes(server, "/healthz", 503).await;
+    becomes(server, "/readyz", 503).await;
+    let cause = server.app.store.alarm().cause().expect("a cause");
+    assert!(cause.ends_with("ended before its time"), "{cause}");
+}
+
+async fn a_writer_that_is_gone_is_told_of(server: Server) {
+    meets(&server, Faulty { is_large: false }).await;
+}
+
+async fn a_writer_of_large_commands_that_is_gone_is_told_of(server: Server) {
+    meets(&server, Faulty { is_large: true }).await;
 }

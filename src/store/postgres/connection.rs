@@ -69,7 +69,8 @@ impl Patience {
         let (lock, idle) = match self {
             Self::Large => ("2s", "60s"),
             Self::Batches => ("50ms", "5s"),
-            Self::Reads | Self::Lists | Self::Operator => ("1s", "5s"),
+            Self::Reads => ("100ms", "5s"),
+            Self::Lists | Self::Operator => ("1s", "5s"),
         };
         format!(
             "SET statement_timeout = {statement}; SET lock_timeout = '{lock}'; \

@@ -1,7 +1,7 @@
 //! What became of a commit that nobody confirmed. The socket it was sent on is dropped; from another
 //! session the old one is ended, so that it cannot commit any later, and the database is asked for the
-//! transaction's fate until that is final. (Never by a cancel: a commit that is told to wait no longer
-//! for a standby reports success.)
+//! transaction's fate until that is final. A commit that waits for a standby is left alone: told to wait
+//! no longer, it would be one, though the standby has nothing of it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -103,7 +103,7 @@ impl Transaction {
         let Session { pid, started_at, life } = &self.session;
         let end = format!(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = {pid} \
-             AND (extract(epoch FROM backend_start) * 1000000)::bigint = {started_at}"
+             AND wait_event IS DISTINCT FROM 'SyncRep' AND (extract(epoch FROM backend_start) * 1000000)::bigint = {started_at}"
         );
         while Instant::now() < until {
             connection.script(&end).await?;

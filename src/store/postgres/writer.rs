@@ -22,7 +22,7 @@ use crate::domain::kind::Kind;
 use crate::domain::record::Key;
 use crate::domain::table::KeyType;
 use crate::pipeline::{BATCH_MAX, Batch, Blame, Job, Pending, Touched, Writes};
-use crate::sabotage::{APART_FOR, Protection};
+use crate::sabotage::{self, APART_FOR, Protection};
 use crate::store::search;
 use crate::store::sql::{self, Sql};
 use crate::store::{Blamed, RETRY_PAUSE};
@@ -63,6 +63,13 @@ pub enum Lane {
 }
 
 impl Lane {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Batches => "haksa-writer",
+            Self::Large => "haksa-bulk",
+        }
+    }
+
     /// Runs what takes the processor for long, so that the thread's other tasks go on elsewhere.
     fn run<T>(self, f: impl FnOnce() -> T) -> T {
         match self {
@@ -147,6 +154,7 @@ impl WriterTask {
                     Err(refused) => self.take_back(batch, attempt, refused, &mut queue).await,
                 }
             }
+            sabotage::stumble(self.lane.name());
             if last_sweep.elapsed() > SWEEP_EVERY {
                 last_sweep = Instant::now();
                 self.sweep(now()).await;

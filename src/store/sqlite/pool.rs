@@ -52,7 +52,7 @@ impl Pool {
         &self,
         f: impl FnOnce(&Connection) -> Result<T, SqliteFault>,
     ) -> Result<T, Error> {
-        let mut reader = self.take().map_err(Error::internal)?;
+        let mut reader = self.take()?;
         reader.end_view();
         let result = f(&reader.connection);
         self.give_back(reader);
@@ -66,7 +66,7 @@ impl Pool {
         generation: u64,
         f: impl FnOnce(&Connection) -> Result<T, SqliteFault>,
     ) -> Result<T, Error> {
-        let mut reader = self.take().map_err(Error::internal)?;
+        let mut reader = self.take()?;
         let result = if reader.view == Some(generation) {
             f(&reader.connection)
         } else {
@@ -83,11 +83,13 @@ impl Pool {
         result.map_err(SqliteFault::into_error)
     }
 
-    fn take(&self) -> Result<PooledReader, OpenError> {
+    fn take(&self) -> Result<PooledReader, Error> {
         if let Some(reader) = self.idle().readers.pop() {
             return Ok(reader);
         }
-        Ok(PooledReader { connection: connect(&self.place, false)?, view: None })
+        // Mostly no file descriptor left.
+        let away = |cause: OpenError| SqliteFault::Unavailable(cause.to_string()).into_error();
+        Ok(PooledReader { connection: connect(&self.place, false).map_err(away)?, view: None })
     }
 
     fn give_back(&self, mut reader: PooledReader) {

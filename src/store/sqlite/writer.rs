@@ -3,27 +3,28 @@
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rusqlite::Connection;
 use tokio::sync::mpsc::WeakSender;
 
-use super::bulk::{Bulk, Fatal, Turn, report};
+use super::bulk::{Bulk, Turn, report};
 use super::log::{Log, checkpoint};
 use super::pool::Pool;
 use super::statement::{
     Rerun, SqliteFault, execute, load, newest_id, sequence_table, write, write_beside,
 };
 use super::{Sqlite, connect, links, staging};
+use crate::alarm::Alarm;
 use crate::domain::command::Entropy;
 use crate::domain::error::Error;
 use crate::domain::facts::{Fact, Facts, Need, Sequence};
 use crate::domain::kind::Kind;
 use crate::domain::record::Key;
 use crate::pipeline::{BATCH_MAX, Batch, Blame, Job, Pending, Writes};
-use crate::sabotage::Protection;
+use crate::sabotage::{self, Protection};
 use crate::store::cache::Cache;
 use crate::store::sql::{self, Sql, Statements, change_columns};
 use crate::store::{Blamed, OpenError, Writer};
@@ -58,10 +59,9 @@ pub(super) fn start(store: &Sqlite, writer: Writer) -> Result<JoinHandle<()>, Op
         Ok(())
     };
     connection.wal_hook(Some(hook)).map_err(open)?;
-    let Writer { queues, now, entropy, fatal } = writer;
+    let Writer { queues, now, entropy } = writer;
     let turn = Arc::new(Turn::default());
-    let fatal = Arc::new(Mutex::new(Some(fatal)));
-    let bulk = Bulk::start(store, queues.large, Arc::clone(&now), entropy, &turn, &fatal)?;
+    let bulk = Bulk::start(store, queues.large, Arc::clone(&now), entropy, &turn)?;
     let mut thread = WriterThread {
         connection,
         to_large: queues.to_large,
@@ -71,15 +71,18 @@ pub(super) fn start(store: &Sqlite, writer: Writer) -> Result<JoinHandle<()>, Op
         cache: Arc::clone(&store.cache),
         readers: Arc::clone(&store.readers),
         busy_timeout: store.place.busy_timeout,
+        alarm: store.alarm.clone(),
     };
     store.cache.turn_on();
     let (stop, stopped) = mpsc::channel();
     let helper = start_helper(store, log, stopped)?;
+    let guard = store.alarm.guard("haksa-writer");
     spawn("haksa-writer", move || {
-        thread.run(queues.jobs, &*now, &mut *entropy(), &fatal);
+        thread.run(queues.jobs, &*now, &mut *entropy());
         let _ = bulk.join();
         drop(stop);
         let _ = helper.join();
+        guard.done();
     })
 }
 
@@ -93,6 +96,7 @@ fn start_helper(
     let file = File::open(&store.place.path)
         .map_err(|cause| OpenError::Open(format!("{}: {cause}", store.place.path.display())))?;
     let (cache, readers) = (Arc::clone(&store.cache), Arc::clone(&store.readers));
+    let guard = store.alarm.guard("haksa-checkpoint");
     spawn("haksa-checkpoint", move || {
         let mut looks = 0_u32;
         while let Err(mpsc::RecvTimeoutError::Timeout) = stopped.recv_timeout(NOTICE_EVERY) {
@@ -115,7 +119,9 @@ fn start_helper(
                 readers.end_views();
                 log.copy(&connection, &file);
             }
+            sabotage::stumble("haksa-checkpoint");
         }
+        guard.done();
     })
 }
 
@@ -133,6 +139,7 @@ struct WriterThread {
     cache: Arc<Cache>,
     readers: Arc<Pool>,
     busy_timeout: Duration,
+    alarm: Alarm,
 }
 
 impl WriterThread {
@@ -141,7 +148,6 @@ impl WriterThread {
         mut jobs: tokio::sync::mpsc::Receiver<Job>,
         now: &dyn Fn() -> jiff::Timestamp,
         entropy: &mut dyn Entropy,
-        fatal: &Fatal,
     ) {
         let mut last_sweep = std::time::Instant::now();
         while let Some(first) = jobs.blocking_recv() {
@@ -158,7 +164,7 @@ impl WriterThread {
                     Ok(()) => batch.answer(Some(&self.to_large)),
                     Err(Blamed { fault: SqliteFault::Fatal(cause), .. }) => {
                         batch.refuse_uncertain();
-                        report(fatal, cause);
+                        report(&self.alarm, &cause);
                         return;
                     }
                     Err(Blamed {
@@ -178,6 +184,7 @@ impl WriterThread {
                     }
                 }
             }
+            sabotage::stumble("haksa-writer");
             if last_sweep.elapsed() > SWEEP_EVERY {
                 last_sweep = std::time::Instant::now();
                 self.sweep(now());
