@@ -152,7 +152,7 @@ struct Office {
 impl Office {
     /// Begins an attempt at what is due whenever a lane is free.
     async fn run(self: Arc<Self>, mut stopped: watch::Receiver<bool>) {
-        let mut turns = Turns::new(Arc::clone(&self));
+        let mut round = Round::new(Arc::clone(&self));
         let mut attempts = JoinSet::new();
         let mut rest = self.pace.rest_first;
         while !*stopped.borrow() {
@@ -161,7 +161,7 @@ impl Office {
             if self.is_down.load(Ordering::Relaxed) {
                 drop(lane);
                 rest = self.pause(rest, &mut stopped).await;
-            } else if let Some(found) = turns.next().await {
+            } else if let Some(found) = round.next().await {
                 if *stopped.borrow() {
                     break;
                 }
@@ -269,7 +269,7 @@ impl Office {
 
 /// What is due of one channel. Accounts take turns, each with its longest due message, so that one
 /// that has thousands keeps nobody waiting who has one.
-struct Turns {
+struct Round {
     office: Arc<Office>,
     /// Each status by itself, and beyond which account its next page begins.
     beyond: Vec<(MessageStatus, i64)>,
@@ -278,7 +278,7 @@ struct Turns {
     page: VecDeque<DueMessage>,
 }
 
-impl Turns {
+impl Round {
     fn new(office: Arc<Office>) -> Self {
         let mut statuses = vec![MessageStatus::Waiting, MessageStatus::Sending];
         if office.sender.is_some() {
@@ -387,10 +387,7 @@ async fn settle(app: &App, outcome: Outcome, pace: Pace, mut stopped: watch::Rec
     let mut pause = pace.look_every;
     loop {
         let command = Settle { message_id: id, attempt, outcome: fate.clone() };
-        let error = match run(app, account_id, command).await {
-            Ok(_) => return,
-            Err(error) => error,
-        };
+        let Err(error) = run(app, account_id, command).await else { return };
         log("cannot record an attempt", &error);
         let may_pass = matches!(error, Error::Unavailable { .. } | Error::Internal(_));
         if !may_pass || app.pipeline.is_closed() {
