@@ -31,6 +31,7 @@ use crate::pipeline::{Blame, Queues};
 use jiff::Timestamp;
 
 pub use changes::ChangeQuery;
+pub use list::First;
 pub use postgres::Postgres;
 use search::Flavor;
 pub use sqlite::Sqlite;

@@ -53,7 +53,8 @@ async fn a_silent_network_is_told_soon_and_forgotten_soon() {
         let read = server.request("GET", ONE).bearer("demo-kolleges-key");
         let list = server.request("GET", "/open-api/achievements").bearer("demo-kolleges-key");
         let mut asked = vec![edit(&server, 2), read, list];
-        asked.extend((0..24).map(|_| server.request("GET", "/readyz")));
+        // What that says is seen a moment later.
+        asked.extend((0..24 * round).map(|_| server.request("GET", "/readyz")));
         for reply in join_all(asked.into_iter().map(in_time)).await {
             assert_eq!(reply.status, 503, "round {round}: {}", reply.text());
         }
@@ -167,14 +168,14 @@ async fn who_cannot_write_is_not_ready() {
     assert_eq!(in_time(edit(&server, 1)).await.status, 200);
 }
 
-/// A command that meets a fault of ours.
+/// A command that meets a fault of ours where nobody expects one.
 struct Faulty {
     is_large: bool,
 }
 
 impl Command for Faulty {
     fn needs(&self) -> Vec<Need> {
-        Vec::new()
+        panic!("a fault")
     }
 
     fn is_large(&self) -> bool {
@@ -182,7 +183,7 @@ impl Command for Faulty {
     }
 
     fn decide(&self, _: &mut Context<'_>, _: &mut Facts) -> Known<Decision> {
-        panic!("a fault")
+        unreachable!("its needs come first")
     }
 }
 
