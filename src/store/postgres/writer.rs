@@ -219,6 +219,7 @@ impl WriterTask {
             _ => {
                 let connection = Arc::new(Connection::open(&self.config).await?);
                 let settings = match self.lane {
+                    Lane::Batches if !Protection::LockLimit.is_on() => "",
                     Lane::Batches => WAIT_LONG,
                     Lane::Large => LARGE_SETTINGS,
                 };
@@ -247,7 +248,7 @@ impl WriterTask {
         let connection = self.connection().await?;
         // While something is held by somebody else, each batch may run into it.
         let was_locked = self.locked_at.is_some_and(|at| at.elapsed() < BRIEF_FOR);
-        let is_brief = was_locked || !self.aside.is_empty();
+        let is_brief = (was_locked || !self.aside.is_empty()) && Protection::LockLimit.is_on();
         if is_brief != self.is_brief {
             let wait = if is_brief { WAIT_BRIEFLY } else { WAIT_LONG };
             connection.script(wait).await?;
