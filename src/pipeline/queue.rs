@@ -347,7 +347,7 @@ impl Jobs {
             self.window = (now, 0, Duration::ZERO);
         }
         let (_, used, took) = self.window;
-        let apart_max = if took < APART_TIME { APART_JOBS.saturating_sub(used) } else { 0 };
+        let has_time = took < APART_TIME;
         for _ in 0..3 {
             let turn = self.turn;
             self.turn = match turn {
@@ -361,17 +361,16 @@ impl Jobs {
                     Some(Part { jobs, look: Look::default() }).filter(|part| !part.jobs.is_empty())
                 }
                 Turn::Again => self.again.pop_front(),
-                Turn::Apart if apart_max == 0 => None,
+                Turn::Apart if !has_time => None,
                 Turn::Apart => self.again_apart.pop_front().or_else(|| {
-                    let jobs = state.take(true, apart_max.min(jobs_max), weight);
+                    let count = APART_JOBS.saturating_sub(used).min(jobs_max);
+                    let jobs = state.take(true, count, weight);
+                    self.window.1 += jobs.len();
                     let look = Look { is_apart: true, ..Look::default() };
                     Some(Part { jobs, look }).filter(|part| !part.jobs.is_empty())
                 }),
             };
             if let Some(part) = part {
-                if part.look.is_apart {
-                    self.window.1 += part.jobs.len();
-                }
                 return Ok(Next::Part(part));
             }
         }
