@@ -68,6 +68,7 @@ impl Patience {
         let (_, statement) = self.limits();
         let (lock, idle) = match self {
             Self::Large => ("2s", "60s"),
+            Self::Batches if !Protection::LockLimit.is_on() => ("10s", "5s"),
             Self::Batches => ("50ms", "5s"),
             Self::Reads => ("100ms", "5s"),
             Self::Lists | Self::Operator => ("1s", "5s"),

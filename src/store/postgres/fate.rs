@@ -11,6 +11,8 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::PgFault;
 use super::connection::{Connection, Patience};
 use crate::domain::change::Change;
+use crate::pipeline::Writes;
+use crate::sabotage::Protection;
 use crate::store::sql;
 
 /// How long the database is asked.
@@ -66,19 +68,38 @@ pub(super) struct Transaction {
 
 /// See the module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
+enum Fate {
     Committed,
     Aborted,
     Unknown,
 }
 
+/// Sees to a commit that nobody confirmed: all is well where it happened.
+pub(super) async fn settle(
+    connection: &Connection,
+    config: &tokio_postgres::Config,
+    writes: &Writes,
+    cause: &str,
+) -> Result<(), PgFault> {
+    connection.give_up();
+    if !Protection::CommitLookup.is_on() {
+        return Err(PgFault::Lost(cause.to_owned()));
+    }
+    let fate = match connection.transaction() {
+        Some(transaction) => transaction.fate(config, writes.changes.first()).await,
+        None => Fate::Unknown,
+    };
+    tracing::warn!(error.cause = %cause, ?fate, "a commit was not confirmed");
+    match fate {
+        Fate::Committed => Ok(()),
+        Fate::Aborted => Err(PgFault::Undone),
+        Fate::Unknown => Err(PgFault::Unknown),
+    }
+}
+
 impl Transaction {
     /// What became of it. `witness` is a change of its own, where it made one.
-    pub(super) async fn fate(
-        &self,
-        config: &tokio_postgres::Config,
-        witness: Option<&Arc<Change>>,
-    ) -> Fate {
+    async fn fate(&self, config: &tokio_postgres::Config, witness: Option<&Arc<Change>>) -> Fate {
         let until = Instant::now() + ASK_FOR;
         while Instant::now() < until {
             match timeout_at(until, self.ask(config, witness, until)).await {
