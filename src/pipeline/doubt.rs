@@ -13,7 +13,7 @@ impl Batch {
         let mut results = self.results.into_iter();
         for job in self.jobs {
             let wrote = matches!(results.next(), Some(Ok(Reply::Done(outcome, _)))
-                if !outcome.changes.is_empty());
+                if outcome.changed_count > 0);
             let error = if wrote && !job.may_be_repeated() { Error::Uncertain } else { AGAIN };
             job.refuse(error);
         }

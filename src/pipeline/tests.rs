@@ -252,3 +252,35 @@ fn what_asks_without_end_is_refused_alone() {
     assert!(matches!(answer.try_recv(), Ok(Err(Error::Internal(_)))));
     assert!(matches!(other_answer.try_recv(), Ok(Err(Error::Conflict(_)))), "a plain answer");
 }
+
+#[test]
+fn where_nobody_knows_only_what_may_be_done_twice_is_to_be_tried_again() {
+    let (mut batch, answers) = decided();
+    let envelope = |batch: &mut Batch, index: usize, change: fn(&mut Envelope)| match &mut batch
+        .jobs[index]
+        .ask
+    {
+        Ask::Command { envelope, .. } => change(envelope),
+        _ => panic!("a command"),
+    };
+    envelope(&mut batch, 1, |envelope| envelope.is_dry_run = true);
+    envelope(&mut batch, 2, |envelope| {
+        let (key, request_hash) = ("key".to_owned(), "hash".to_owned());
+        envelope.idempotency = Some(Idempotency { key, request_hash });
+    });
+    batch.results[3] = Err(Error::Denied);
+    if let Ok(Reply::Done(outcome, _)) = &mut batch.results[4] {
+        outcome.changed_count = 0;
+    }
+    batch.jobs[5].ask = Ask::Probe;
+    // The last ones had not been decided.
+    batch.results.truncate(7);
+    batch.refuse_uncertain();
+    let told = answers.into_iter().map(|mut answer| match answer.try_recv() {
+        Ok(Err(Error::Uncertain)) => "uncertain",
+        Ok(Err(Error::Unavailable { retry_after_s: 5 })) => "again",
+        other => panic!("{other:?}"),
+    });
+    let expected = ["uncertain", "again", "again", "again", "again", "again", "uncertain", "again"];
+    assert!(told.eq(expected));
+}

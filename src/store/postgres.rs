@@ -28,7 +28,7 @@ mod reader;
 mod sets;
 mod writer;
 
-use connection::{Connection, Connections, Patience};
+use connection::{Connection, Connections, Patience, Way};
 use reader::Reader;
 pub(super) use writer::statements;
 use writer::{Lane, WriterTask};
@@ -50,7 +50,7 @@ pub(super) const SCHEMA_FIND: &str =
 /// A database on a server.
 #[derive(Clone, Debug)]
 pub struct Postgres {
-    config: Arc<tokio_postgres::Config>,
+    way: Arc<Way>,
     reader: Reader,
     listers: Arc<Connections>,
     turn: Arc<AtomicUsize>,
@@ -266,10 +266,10 @@ impl Postgres {
     /// # Errors
     /// [`OpenError`] when the address is malformed or the server does not answer.
     pub async fn open(address: &str, whom: Whom) -> Result<Self, OpenError> {
-        let config = connection::config(address)
+        let way = Way::to(address)
             .map_err(|_| OpenError::Open("malformed postgres address".to_owned()))?;
-        let config = Arc::new(config);
-        let readers = Connections::new(&config, READERS, Patience::Reads);
+        let way = Arc::new(way);
+        let readers = Connections::new(&way, READERS, Patience::Reads);
         let patience = match whom {
             Whom::Clients => Patience::Lists,
             Whom::Operator => Patience::Operator,
@@ -278,10 +278,10 @@ impl Postgres {
         let alarm = Alarm::default();
         let this = Self {
             reader: Reader::start(&Arc::new(readers), &alarm),
-            listers: Arc::new(Connections::new(&config, listers, patience)),
+            listers: Arc::new(Connections::new(&way, listers, patience)),
             turn: Arc::default(),
             alarm,
-            config,
+            way,
         };
         match this.listers.at(0).await {
             Ok(_) => Ok(this),
@@ -291,7 +291,7 @@ impl Postgres {
 
     pub(super) async fn migrate(&self) -> Result<Vec<String>, OpenError> {
         let failed = |cause: &dyn std::error::Error| OpenError::Migrate(super::causes(cause));
-        let connecting = self.config.connect(NoTls).await;
+        let connecting = self.way.config.connect(NoTls).await;
         let (mut client, connection) = connecting.map_err(|cause| failed(&cause))?;
         let driver = tokio::spawn(connection);
         client
@@ -368,7 +368,7 @@ impl Postgres {
 
     pub(super) fn start_writer(&self, writer: Writer) -> JoinHandle<()> {
         let Writer { queues, now, entropy } = writer;
-        let of = |lane| WriterTask::new(Arc::clone(&self.config), lane, queues.to_large.clone());
+        let of = |lane| WriterTask::new(Arc::clone(&self.way), lane, queues.to_large.clone());
         let (mut task, mut large) = (of(Lane::Batches), of(Lane::Large));
         let large_now = Arc::clone(&now);
         let (guard, large_guard) =

@@ -86,23 +86,35 @@ impl Patience {
 }
 
 /// The way to a server.
-pub(super) fn config(address: &str) -> Result<tokio_postgres::Config, tokio_postgres::Error> {
-    let mut config: tokio_postgres::Config = address.parse()?;
-    config.connect_timeout(CONNECT_WITHIN).tcp_user_timeout(SILENT_WITHIN).keepalives(true);
-    config.keepalives_idle(ALIVE_AFTER).keepalives_interval(ALIVE_EVERY);
-    config.keepalives_retries(ALIVE_TRIES);
-    Ok(config)
+#[derive(Debug)]
+pub(super) struct Way {
+    pub(super) config: tokio_postgres::Config,
+    /// Since when there was no answer the last time that there was none. A connection on which nothing was
+    /// heard since may be as dead, and finding out would take as long.
+    silent_since: Mutex<Option<Instant>>,
+}
+
+impl Way {
+    pub(super) fn to(address: &str) -> Result<Self, tokio_postgres::Error> {
+        let mut config: tokio_postgres::Config = address.parse()?;
+        config.connect_timeout(CONNECT_WITHIN).tcp_user_timeout(SILENT_WITHIN).keepalives(true);
+        config.keepalives_idle(ALIVE_AFTER).keepalives_interval(ALIVE_EVERY);
+        config.keepalives_retries(ALIVE_TRIES);
+        Ok(Self { config, silent_since: Mutex::default() })
+    }
 }
 
 /// One connection with its prepared statements.
 #[derive(Debug)]
 pub(super) struct Connection {
+    way: Arc<Way>,
     client: Client,
     statements: RwLock<HashMap<String, Statement>>,
     patience: Patience,
     /// What moves bytes between the client and the socket.
     driver: AbortHandle,
     is_given_up: AtomicBool,
+    heard_at: Mutex<Instant>,
     session: Session,
     /// The transaction that was begun last, where it has a number.
     transaction: Mutex<Option<Transaction>>,
@@ -117,31 +129,27 @@ impl Drop for Connection {
 
 impl Connection {
     /// Opens one.
-    pub(super) async fn open(
-        config: &tokio_postgres::Config,
-        patience: Patience,
-    ) -> Result<Self, PgFault> {
+    pub(super) async fn open(way: &Arc<Way>, patience: Patience) -> Result<Self, PgFault> {
         let silent = || PgFault::Lost("no answer to a connection attempt".to_owned());
-        tokio::time::timeout(CONNECT_WITHIN, Self::open_slowly(config, patience))
+        tokio::time::timeout(CONNECT_WITHIN, Self::open_slowly(way, patience))
             .await
             .map_err(|_| silent())?
     }
 
-    async fn open_slowly(
-        config: &tokio_postgres::Config,
-        patience: Patience,
-    ) -> Result<Self, PgFault> {
-        let (client, connection) = config.connect(NoTls).await?;
+    async fn open_slowly(way: &Arc<Way>, patience: Patience) -> Result<Self, PgFault> {
+        let (client, connection) = way.config.connect(NoTls).await?;
         let driver = tokio::spawn(async move {
             // The error also reaches whoever waits on the connection.
             let _ = connection.await;
         });
         let mut this = Self {
+            way: Arc::clone(way),
             client,
             statements: RwLock::default(),
             patience,
             driver: driver.abort_handle(),
             is_given_up: AtomicBool::new(false),
+            heard_at: Mutex::new(Instant::now()),
             session: Session::default(),
             transaction: Mutex::default(),
         };
@@ -160,6 +168,11 @@ impl Connection {
     /// False once it was lost, or somebody gave it up.
     pub(super) fn is_open(&self) -> bool {
         !self.client.is_closed() && !self.is_given_up.load(Ordering::Relaxed)
+    }
+
+    /// Whether there is no reason to open another.
+    pub(super) fn is_good(&self) -> bool {
+        self.is_open() && *self.way.silent_since.lock() <= Some(*self.heard_at.lock())
     }
 
     /// Drops the socket: what is under way on it gets no answer.
@@ -185,9 +198,12 @@ impl Connection {
         let (Some(within), true) = (within, Protection::Deadlines.is_on()) else {
             return Ok(asked.await?);
         };
+        let since = Instant::now();
         if let Ok(answer) = tokio::time::timeout(within, asked).await {
+            *self.heard_at.lock() = Instant::now();
             return Ok(answer?);
         }
+        *self.way.silent_since.lock() = Some(since);
         self.give_up();
         Err(PgFault::Lost(format!("no answer within {within:?}")))
     }
@@ -284,7 +300,7 @@ type Opening = Shared<Pin<Box<dyn Future<Output = Opened> + Send>>>;
 
 /// Connections that many share, each opened when it is first needed and again when it was lost.
 pub(super) struct Connections {
-    config: Arc<tokio_postgres::Config>,
+    way: Arc<Way>,
     patience: Patience,
     slots: Vec<Mutex<Option<Opening>>>,
 }
@@ -296,13 +312,9 @@ impl std::fmt::Debug for Connections {
 }
 
 impl Connections {
-    pub(super) fn new(
-        config: &Arc<tokio_postgres::Config>,
-        count: usize,
-        patience: Patience,
-    ) -> Self {
+    pub(super) fn new(way: &Arc<Way>, count: usize, patience: Patience) -> Self {
         let slots = (0..count).map(|_| Mutex::default()).collect();
-        Self { config: Arc::clone(config), patience, slots }
+        Self { way: Arc::clone(way), patience, slots }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -315,7 +327,7 @@ impl Connections {
             let mut slot = slot.lock();
             let is_good = |opening: &Opening| match opening.peek() {
                 None => true,
-                Some(Ok(connection)) => connection.is_open(),
+                Some(Ok(connection)) => connection.is_good(),
                 Some(Err((at, _))) => at.elapsed() < FAILURE_LASTS,
             };
             match &*slot {
@@ -328,8 +340,8 @@ impl Connections {
 
     /// Opens one in a task: whoever asked first may hang up, and others wait for it too.
     fn open(&self) -> Opening {
-        let (config, patience) = (Arc::clone(&self.config), self.patience);
-        let task = tokio::spawn(async move { Connection::open(&config, patience).await });
+        let (way, patience) = (Arc::clone(&self.way), self.patience);
+        let task = tokio::spawn(async move { Connection::open(&way, patience).await });
         let opened = task.map(|opened| match opened {
             Ok(Ok(connection)) => Ok(Arc::new(connection)),
             Ok(Err(fault)) => Err((Instant::now(), fault.into_text())),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::PgFault;
-use super::connection::{Connection, Patience};
+use super::connection::{Connection, Patience, Way};
 use crate::domain::change::Change;
 use crate::pipeline::Writes;
 use crate::sabotage::Protection;
@@ -77,7 +77,7 @@ enum Fate {
 /// Sees to a commit that nobody confirmed: all is well where it happened.
 pub(super) async fn settle(
     connection: &Connection,
-    config: &tokio_postgres::Config,
+    way: &Arc<Way>,
     writes: &Writes,
     cause: &str,
 ) -> Result<(), PgFault> {
@@ -86,7 +86,7 @@ pub(super) async fn settle(
         return Err(PgFault::Lost(cause.to_owned()));
     }
     let fate = match connection.transaction() {
-        Some(transaction) => transaction.fate(config, writes.changes.first()).await,
+        Some(transaction) => transaction.fate(way, writes.changes.first()).await,
         None => Fate::Unknown,
     };
     tracing::warn!(error.cause = %cause, ?fate, "a commit was not confirmed");
@@ -99,10 +99,10 @@ pub(super) async fn settle(
 
 impl Transaction {
     /// What became of it. `witness` is a change of its own, where it made one.
-    async fn fate(&self, config: &tokio_postgres::Config, witness: Option<&Arc<Change>>) -> Fate {
+    async fn fate(&self, way: &Arc<Way>, witness: Option<&Arc<Change>>) -> Fate {
         let until = Instant::now() + ASK_FOR;
         while Instant::now() < until {
-            match timeout_at(until, self.ask(config, witness, until)).await {
+            match timeout_at(until, self.ask(way, witness, until)).await {
                 Ok(Ok(fate)) => return fate,
                 Ok(Err(fault)) => {
                     tracing::warn!(error.cause = %fault.into_text(), "a commit is in doubt");
@@ -116,11 +116,11 @@ impl Transaction {
 
     async fn ask(
         &self,
-        config: &tokio_postgres::Config,
+        way: &Arc<Way>,
         witness: Option<&Arc<Change>>,
         until: Instant,
     ) -> Result<Fate, PgFault> {
-        let connection = Connection::open(config, Patience::Reads).await?;
+        let connection = Connection::open(way, Patience::Reads).await?;
         let Session { pid, started_at, life } = &self.session;
         let end = format!(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = {pid} \

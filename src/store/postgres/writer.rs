@@ -12,7 +12,7 @@ use futures_util::stream::{FuturesOrdered, StreamExt as _};
 use tokio_postgres::types::ToSql;
 
 use super::aside::{self, Aside};
-use super::{Connection, Parameters, Patience, PgFault, alone, fate, naming, parameter, sets};
+use super::{Connection, Parameters, Patience, PgFault, Way, alone, fate, naming, parameter, sets};
 use crate::domain::change::Change;
 use crate::domain::command::Entropy;
 use crate::domain::facts::{Fact, Facts, Need, Selector, Sequence};
@@ -84,7 +84,7 @@ pub struct WriterTask {
     lane: Lane,
     /// Where a job goes that turns out to be large.
     to_large: WeakQueue,
-    config: Arc<tokio_postgres::Config>,
+    way: Arc<Way>,
     connection: Option<Arc<Connection>>,
     aside: Aside,
     /// Whether the connection waits for locks only briefly.
@@ -95,11 +95,11 @@ pub struct WriterTask {
 
 impl WriterTask {
     /// One that connects when there is something to write.
-    pub const fn new(config: Arc<tokio_postgres::Config>, lane: Lane, to_large: WeakQueue) -> Self {
+    pub const fn new(way: Arc<Way>, lane: Lane, to_large: WeakQueue) -> Self {
         Self {
             lane,
             to_large,
-            config,
+            way,
             connection: None,
             aside: Aside::new(),
             is_brief: false,
@@ -223,13 +223,13 @@ impl WriterTask {
 
     async fn connection(&mut self) -> Result<Arc<Connection>, PgFault> {
         match &self.connection {
-            Some(connection) if connection.is_open() => Ok(Arc::clone(connection)),
+            Some(connection) if connection.is_good() => Ok(Arc::clone(connection)),
             _ => {
                 let patience = match self.lane {
                     Lane::Batches => Patience::Batches,
                     Lane::Large => Patience::Large,
                 };
-                let connection = Arc::new(Connection::open(&self.config, patience).await?);
+                let connection = Arc::new(Connection::open(&self.way, patience).await?);
                 if self.lane == Lane::Large {
                     connection.script(LARGE_SETTINGS).await?;
                 }
@@ -271,7 +271,7 @@ impl WriterTask {
         match result {
             Err(Blamed { fault: PgFault::InDoubt(cause), .. }) => {
                 self.connection = None;
-                Ok(fate::settle(&connection, &self.config, batch.writes(), &cause).await?)
+                Ok(fate::settle(&connection, &self.way, batch.writes(), &cause).await?)
             }
             result => result,
         }
