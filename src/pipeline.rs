@@ -143,7 +143,7 @@ enum Ask {
         envelope: Box<Envelope>,
     },
     /// A signature by itself, and why what it signed is refused, where it is known.
-    Signature(Signature, Option<Error>),
+    Signature(Box<(Signature, Option<Error>)>),
     Token(Token),
     /// Nothing at all.
     Probe,
@@ -216,7 +216,7 @@ impl Pipeline {
     /// # Errors
     /// [`Error::Replayed`] when it was used before.
     pub async fn burn_signature(&self, account_id: i64, signature: Signature) -> Result<(), Error> {
-        self.ask(Ask::Signature(signature, None), account_id, false).await.map(|_| ())
+        self.ask(Ask::Signature(Box::new((signature, None))), account_id, false).await.map(|_| ())
     }
 
     /// Keeps an access token of an account's.
@@ -390,7 +390,7 @@ impl Batch {
                     asked.extend(envelope.signature.clone().map(Need::Signature));
                     asked
                 }
-                Ask::Signature(signature, _) => vec![Need::Signature(signature.clone())],
+                Ask::Signature(signed) => vec![Need::Signature(signed.0.clone())],
                 Ask::Token(_) | Ask::Probe => Vec::new(),
             };
             needs.extend(asked.into_iter().filter(|need| seen.insert(need.clone())));
@@ -475,7 +475,7 @@ impl Batch {
         };
         let signature = match &job.ask {
             Ask::Command { envelope, .. } => envelope.signature.clone(),
-            Ask::Signature(signature, _) => Some(signature.clone()),
+            Ask::Signature(signed) => Some(signed.0.clone()),
             Ask::Token(_) | Ask::Probe => None,
         };
         let Some(signature) = signature.filter(|_| Protection::SignatureOnce.is_on()) else {
@@ -500,12 +500,15 @@ impl Batch {
         let is_large = jobs.get(index).is_some_and(|job| job.is_large);
         let (command, envelope) = match jobs.get(index).map(|job| &job.ask) {
             Some(Ask::Command { command, envelope }) => (command, envelope),
-            Some(Ask::Signature(_, Some(refusal))) => return Err(refusal.clone().into()),
+            Some(Ask::Signature(signed)) => match &signed.1 {
+                Some(refusal) => return Err(refusal.clone().into()),
+                None => return Ok(Reply::Noted),
+            },
             Some(Ask::Token(token)) => {
                 writes.tokens.push(token.clone());
                 return Ok(Reply::Noted);
             }
-            Some(Ask::Signature(_, None) | Ask::Probe) | None => return Ok(Reply::Noted),
+            Some(Ask::Probe) | None => return Ok(Reply::Noted),
         };
         let actor = &envelope.actor;
         if let Some(idempotency) = &envelope.idempotency
@@ -707,7 +710,7 @@ impl Batch {
             job.refuse(error.clone());
             return None;
         };
-        job.ask = Ask::Signature(signature, Some(error.clone()));
+        job.ask = Ask::Signature(Box::new((signature, Some(error.clone()))));
         Some(job)
     }
 
@@ -765,7 +768,7 @@ impl Job {
     fn weight(&self) -> usize {
         match &self.ask {
             Ask::Command { envelope, .. } => JOB_WEIGHT + envelope.body_length,
-            Ask::Signature(..) | Ask::Token(_) | Ask::Probe => JOB_WEIGHT,
+            Ask::Signature(_) | Ask::Token(_) | Ask::Probe => JOB_WEIGHT,
         }
     }
 

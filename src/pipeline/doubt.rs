@@ -25,7 +25,7 @@ impl Job {
     pub(super) fn may_be_repeated(&self) -> bool {
         match &self.ask {
             Ask::Command { envelope, .. } => envelope.is_dry_run || envelope.idempotency.is_some(),
-            Ask::Signature(..) | Ask::Token(_) | Ask::Probe => true,
+            Ask::Signature(_) | Ask::Token(_) | Ask::Probe => true,
         }
     }
 }

@@ -96,12 +96,16 @@ fn numbers(jobs: &[Job]) -> Vec<i64> {
     jobs.iter().map(number).collect()
 }
 
-/// The jobs of the next commit, and what is known of them.
-fn next(jobs: &mut Jobs) -> Option<(Vec<i64>, Look)> {
-    match jobs.blocking_next(Some(Duration::ZERO)) {
-        Next::Part(Part { jobs, look }) => Some((numbers(&jobs), look)),
+fn part(next: Next) -> Option<Part> {
+    match next {
+        Next::Part(part) => Some(part),
         Next::Nobody | Next::Closed => None,
     }
+}
+
+/// The jobs of the next commit, and what is known of them.
+fn next(jobs: &mut Jobs) -> Option<(Vec<i64>, Look)> {
+    part(jobs.blocking_next(Some(Duration::ZERO))).map(|part| (numbers(&part.jobs), part.look))
 }
 
 #[test]
@@ -133,7 +137,7 @@ fn who_did_not_write_where_the_fault_is_goes_on_in_one_commit() {
     let (one, mut answer) = job(3);
     let batch = |jobs| Batch::new(jobs, Timestamp::UNIX_EPOCH, Facts::default());
     batch(vec![one]).split(first, &mut jobs, &Blame::Unknown, &error);
-    let Next::Part(Part { jobs: one, look }) = jobs.blocking_next(None) else { panic!("a look") };
+    let Part { jobs: one, look } = part(jobs.blocking_next(None)).expect("a look");
     assert_eq!(look, Look { attempt: 1, is_apart: false });
     batch(one).split(look, &mut jobs, &Blame::Unknown, &error);
     assert_eq!(next(&mut jobs), None);
@@ -171,12 +175,12 @@ fn an_account_that_is_refused_again_and_again_is_served_apart() {
     push(2, 101);
     assert_eq!(next(&mut jobs).unwrap().0, [101]);
     let began = Instant::now();
-    let Next::Part(part) = jobs.blocking_next(None) else { panic!("the rest waits") };
-    assert!(part.look.is_apart && began.elapsed() < Duration::from_secs(5));
-    assert_eq!(numbers(&part.jobs), [16, 17, 18, 19, 20]);
+    let rest = part(jobs.blocking_next(None)).expect("the rest waits");
+    assert!(rest.look.is_apart && began.elapsed() < Duration::from_secs(5));
+    assert_eq!(numbers(&rest.jobs), [16, 17, 18, 19, 20]);
     // What takes too long ends the while as well.
     push(1, 21);
-    jobs.took(part.look, Duration::from_secs(1));
+    jobs.took(rest.look, Duration::from_secs(1));
     assert_eq!(next(&mut jobs), None);
     assert!(matches!(jobs.blocking_next(None), Next::Part(_)), "until the next");
 }
@@ -189,8 +193,8 @@ async fn who_hung_up_or_waited_too_long_is_not_served() {
     let (here, _here_answer) = job_of(1, 2);
     queue.push(gone).unwrap();
     queue.push(here).unwrap();
-    let Next::Part(part) = jobs.next(None).await else { panic!("one is there") };
-    assert_eq!(numbers(&part.jobs), [2]);
+    let found = part(jobs.next(None).await).expect("one is there");
+    assert_eq!(numbers(&found.jobs), [2]);
 
     // Nobody takes it: whoever comes later sees to it.
     let (late, late_answer) = job_of(1, 3);
@@ -200,8 +204,8 @@ async fn who_hung_up_or_waited_too_long_is_not_served() {
     queue.push(other).unwrap();
     let late = late_answer.await.unwrap();
     assert!(matches!(late, Err(Error::Unavailable { .. })), "{late:?}");
-    let Next::Part(part) = jobs.next(None).await else { panic!("one is there") };
-    assert_eq!(numbers(&part.jobs), [4]);
+    let found = part(jobs.next(None).await).expect("one is there");
+    assert_eq!(numbers(&found.jobs), [4]);
     assert!(matches!(jobs.next(Some(Duration::from_millis(1))).await, Next::Nobody));
     drop(queue);
     assert!(matches!(jobs.next(None).await, Next::Closed));
