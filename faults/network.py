@@ -23,6 +23,8 @@ class Network:
         at = f"{parts.username}:{parts.password}@127.0.0.1:{self.listener.getsockname()[1]}"
         self.url = parts._replace(netloc=at).geturl()
         self.is_silent, self.is_over, self.at_commit, self.frozen = False, False, None, []
+        # The ends of connections on which nothing comes through any more.
+        self.dead = []
         self.selector = selectors.DefaultSelector()
         self.selector.register(self.listener, selectors.EVENT_READ)
         threading.Thread(target=self._run, daemon=True).start()
@@ -70,14 +72,19 @@ class Network:
                 raise ConnectionError
             if is_from_client and self.at_commit and (start := sent.find(COMMIT)) >= 0:
                 how, self.at_commit = self.at_commit, None
-                # Nothing comes through on this connection any more.
                 self._forget(source, target)
+                self.dead += [source, target]
                 if how == "frozen":
                     port = target.getsockname()[1]
                     found = f"SELECT pid FROM pg_stat_activity WHERE client_port = {port}"
                     self.frozen.append(int(self.cluster.sql(found)))
                     os.kill(self.frozen[0], signal.SIGSTOP)
-                target.sendall(sent[:start] if how == "lost" else sent)
+                target.sendall(sent[:start] if "lost" in how else sent)
+                if "cut" in how:
+                    # What was sent is taken first.
+                    time.sleep(0.1)
+                    source.close()
+                    target.close()
             else:
                 target.sendall(sent)
         except OSError:

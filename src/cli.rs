@@ -216,6 +216,7 @@ fn run_to_end(command: CliCommand) -> anyhow::Result<ExitCode> {
     } else {
         logs.json().init();
     }
+    crate::sabotage::announce();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("haksa-serve")
         .enable_all()

@@ -97,11 +97,21 @@ static STUMBLE: std::sync::LazyLock<Option<std::ffi::OsString>> = std::sync::Laz
     std::env::var_os("HAKSA_STUMBLE")
 });
 
+/// Says which one is off.
+#[cfg(not(feature = "sabotage"))]
+pub const fn announce() {}
+
+/// Says which one is off.
+#[cfg(feature = "sabotage")]
+pub fn announce() {
+    if let Some(name) = &*OFF {
+        tracing::warn!(protection = %name, "a protection is off");
+    }
+}
+
 /// The name of the one that is off.
 #[cfg(feature = "sabotage")]
 static OFF: std::sync::LazyLock<Option<String>> = std::sync::LazyLock::new(|| {
     #[expect(clippy::disallowed_methods, reason = "no program that people run has this switch")]
-    let name = std::env::var("HAKSA_SABOTAGE").ok()?;
-    tracing::warn!(protection = %name, "a protection is off");
-    Some(name)
+    std::env::var("HAKSA_SABOTAGE").ok()
 });
