@@ -7,12 +7,12 @@
 
 mod alone;
 mod evaluate;
+mod job;
 mod naming;
 mod queue;
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 
 use crate::domain::actor::Actor;
 use crate::domain::change::Change;
-use crate::domain::command::{Command, Content, Entropy, FOLLOW_MAX, Kept, RefusedItem};
+use crate::domain::command::{Command, Content, Entropy, Kept, RefusedItem};
 use crate::domain::error::Error;
 use crate::domain::facts::{
     Fact, Facts, Header, Known, Need, Sequence, Signature, Stop, StoredAnswer, Token,
@@ -33,6 +33,8 @@ use crate::sabotage::Protection;
 use crate::turns::Bounds;
 pub use alone::{Latch, Sought, SoughtValues};
 use evaluate::{Evaluated, evaluate};
+use job::Ask;
+pub use job::{Hold, Job};
 pub use naming::Link;
 pub use queue::{Jobs, Look, Next, Part, WeakQueue, When};
 use queue::{Queue, Rules, queue};
@@ -66,8 +68,6 @@ const LARGE: Rules = Rules {
 };
 /// Stands for the account of those of whom it is not known who they are.
 pub const STRANGERS: i64 = 0;
-/// What a job weighs beside its request's body, bytes.
-const JOB_WEIGHT: usize = 1 << 10;
 /// How often a command may come back for more facts before that is taken for a fault of its own.
 const ROUNDS_MAX: u32 = 16;
 /// How long an idempotency key is remembered.
@@ -152,16 +152,6 @@ impl Envelope {
     }
 }
 
-enum Ask {
-    Command {
-        command: Box<dyn Command>,
-        envelope: Box<Envelope>,
-    },
-    /// A signature by itself, and why what it signed is refused, where it is known.
-    Signature(Box<(Signature, Option<Error>)>),
-    Token(Token),
-}
-
 /// What the pipeline answers.
 #[derive(Debug)]
 pub enum Reply {
@@ -171,20 +161,6 @@ pub enum Reply {
     Repeated(Answer),
     /// A signature or a token was noted.
     Noted,
-}
-
-/// One thing to do, and whom to tell.
-pub struct Job {
-    ask: Ask,
-    /// Who pays for it.
-    account_id: i64,
-    reply: oneshot::Sender<Result<Reply, Error>>,
-    /// Since when it waits to be begun.
-    since: Instant,
-    /// It is decided beside the batches, and may write as much as it likes.
-    is_large: bool,
-    /// Since when somebody else holds what it needs.
-    held_since: Option<Instant>,
 }
 
 /// The sending end of the queues.
@@ -335,21 +311,6 @@ pub enum Blame {
     Kind(Kind),
     /// At this row.
     Record(Kind, Key),
-}
-
-/// What a job has to have to itself for its commit.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Hold {
-    /// A record that it changes.
-    Record(Kind, Key),
-    /// A record that it ends.
-    Ended(Kind, Key),
-    /// A record that what it writes names.
-    Named(Kind, Key),
-    /// An idempotency key, and the credential it belongs to.
-    Answer(i64, String),
-    /// What no two commits may have at once.
-    Latch(Latch),
 }
 
 /// Commands on their way through one commit.
@@ -749,64 +710,6 @@ fn wrote(job: &Job, result: Option<&Result<Reply, Error>>, blame: &Blame) -> boo
             Blame::Kind(kind) => document.meta.kind == *kind,
             Blame::Record(kind, key) => document.meta.kind == *kind && document.meta.key == *key,
         })
-}
-
-/// Without what a caller sent.
-impl fmt::Debug for Job {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Job").field("account_id", &self.account_id).finish_non_exhaustive()
-    }
-}
-
-impl Job {
-    /// What it is sure to need to itself, before anything of it is decided.
-    pub fn holds(&self) -> Vec<Hold> {
-        let Ask::Command { command, envelope } = &self.ask else {
-            return Vec::new();
-        };
-        let records = command.needs().into_iter().filter_map(|need| match need {
-            Need::Record(kind, key) => Some(Hold::Record(kind, key)),
-            _ => None,
-        });
-        let credential_id = envelope.actor.credential_id;
-        let keyed = envelope.idempotency.iter().flat_map(|idempotency| {
-            let answer = Hold::Answer(credential_id, idempotency.key.clone());
-            [answer, Hold::Named(Kind::Credential, credential_id.into())]
-        });
-        records.chain(keyed).collect()
-    }
-
-    /// What it weighs, bytes.
-    fn weight(&self) -> usize {
-        match &self.ask {
-            Ask::Command { envelope, .. } => JOB_WEIGHT + envelope.body_length,
-            Ask::Signature(_) | Ask::Token(_) => JOB_WEIGHT,
-        }
-    }
-
-    /// True when its caller has gone, or it has waited for longer.
-    fn is_over(&self, now: Instant, longest: Duration) -> bool {
-        self.reply.is_closed() || now.saturating_duration_since(self.since) > longest
-    }
-
-    /// Who pays for it.
-    pub const fn account_id(&self) -> i64 {
-        self.account_id
-    }
-
-    /// Since when somebody else holds what it needs: since `now`, unless that was so before.
-    pub fn held_since(&mut self, now: Instant) -> Instant {
-        *self.held_since.get_or_insert(now)
-    }
-
-    fn follow_max(&self) -> usize {
-        if self.is_large { usize::MAX } else { FOLLOW_MAX }
-    }
-
-    /// Refuses it with `error`.
-    pub fn refuse(self, error: Error) {
-        let _ = self.reply.send(Err(error));
-    }
 }
 
 #[cfg(test)]

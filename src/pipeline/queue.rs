@@ -471,9 +471,9 @@ impl Jobs {
         let parts = if look.is_apart { &mut self.again_apart } else { &mut self.again };
         let part = Part { jobs, look };
         if when == When::Last {
-            parts.push_back(part)
+            parts.push_back(part);
         } else {
-            parts.push_front(part)
+            parts.push_front(part);
         }
         if when == When::Next && !look.is_apart {
             self.turn = Turn::Again;
