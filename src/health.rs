@@ -33,6 +33,8 @@ impl Health {
 pub async fn watch(app: App) {
     loop {
         sabotage::stumble("health");
+        // Where the writer stands still, nobody else sees to those who wait for it.
+        app.pipeline.look();
         let (write, read, list) = tokio::join!(
             timeout(WITHIN, app.pipeline.probe()),
             timeout(WITHIN, app.store.probe_read()),
@@ -49,6 +51,7 @@ pub async fn watch(app: App) {
             _ if is_ready => tracing::info!("ready again"),
             _ => tracing::warn!(?closed, "not ready"),
         }
+        app.pipeline.look();
         sleep(TRY_EVERY).await;
     }
 }
