@@ -33,6 +33,8 @@ pub enum Protection {
     EvenTime,
     /// A password is checked for those whom nobody knows, too.
     NobodysPassword,
+    /// Texts, lists and records have a length.
+    TextLimits,
 }
 
 /// How long half of what belongs together stands alone, where [`Protection::AllAtOnce`] is off.
