@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::domain::command::Entropy;
 use crate::domain::delivery::outbox::Outbox;
 use crate::guesses::Guesses;
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Meter, Pipeline};
 use crate::store::{OpenError, Store, Writer, WriterHandle};
 use crate::vault::Vault;
 
@@ -148,6 +148,8 @@ impl App {
         config: Config,
     ) -> Result<(Self, Running), OpenError> {
         let (pipeline, queues) = Pipeline::new();
+        let pipeline =
+            pipeline.metered(Meter::new(config.limits.account_write_mib_s, store.room()));
         let (fatal, fatal_received) = oneshot::channel();
         let now = clock.clone();
         let writer = store.start_writer(Writer {

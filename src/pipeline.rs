@@ -7,6 +7,7 @@
 
 mod alone;
 mod evaluate;
+mod meter;
 mod naming;
 
 use std::collections::btree_map::Entry;
@@ -30,6 +31,7 @@ use crate::domain::record::{Document, Key, Meta};
 use crate::sabotage::Protection;
 pub use alone::{Latch, Sought, SoughtValues};
 use evaluate::{Evaluated, evaluate};
+pub use meter::{Meter, Room};
 pub use naming::Link;
 
 /// Commands in one commit at the most.
@@ -59,6 +61,8 @@ pub struct Outcome {
     pub kept: Vec<Kept>,
     /// Which of several commands were not done.
     pub refused: Vec<RefusedItem>,
+    /// What it adds to history, and contents, bytes.
+    pub bytes: u64,
 }
 
 /// An HTTP answer as bytes, for an idempotency key to repeat.
@@ -145,6 +149,7 @@ pub struct Job {
     is_large: bool,
     /// Since when somebody else holds what it needs.
     held_since: Option<Instant>,
+    meter: Option<Arc<Meter>>,
 }
 
 /// The sending end of the queue.
@@ -152,6 +157,7 @@ pub struct Job {
 pub struct Pipeline {
     queue: mpsc::Sender<Job>,
     large: mpsc::Sender<Job>,
+    meter: Option<Arc<Meter>>,
 }
 
 /// The ends that a store's writers take from.
@@ -171,15 +177,24 @@ impl Pipeline {
         let (queue, jobs) = mpsc::channel(QUEUE_MAX);
         let (large, large_jobs) = mpsc::channel(LARGE_QUEUE_MAX);
         let to_large = large.downgrade();
-        (Self { queue, large }, Queues { jobs, to_large, large: large_jobs })
+        (Self { queue, large, meter: None }, Queues { jobs, to_large, large: large_jobs })
+    }
+
+    /// The same for callers who are metered; the operator and the server's own work are not.
+    #[must_use]
+    pub fn metered(self, meter: Meter) -> Self {
+        Self { meter: Some(Arc::new(meter)), ..self }
     }
 
     /// Runs a command and waits until it is durable.
     ///
     /// # Errors
-    /// The command's refusal, or [`Error::Unavailable`] when the queue is full or the database is
-    /// away.
+    /// The command's refusal, [`Error::TooManyRequests`] to an account that writes too much, or
+    /// [`Error::Unavailable`] when the queue or the disk is full or the database is away.
     pub async fn run(&self, command: impl Command, envelope: Envelope) -> Result<Reply, Error> {
+        if let Some(meter) = self.meter.as_ref().filter(|_| !envelope.actor.is_of_the_house()) {
+            meter.admit(envelope.actor.account_id)?;
+        }
         let is_large = command.is_large();
         let ask = Ask::Command { command: Box::new(command), envelope: Box::new(envelope) };
         self.ask(ask, is_large).await
@@ -209,7 +224,8 @@ impl Pipeline {
     async fn ask(&self, ask: Ask, is_large: bool) -> Result<Reply, Error> {
         let queue = if is_large { &self.large } else { &self.queue };
         let (reply, answer) = oneshot::channel();
-        let job = Job { ask, reply, is_large, held_since: None };
+        let meter = self.meter.clone();
+        let job = Job { ask, reply, is_large, held_since: None, meter };
         queue.try_send(job).map_err(|_| Error::Unavailable { retry_after_s: 1 })?;
         answer.await.map_err(|_| Error::Unavailable { retry_after_s: 1 })?
     }
@@ -323,6 +339,11 @@ impl Batch {
     pub fn new(jobs: Vec<Job>, at: Timestamp, facts: Facts) -> Self {
         let (rounds, results) = (vec![0; jobs.len()], Vec::with_capacity(jobs.len()));
         Self { jobs, rounds, results, large: Vec::new(), facts, writes: Writes::default(), at }
+    }
+
+    /// The time of its decisions.
+    pub const fn at(&self) -> Timestamp {
+        self.at
     }
 
     /// How many jobs it holds.
@@ -484,6 +505,9 @@ impl Batch {
             facts.release_ids();
             return Ok(Reply::Done(outcome, answer));
         }
+        if let Some(meter) = jobs.get(index).and_then(|job| job.metered().map(|(meter, _)| meter)) {
+            meter.fits(outcome.bytes)?;
+        }
         let mut own_ids: HashSet<(Kind, i64)> = HashSet::new();
         for (sequence, id) in facts.keep_ids() {
             if let Sequence::Record(kind) = sequence {
@@ -554,6 +578,11 @@ impl Batch {
                 job.is_large = true;
                 room.send(job);
                 continue;
+            }
+            if let (Some((meter, account_id)), Ok(Reply::Done(outcome, _))) =
+                (job.metered(), &result)
+            {
+                meter.charge(account_id, outcome.bytes);
             }
             // A caller that hung up has no use for the answer; the write stands.
             let _ = job.reply.send(result);
@@ -690,6 +719,13 @@ impl Job {
     /// Since when somebody else holds what it needs: since `now`, unless that was so before.
     pub fn held_since(&mut self, now: Instant) -> Instant {
         *self.held_since.get_or_insert(now)
+    }
+
+    /// Who meters what it writes, and whose that is; none where nothing is written, or nobody meters it.
+    fn metered(&self) -> Option<(&Meter, i64)> {
+        let Ask::Command { envelope, .. } = &self.ask else { return None };
+        let is_metered = !envelope.is_dry_run && !envelope.actor.is_of_the_house();
+        Some((self.meter.as_deref().filter(|_| is_metered)?, envelope.actor.account_id))
     }
 
     fn follow_max(&self) -> usize {

@@ -35,6 +35,8 @@ pub enum Protection {
     NobodysPassword,
     /// Texts, lists and records have a length.
     TextLimits,
+    /// What has outlived its use goes in small steps.
+    SmallSweeps,
 }
 
 /// How long half of what belongs together stands alone, where [`Protection::AllAtOnce`] is off.

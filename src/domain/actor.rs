@@ -62,6 +62,11 @@ impl Actor {
         }
     }
 
+    /// True for the operator and for the server itself.
+    pub const fn is_of_the_house(&self) -> bool {
+        matches!((self.person_id, self.credential_id), (None, OPERATOR | WORKER))
+    }
+
     /// How history names this caller: `credential:ID`, `person:ID`, `operator` or `worker`.
     pub fn label(&self) -> String {
         match (self.person_id, self.credential_id) {

@@ -33,7 +33,7 @@ fn job(id: i64) -> (Job, oneshot::Receiver<Result<Reply, Error>>) {
         Undo { change_id: id, expected: Expected::Any, held: Vec::new(), is_large: false };
     let envelope = Box::new(Envelope::new(Actor::operator(1), id.to_string()));
     let ask = Ask::Command { command: Box::new(command), envelope };
-    (Job { ask, reply, is_large: false, held_since: None }, answer)
+    (Job { ask, reply, is_large: false, held_since: None, meter: None }, answer)
 }
 
 /// A batch of eight jobs, each of which has written a course of its own.
@@ -61,6 +61,7 @@ fn decided() -> (Batch, Vec<oneshot::Receiver<Result<Reply, Error>>>) {
             changed_count: 1,
             kept: Vec::new(),
             refused: Vec::new(),
+            bytes: 0,
         };
         batch.results.push(Ok(Reply::Done(outcome, Answer::default())));
     }
@@ -130,7 +131,7 @@ fn what_asks_without_end_is_refused_alone() {
     let envelope = Box::new(Envelope::new(Actor::operator(1), "endless"));
     let ask = Ask::Command { command: Box::new(Endless(1.into())), envelope };
     let (other, mut other_answer) = job(1);
-    let jobs = vec![Job { ask, reply, is_large: false, held_since: None }, other];
+    let jobs = vec![Job { ask, reply, is_large: false, held_since: None, meter: None }, other];
     let mut batch = Batch::new(jobs, Timestamp::UNIX_EPOCH, Facts::default());
     let mut rounds = 0;
     loop {

@@ -12,6 +12,7 @@ mod question;
 mod search;
 mod sql;
 mod sqlite;
+mod sweep;
 mod trees;
 
 use std::collections::BTreeMap;
@@ -29,7 +30,7 @@ use crate::domain::error::Error;
 use crate::domain::facts::{Facts, Known, Stop};
 use crate::domain::kind::Kind;
 use crate::domain::record::{Document, Key, Meta};
-use crate::pipeline::{Blame, Queues};
+use crate::pipeline::{Blame, Queues, Room};
 
 pub use changes::ChangeQuery;
 pub use postgres::Postgres;
@@ -404,6 +405,7 @@ impl Store {
         statements.extend(list::statements(self.flavor())?);
         statements.extend(links::statements());
         statements.extend(changes::statements());
+        statements.extend(sweep::statements(self.flavor()));
         statements.extend(match self {
             Self::Sqlite(_) => sqlite::statements(),
             Self::Postgres(_) => postgres::statements(),
@@ -430,6 +432,14 @@ impl Store {
             }
         }
         Ok(found)
+    }
+
+    /// Looks how many bytes can still be written; a server's own disk is that server's to watch.
+    pub fn room(&self) -> Room {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.room(),
+            Self::Postgres(_) => Box::new(|| None),
+        }
     }
 
     /// True when the database answers.

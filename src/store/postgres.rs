@@ -25,6 +25,7 @@ mod aside;
 mod naming;
 mod reader;
 mod sets;
+mod sweep;
 mod writer;
 
 use reader::Reader;
@@ -448,6 +449,7 @@ impl Postgres {
         let of = |lane| WriterTask::new(Arc::clone(&self.config), lane, queues.to_large.clone());
         let (mut task, mut large) = (of(Lane::Batches), of(Lane::Large));
         let large_now = Arc::clone(&now);
+        let sweep = tokio::spawn(sweep::run(Arc::clone(&self.config), Arc::clone(&now)));
         tokio::spawn(async move {
             // A server that goes away is never fatal: its own log decides what was committed.
             let _fatal = fatal;
@@ -457,6 +459,7 @@ impl Postgres {
             });
             task.run(queues.jobs, now, entropy()).await;
             let _ = large.await;
+            sweep.abort();
         })
     }
 }

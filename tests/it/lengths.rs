@@ -3,15 +3,21 @@
 
 use std::collections::BTreeSet;
 
+use haksa::config::{Config, LimitsConfig};
+use haksa::domain::actor::Actor;
+use haksa::domain::command::{Edit, Expected};
 use haksa::domain::fields::Fields;
 use haksa::domain::kind::Kind;
+use haksa::domain::patch::Patch;
+use haksa::domain::people::account::{Account, AccountEdit};
 use haksa::domain::record::{Changed, Document, Meta};
 use haksa::domain::table::{Column, ColumnType, Data};
+use haksa::pipeline::Envelope;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::support::document::{self, Document as Api};
-use crate::support::{Reply, Request, Server, on_both_stores};
+use crate::support::{Backend, Reply, Request, Server, on_both_stores};
 use crate::tables::sample;
 
 /// More characters, items or bytes than anything may have.
@@ -147,7 +153,7 @@ fn every_text_and_list_of_every_record_has_a_bound() {
     assert!(counts[0] > 100 && counts[1] > 20 && counts[2] > 4, "{counts:?}");
 }
 
-on_both_stores!(bodies, indexed_texts, records, control_characters);
+on_both_stores!(bodies, indexed_texts, records, control_characters, metering, sweeping);
 
 /// One way deeper into a body, and the schema of what is there.
 #[derive(Clone, Debug)]
@@ -540,4 +546,75 @@ async fn control_characters(server: Server) {
     let reply = request.json(&json!({"full_name": "a\r.\rMAIL FROM:<b@c>\r"})).send().await;
     let expected = r#"{"detail":"full_name_control_character"}"#;
     assert_eq!((reply.status, reply.text().as_str()), (400, expected));
+}
+
+/// One account writes as fast as it can, of 1 MiB a second and 32 MiB at once.
+async fn metering(server: Server) {
+    let backend =
+        if server.url.starts_with("sqlite:") { Backend::Sqlite } else { Backend::Postgres };
+    let limits = LimitsConfig { account_write_mib_s: 1 };
+    let server = Server::start_with(backend, Config { limits, ..Config::default() }).await;
+    let edit = |id: i64, key: &str, body: Value| {
+        let target = format!("/open-api/achievements/{id}");
+        server.request("PATCH", &target).bearer(key).json(&body).send()
+    };
+    let (mut count, comment) = (0, "가".repeat(19_990));
+    let refused = loop {
+        let body = json!({"admin_comment": format!("{count}{comment}")});
+        let reply = edit(1539, "demo-kolleges-key", body).await;
+        if reply.status != 200 {
+            break reply;
+        }
+        count += 1;
+        assert!(count < 2_000, "nobody counts");
+    };
+    // What stood there before, and after: twice 60 KB each.
+    assert!(count > 250, "{count}");
+    assert_eq!(
+        (refused.status, refused.json()["error"].as_str()),
+        (503, Some("ServiceUnavailable"))
+    );
+    assert!(refused.header("retry-after").parse::<u32>().is_ok_and(|wait| wait > 0));
+    let read = server.request("GET", "/open-api/achievements/1539").bearer("demo-kolleges-key");
+    assert_eq!(read.send().await.status, 200, "reads cost nothing");
+    let other = edit(9001, "demo-kolleges-other-key", json!({"level": 1})).await;
+    assert_eq!(other.status, 200, "another account has its own: {}", other.text());
+    let command = Edit::<Account> {
+        key: 3.into(),
+        edit: AccountEdit { name: Patch::Value("새 이름".to_owned()), ..AccountEdit::default() },
+        expected: Expected::Any,
+    };
+    let envelope = Envelope::new(Actor::operator(3), "test");
+    server.app.pipeline.run(command, envelope).await.expect("the operator is not metered");
+}
+
+/// What has outlived its use goes, in a server that has nothing to do.
+async fn sweeping(server: Server) {
+    let at = server.clock.now().as_microsecond();
+    let (old, new) = (at - 3 * 3_600_000_000, at - 3_600_000_000);
+    let day_ago = at - 27 * 3_600_000_000;
+    let row = |n: i64, at: i64| format!("({at}, 1, 'digest-{n}')");
+    let signatures: Vec<_> = (0..2_500).map(|n| row(n, old + n)).chain([row(0, new)]).collect();
+    server
+        .spoil(&format!(
+            "INSERT INTO signature (expires_at, credential_id, digest) VALUES {};
+             INSERT INTO token (hash, credential_id, expires_at)
+             VALUES ('old', 1, {old}), ('new', 1, {new});
+             INSERT INTO idempotency (credential_id, key, request_hash, status, headers, body, at)
+             VALUES (1, 'old', '', 200, '[]', '', {day_ago}), (1, 'new', '', 200, '[]', '', {new});
+             INSERT INTO content (hash, bytes) VALUES ('0', '0'), ('zz', '0')",
+            signatures.join(", ")
+        ))
+        .await;
+    let left = "SELECT (SELECT count(*) FROM signature WHERE digest LIKE 'digest-%'), \
+                (SELECT count(*) FROM token WHERE hash IN ('old', 'new')), \
+                (SELECT count(*) FROM idempotency WHERE key IN ('old', 'new')), \
+                (SELECT count(*) FROM content WHERE hash IN ('0', 'zz'))";
+    let mut waited = 0;
+    while server.numbers(left).await != [1, 1, 1, 0] {
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        waited += 1;
+        assert!(waited < 150, "left after 15 s: {:?}", server.numbers(left).await);
+    }
+    server.assert_sound().await;
 }

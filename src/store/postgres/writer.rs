@@ -33,8 +33,6 @@ pub(super) const ROWS_MAX: usize = 1000;
 /// Statements of a large command that are under way at once: while the database works on one, the
 /// next are put into words.
 const STEPS_AT_ONCE: usize = 3;
-/// How often the writer forgets outlived keys, tokens and signatures.
-const SWEEP_EVERY: Duration = Duration::from_mins(5);
 
 /// How long a batch waits for a lock before it looks who holds what.
 const WAIT_LONG: &str = "SET lock_timeout = '50ms'";
@@ -112,7 +110,6 @@ impl WriterTask {
         mut entropy: Box<dyn Entropy + Send>,
     ) {
         let batch_max = if self.lane == Lane::Large { 1 } else { BATCH_MAX };
-        let mut last_sweep = Instant::now();
         let mut is_open = true;
         while is_open || !self.aside.is_empty() {
             let mut waiting = Vec::new();
@@ -146,10 +143,6 @@ impl WriterTask {
                     }
                     Err(refused) => self.take_back(batch, attempt, refused, &mut queue).await,
                 }
-            }
-            if last_sweep.elapsed() > SWEEP_EVERY {
-                last_sweep = Instant::now();
-                self.sweep(now()).await;
             }
         }
     }
@@ -265,18 +258,6 @@ impl WriterTask {
             let _ = connection.script("ROLLBACK").await;
         }
         result
-    }
-
-    async fn sweep(&mut self, now: jiff::Timestamp) {
-        let Ok(connection) = self.connection().await else {
-            return;
-        };
-        for (text, before) in sql::SWEEPS {
-            let limit = sql::micros(now) - before;
-            if let Err(fault) = connection.execute(text, &vec![Box::new(limit)]).await {
-                tracing::warn!(error.cause = ?fault, "sweep failed");
-            }
-        }
     }
 }
 

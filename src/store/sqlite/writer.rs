@@ -16,6 +16,7 @@ use super::pool::Pool;
 use super::statement::{
     Rerun, SqliteFault, execute, load, newest_id, sequence_table, write, write_beside,
 };
+use super::sweep::Sweeper;
 use super::{BUSY_TIMEOUT, Sqlite, connect, links, staging};
 use crate::domain::command::Entropy;
 use crate::domain::error::Error;
@@ -25,7 +26,7 @@ use crate::domain::record::Key;
 use crate::pipeline::{BATCH_MAX, Batch, Blame, Job, Pending, Writes};
 use crate::sabotage::Protection;
 use crate::store::cache::Cache;
-use crate::store::sql::{self, Sql, Statements, change_columns};
+use crate::store::sql::{self, Statements, change_columns};
 use crate::store::{Blamed, OpenError, Writer};
 
 /// A new change.
@@ -41,8 +42,6 @@ const LOOKS_PER_COPY: u32 = 200;
 /// A long log is copied so many times in a row: what came while one copy was made is less, and sooner
 /// copied.
 const COPIES_MAX: u32 = 3;
-/// How often the writer forgets outlived keys, tokens and signatures.
-const SWEEP_EVERY: Duration = Duration::from_mins(5);
 
 /// Starts the writer, and what works beside it: the thread of large commands, and the one that copies
 /// the log.
@@ -59,7 +58,7 @@ pub(super) fn start(store: &Sqlite, writer: Writer) -> Result<JoinHandle<()>, Op
     };
     connection.wal_hook(Some(hook)).map_err(open)?;
     let Writer { queues, now, entropy, fatal } = writer;
-    let turn = Arc::new(Turn::default());
+    let (turn, sweeper) = (Arc::new(Turn::default()), Arc::new(Sweeper::new()));
     let fatal = Arc::new(Mutex::new(Some(fatal)));
     let bulk = Bulk::start(store, queues.large, Arc::clone(&now), entropy, &turn, &fatal)?;
     let mut thread = WriterThread {
@@ -70,10 +69,14 @@ pub(super) fn start(store: &Sqlite, writer: Writer) -> Result<JoinHandle<()>, Op
         statements: Arc::clone(&store.statements),
         cache: Arc::clone(&store.cache),
         readers: Arc::clone(&store.readers),
+        sweeper: Arc::clone(&sweeper),
     };
     store.cache.turn_on();
     let (stop, stopped) = mpsc::channel();
-    let helper = start_helper(store, log, stopped)?;
+    let sweep_now = Arc::clone(&now);
+    let idle_turn = Arc::clone(&thread.turn);
+    let sweep = move |connection: &Connection| sweeper.idle(connection, &idle_turn, sweep_now());
+    let helper = start_helper(store, log, stopped, sweep)?;
     spawn("haksa-writer", move || {
         thread.run(queues.jobs, &*now, &mut *entropy(), &fatal);
         let _ = bulk.join();
@@ -82,11 +85,12 @@ pub(super) fn start(store: &Sqlite, writer: Writer) -> Result<JoinHandle<()>, Op
     })
 }
 
-/// Looks for what other processes committed, and copies the log, until `stopped` is told.
+/// Looks for what other processes committed, copies the log and lets `sweep`, until `stopped` is told.
 fn start_helper(
     store: &Sqlite,
     log: Arc<Log>,
     stopped: mpsc::Receiver<()>,
+    sweep: impl Fn(&Connection) + Send + 'static,
 ) -> Result<JoinHandle<()>, OpenError> {
     let connection = connect(&store.path, true)?;
     let file = File::open(&*store.path)
@@ -102,6 +106,7 @@ fn start_helper(
             if let Ok(metadata) = file.metadata() {
                 log.fit_to(metadata.len());
             }
+            sweep(&connection);
             readers.end_views();
             looks = looks.wrapping_add(1);
             if looks.is_multiple_of(LOOKS_PER_COPY) {
@@ -131,6 +136,7 @@ struct WriterThread {
     statements: Arc<HashMap<Kind, Statements>>,
     cache: Arc<Cache>,
     readers: Arc<Pool>,
+    sweeper: Arc<Sweeper>,
 }
 
 impl WriterThread {
@@ -141,7 +147,6 @@ impl WriterThread {
         entropy: &mut dyn Entropy,
         fatal: &Fatal,
     ) {
-        let mut last_sweep = std::time::Instant::now();
         while let Some(first) = jobs.blocking_recv() {
             let mut waiting = vec![first];
             while waiting.len() < BATCH_MAX
@@ -175,10 +180,6 @@ impl WriterThread {
                         }
                     }
                 }
-            }
-            if last_sweep.elapsed() > SWEEP_EVERY {
-                last_sweep = std::time::Instant::now();
-                self.sweep(now());
             }
         }
         self.log.alone(|| self.begin_log("TRUNCATE"));
@@ -284,7 +285,11 @@ impl WriterThread {
             if needs.is_empty() {
                 self.apply(batch.writes())?;
                 self.remember(read, batch.writes());
-                return Ok(!batch.writes().is_empty());
+                let is_something = !batch.writes().is_empty();
+                if is_something {
+                    self.sweeper.ride(&self.connection, batch.at());
+                }
+                return Ok(is_something);
             }
         }
     }
@@ -357,14 +362,5 @@ impl WriterThread {
             let _ = self.connection.pragma_update(None, "journal_size_limit", kept);
             self.begin_log("RESTART")
         });
-    }
-
-    fn sweep(&self, now: jiff::Timestamp) {
-        for (text, before) in sql::SWEEPS {
-            let limit = sql::micros(now) - before;
-            if let Err(fault) = execute(&self.connection, text, &[Sql::Int(limit)]) {
-                tracing::warn!(error.cause = ?fault, "sweep failed");
-            }
-        }
     }
 }
