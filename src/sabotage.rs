@@ -37,6 +37,12 @@ pub enum Protection {
     TextLimits,
     /// What has outlived its use goes in small steps.
     SmallSweeps,
+    /// Who is refused by the database again and again is served apart.
+    OwnFaults,
+    /// Who has to wait for a lock is put aside.
+    LockLimit,
+    /// Accounts take turns at the writer.
+    FairTurns,
 }
 
 /// How long half of what belongs together stands alone, where [`Protection::AllAtOnce`] is off.
