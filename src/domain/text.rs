@@ -31,6 +31,8 @@ pub struct Text {
     pub path: &'static str,
     blank: Option<&'static str>,
     length: Length,
+    /// The code of one with control characters.
+    control: &'static str,
     /// How many of them there may be, where there is a list of them.
     items: Option<usize>,
 }
@@ -54,7 +56,7 @@ enum Length {
 
 impl Text {
     const fn new(path: &'static str, length: Length) -> Self {
-        Self { path, blank: None, length, items: None }
+        Self { path, blank: None, length, control: "control_character", items: None }
     }
 
     const fn of(path: &'static str, max: usize, is_prose: bool) -> Self {
@@ -115,6 +117,13 @@ impl Text {
         let is_prose = matches!(self.length, Length::Text { is_prose: true, .. });
         let length = Length::Text { min: 0, max, code, detail: None, is_prose };
         Self { length, ..self }
+    }
+
+    /// One that is too long, or has control characters, is refused with `code` alone, as one is that
+    /// breaks other rules of its kind.
+    #[must_use]
+    pub const fn valid(self, max: usize, code: &'static str) -> Self {
+        Self { control: code, ..self.at_most(max, code) }
     }
 
     /// Must be of `min` to `max` characters, else `code`, as `detail` says.
@@ -200,7 +209,7 @@ impl Text {
                 }
                 if self.texts(field).any(|text| has_control(text, *is_prose)) {
                     let detail = "must not contain control characters".to_owned();
-                    faults.push(refuse("control_character", detail));
+                    faults.push(refuse(self.control, detail));
                 }
             }
             Length::Json => {

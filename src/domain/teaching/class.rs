@@ -18,7 +18,7 @@ use crate::domain::names::names;
 use crate::domain::patch::{EditOf as _, Patch, edit};
 use crate::domain::record::{Changed, Key, Meta, Record};
 use crate::domain::table::{Column, Gone, KeyType, Table, Text, data};
-use crate::domain::text::URL_MAX;
+use crate::domain::text::{NAME_MAX, URL_MAX};
 use crate::domain::time::Instant;
 
 /// More people are in no class: the largest 32-bit number.
@@ -128,8 +128,8 @@ impl Record for Class {
             Text::prose("name"),
             Text::prose("description"),
             Text::line("location"),
-            Text::name("timezone"),
-            Text::url("online_url").at_most(URL_MAX, "invalid_online_url"),
+            Text::name("timezone").valid(NAME_MAX, "invalid_timezone"),
+            Text::url("online_url").valid(URL_MAX, "invalid_online_url"),
             Text::list("allowed_model_ids"),
         ],
         data: data! {
