@@ -21,8 +21,8 @@ const LONG: Duration = Duration::from_millis(2);
 const SLICE: i64 = 100;
 /// After this long it is looked again where there was nothing to forget.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// After this long the contents are gone through again.
-const CONTENTS_EVERY: Duration = Duration::from_hours(1);
+/// After this long, microseconds, the contents are gone through again.
+const CONTENTS_EVERY: i64 = 3_600_000_000;
 
 /// How far the clock may be wrong for a while without anything being forgotten that still counts,
 /// microseconds.
@@ -105,7 +105,8 @@ pub(super) struct Sweep {
     flavor: Flavor,
     /// Before then there is nothing to do.
     next: Instant,
-    next_contents: Instant,
+    /// When the contents were last gone through, microseconds since 1970.
+    looked_at: Option<i64>,
     /// The last content that was looked at.
     hash: String,
     /// Contents that nothing names.
@@ -128,7 +129,7 @@ impl Sweep {
     pub(super) fn new(flavor: Flavor) -> Self {
         let (now, hash) = (Instant::now(), String::new());
         let unnamed = Vec::new();
-        Self { flavor, next: now, next_contents: now, hash, unnamed, swept: 0, table: 0 }
+        Self { flavor, next: now, looked_at: None, hash, unnamed, swept: 0, table: 0 }
     }
 
     /// Whether there may be something to do.
@@ -166,7 +167,9 @@ impl Sweep {
             step.asked = 1;
             return Some(Ask::Remove(CONTENT_FORGET.to_owned(), vec![Sql::Text(hash)]));
         }
-        (step.begun >= self.next_contents).then(|| {
+        // A clock that was set back is not waited for.
+        let is_recent = |at: i64| (at..at + CONTENTS_EVERY).contains(&step.limit);
+        (!self.looked_at.is_some_and(is_recent)).then(|| {
             step.rows = 0;
             step.removed = true;
             Ask::Look(CONTENTS.to_owned(), vec![Sql::Text(self.hash.clone())])
@@ -187,7 +190,7 @@ impl Sweep {
     }
 
     /// Notes the answer to [`Ask::Look`].
-    pub(super) fn contents(&mut self, rows: &[Vec<Sql>]) {
+    pub(super) fn contents(&mut self, step: &Step, rows: &[Vec<Sql>]) {
         for row in rows {
             if let [Sql::Text(hash), Sql::Int(is_unnamed)] = &row[..] {
                 self.hash.clone_from(hash);
@@ -198,7 +201,7 @@ impl Sweep {
         }
         if rows.is_empty() {
             self.hash.clear();
-            self.next_contents = Instant::now() + CONTENTS_EVERY;
+            self.looked_at = Some(step.limit);
         }
     }
 

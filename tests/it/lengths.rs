@@ -291,6 +291,8 @@ fn text(name: &str, length: usize) -> String {
         padded("", "0", "86400")
     } else if is("period") {
         padded("", "0", "72")
+    } else if is("code") {
+        padded("NEW234", " ", "")
     } else if is("lock") {
         padded("fals", "e", "")
     } else if is("date") || lower.ends_with("_at") {
@@ -593,7 +595,7 @@ async fn metering(server: Server) {
 /// What has outlived its use goes, in a server that has nothing to do.
 async fn sweeping(server: Server) {
     let at = server.clock.now().as_microsecond();
-    let (old, new) = (at - 3 * 3_600_000_000, at - 3_600_000_000);
+    let (old, new) = (at - 3 * 3_600_000_000, at);
     let day_ago = at - 27 * 3_600_000_000;
     let row = |n: i64, at: i64| format!("({at}, 1, 'digest-{n}')");
     let signatures: Vec<_> = (0..2_500).map(|n| row(n, old + n)).chain([row(0, new)]).collect();
@@ -608,6 +610,8 @@ async fn sweeping(server: Server) {
             signatures.join(", ")
         ))
         .await;
+    // Contents are gone through once an hour.
+    server.clock.advance(jiff::SignedDuration::from_mins(61));
     let left = "SELECT (SELECT count(*) FROM signature WHERE digest LIKE 'digest-%'), \
                 (SELECT count(*) FROM token WHERE hash IN ('old', 'new')), \
                 (SELECT count(*) FROM idempotency WHERE key IN ('old', 'new')), \

@@ -45,7 +45,7 @@ async fn step(
             }
             Ask::Look(text, values) => {
                 let values = values.iter().map(parameter).collect();
-                sweep.contents(&connection.query(&text, &values, 2).await?);
+                sweep.contents(&step, &connection.query(&text, &values, 2).await?);
             }
         }
     }

@@ -79,7 +79,9 @@ fn step(
                 let count = execute(connection, &text, &values)?;
                 sweep.removed(&mut step, i64::try_from(count).unwrap_or(i64::MAX));
             }
-            Ask::Look(text, values) => sweep.contents(&query(connection, &text, &values, 2)?),
+            Ask::Look(text, values) => {
+                sweep.contents(&step, &query(connection, &text, &values, 2)?)
+            }
         }
     }
     sweep.end(&step);
