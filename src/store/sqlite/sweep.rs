@@ -80,7 +80,7 @@ fn step(
                 sweep.removed(&mut step, i64::try_from(count).unwrap_or(i64::MAX));
             }
             Ask::Look(text, values) => {
-                sweep.contents(&step, &query(connection, &text, &values, 2)?)
+                sweep.contents(&step, &query(connection, &text, &values, 2)?);
             }
         }
     }
