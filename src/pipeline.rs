@@ -202,12 +202,6 @@ impl Pipeline {
         (Self { queue, large, meter: None }, Queues { jobs, to_large, large: large_jobs })
     }
 
-    /// The same for callers who are metered; the operator and the server's own work are not.
-    #[must_use]
-    pub fn metered(self, meter: Meter) -> Self {
-        Self { meter: Some(Arc::new(meter)), ..self }
-    }
-
     /// Runs a command and waits until it is durable.
     ///
     /// # Errors
@@ -788,13 +782,6 @@ impl Job {
     /// Since when somebody else holds what it needs: since `now`, unless that was so before.
     pub fn held_since(&mut self, now: Instant) -> Instant {
         *self.held_since.get_or_insert(now)
-    }
-
-    /// Who meters what it writes, and whose that is; none where nothing is written, or nobody meters it.
-    fn metered(&self) -> Option<(&Meter, i64)> {
-        let Ask::Command { envelope, .. } = &self.ask else { return None };
-        let is_metered = !envelope.is_dry_run && !envelope.actor.is_of_the_house();
-        Some((self.meter.as_deref().filter(|_| is_metered)?, envelope.actor.account_id))
     }
 
     fn follow_max(&self) -> usize {

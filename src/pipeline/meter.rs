@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use super::{Ask, Job, Pipeline};
 use crate::domain::error::Error;
 
 const MIB: u64 = 1024 * 1024;
@@ -123,9 +125,25 @@ impl Meter {
     }
 }
 
+impl Pipeline {
+    /// The same for callers who are metered; the operator and the server's own work are not.
+    #[must_use]
+    pub fn metered(self, meter: Meter) -> Self {
+        Self { meter: Some(Arc::new(meter)), ..self }
+    }
+}
+
+impl Job {
+    /// Who meters what it writes, and whose that is; none where nothing is written, or nobody meters it.
+    pub(super) fn metered(&self) -> Option<(&Meter, i64)> {
+        let Ask::Command { envelope, .. } = &self.ask else { return None };
+        let is_metered = !envelope.is_dry_run && !envelope.actor.is_of_the_house();
+        Some((self.meter.as_deref().filter(|_| is_metered)?, envelope.actor.account_id))
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicU64, Ordering};
 
     use super::*;
