@@ -138,7 +138,7 @@ impl Job {
     pub(super) fn metered(&self) -> Option<(&Meter, i64)> {
         let Ask::Command { envelope, .. } = &self.ask else { return None };
         let is_metered = !envelope.is_dry_run && !envelope.actor.is_of_the_house();
-        Some((self.meter.as_deref().filter(|_| is_metered)?, envelope.actor.account_id))
+        Some((self.meter.as_deref().filter(|_| is_metered)?, self.account_id))
     }
 }
 

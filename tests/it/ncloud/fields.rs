@@ -42,7 +42,7 @@ fn cases_of_texts() -> Vec<Case> {
         (
             "description",
             vec![json!(""), json!("두 줄\n둘째 \t𝄞"), json!(text(500))],
-            vec![json!(text(501))],
+            vec![json!(text(501)), json!("\u{0} 𝄞")],
         ),
         (
             "mbrLoginAllow",
