@@ -11,7 +11,7 @@ use crate::domain::command::Entropy;
 use crate::domain::delivery::outbox::Outbox;
 use crate::guesses::Guesses;
 use crate::health::Health;
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Meter, Pipeline};
 use crate::store::{OpenError, Store, Writer, WriterHandle};
 use crate::vault::Vault;
 use jiff::{SignedDuration, Timestamp};
@@ -149,6 +149,8 @@ impl App {
         config: Config,
     ) -> Result<(Self, Running), OpenError> {
         let (pipeline, queues) = Pipeline::new();
+        let pipeline =
+            pipeline.metered(Meter::new(config.limits.account_write_mib_s, store.room()));
         let now = clock.clone();
         let writer = store.start_writer(Writer {
             queues,

@@ -29,6 +29,8 @@ pub struct Config {
     pub mail: MailConfig,
     /// How text messages are sent.
     pub sms: SmsConfig,
+    /// Limits.
+    pub limits: LimitsConfig,
 }
 
 /// Kolleges' choices.
@@ -108,6 +110,20 @@ pub struct SmsConfig {
     pub template: Option<PathBuf>,
 }
 
+/// How much there is of what accounts share.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default)]
+pub struct LimitsConfig {
+    /// What one account may write for ever, MiB of history and contents a second.
+    pub account_write_mib_s: u32,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self { account_write_mib_s: 4 }
+    }
+}
+
 /// Every key, with dots.
 pub const KEYS: &[&str] = &[
     "listen",
@@ -126,6 +142,7 @@ pub const KEYS: &[&str] = &[
     "sms.api_secret",
     "sms.from",
     "sms.template",
+    "limits.account_write_mib_s",
 ];
 
 /// Every section.
@@ -252,7 +269,7 @@ mod tests {
              [kolleges]\nunknown_fields = 'ignore'\n[partner]\nrules = 'vendor'\n\
              [solapi]\nhmac_md5 = true\n[mail]\nurl = 'smtp://u:demo-password@h'\nfrom = 'a@b.example'\n\
              template = 'm.txt'\n[sms]\nurl = 'https://h'\napi_key = 'K'\napi_secret = 'demo-secret'\n\
-             from = '021234567'\ntemplate = 's.txt'\n",
+             from = '021234567'\ntemplate = 's.txt'\n[limits]\naccount_write_mib_s = 9\n",
         )
         .unwrap();
         assert_eq!(config.listen.as_deref(), Some("0.0.0.0:80"));

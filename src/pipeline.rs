@@ -9,6 +9,7 @@ mod alone;
 mod doubt;
 mod evaluate;
 mod job;
+mod meter;
 mod naming;
 mod queue;
 
@@ -37,6 +38,7 @@ use doubt::AGAIN;
 use evaluate::{Evaluated, evaluate};
 use job::Ask;
 pub use job::{Hold, Job};
+pub use meter::{Meter, Room};
 pub use naming::Link;
 pub use queue::{Jobs, Look, Next, Part, WeakQueue, When};
 use queue::{Queue, Rules, queue};
@@ -91,6 +93,8 @@ pub struct Outcome {
     pub kept: Vec<Kept>,
     /// Which of several commands were not done.
     pub refused: Vec<RefusedItem>,
+    /// What it adds to history, and contents, bytes.
+    pub bytes: u64,
 }
 
 /// An HTTP answer as bytes, for an idempotency key to repeat.
@@ -170,6 +174,7 @@ pub enum Reply {
 pub struct Pipeline {
     queue: Queue,
     large: Queue,
+    meter: Option<Arc<Meter>>,
 }
 
 /// The ends that a store's writers take from.
@@ -188,15 +193,18 @@ impl Pipeline {
     pub fn new() -> (Self, Queues) {
         let ((queue, jobs), (large, large_jobs)) = (self::queue(BATCHES), self::queue(LARGE));
         let to_large = large.downgrade();
-        (Self { queue, large }, Queues { jobs, to_large, large: large_jobs })
+        (Self { queue, large, meter: None }, Queues { jobs, to_large, large: large_jobs })
     }
 
     /// Runs a command and waits until it is durable.
     ///
     /// # Errors
-    /// The command's refusal, or [`Error::Unavailable`] when the queue is full or the database is
-    /// away.
+    /// The command's refusal, [`Error::TooManyRequests`] to an account that writes too much, or
+    /// [`Error::Unavailable`] when the queue or the disk is full or the database is away.
     pub async fn run(&self, command: impl Command, envelope: Envelope) -> Result<Reply, Error> {
+        if let Some(meter) = self.meter.as_ref().filter(|_| !envelope.actor.is_of_the_house()) {
+            meter.admit(envelope.payer)?;
+        }
         let (is_large, account_id) = (command.is_large(), envelope.payer);
         let ask = Ask::Command { command: Box::new(command), envelope: Box::new(envelope) };
         self.ask(ask, account_id, is_large).await
@@ -242,8 +250,9 @@ impl Pipeline {
     async fn ask(&self, ask: Ask, account_id: i64, is_large: bool) -> Result<Reply, Error> {
         let queue = if is_large { &self.large } else { &self.queue };
         let (reply, answer) = oneshot::channel();
+        let meter = self.meter.clone();
         let since = Instant::now();
-        let job = Job { ask, account_id, reply, since, is_large, held_since: None };
+        let job = Job { ask, account_id, reply, since, is_large, held_since: None, meter };
         let is_harmless = job.may_be_repeated();
         queue.push(job).map_err(|_| Error::Unavailable { retry_after_s: 1 })?;
         // A writer that was cut off may have been about to answer.
@@ -345,6 +354,11 @@ impl Batch {
     pub fn new(jobs: Vec<Job>, at: Timestamp, facts: Facts) -> Self {
         let (rounds, results) = (vec![0; jobs.len()], Vec::with_capacity(jobs.len()));
         Self { jobs, rounds, results, large: Vec::new(), facts, writes: Writes::default(), at }
+    }
+
+    /// The time of its decisions.
+    pub const fn at(&self) -> Timestamp {
+        self.at
     }
 
     /// How many jobs it holds.
@@ -514,6 +528,9 @@ impl Batch {
             facts.release_ids();
             return Ok(Reply::Done(outcome, answer));
         }
+        if let Some(meter) = jobs.get(index).and_then(|job| job.metered().map(|(meter, _)| meter)) {
+            meter.fits(outcome.bytes)?;
+        }
         let mut own_ids: HashSet<(Kind, i64)> = HashSet::new();
         for (sequence, id) in facts.keep_ids() {
             if let Sequence::Record(kind) = sequence {
@@ -585,6 +602,11 @@ impl Batch {
                     Ok(()) => continue,
                     Err(refused) => job = refused,
                 }
+            }
+            if let (Some((meter, account_id)), Ok(Reply::Done(outcome, _))) =
+                (job.metered(), &result)
+            {
+                meter.charge(account_id, outcome.bytes);
             }
             // A caller that hung up has no use for the answer; the write stands.
             let _ = job.reply.send(result);

@@ -33,6 +33,10 @@ pub enum Protection {
     EvenTime,
     /// A password is checked for those whom nobody knows, too.
     NobodysPassword,
+    /// Texts, lists and records have a length.
+    TextLimits,
+    /// What has outlived its use goes in small steps.
+    SmallSweeps,
     /// Who is refused by the database again and again is served apart.
     OwnFaults,
     /// Who has to wait for a lock is put aside.

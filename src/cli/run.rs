@@ -78,6 +78,9 @@ pub struct ServeOptions {
         value_parser = clap::builder::BoolishValueParser::new()
     )]
     solapi_hmac_md5: Option<bool>,
+    /// What one account may write for ever, MiB of history and pictures a second; 4, if absent.
+    #[arg(long, env = "HAKSA_LIMITS_ACCOUNT_WRITE_MIB_S", value_name = "MIB")]
+    limits_account_write_mib_s: Option<u32>,
     /// The mail server that certificates are announced through,
     /// `smtp://[USER:PASSWORD@]HOST[:PORT][?tls=required]` or `smtps://…`. Without one, e-mail waits.
     #[arg(long, env = "HAKSA_MAIL_URL", hide_env_values = true, value_name = "URL")]
@@ -123,6 +126,9 @@ impl ServeOptions {
             self.partner_public_account.or(config.partner.public_account);
         if let Some(hmac_md5) = self.solapi_hmac_md5 {
             config.solapi.hmac_md5 = hmac_md5;
+        }
+        if let Some(mib_s) = self.limits_account_write_mib_s {
+            config.limits.account_write_mib_s = mib_s;
         }
         let Config { mail, sms, .. } = &mut config;
         mail.url = self.mail_url.map(Secret::new).or(mail.url.take());

@@ -15,6 +15,7 @@ pub mod patch;
 pub mod record;
 pub mod table;
 pub mod tag;
+pub mod text;
 
 pub mod certificate;
 pub mod delivery;

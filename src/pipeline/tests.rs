@@ -49,7 +49,7 @@ fn job_of(account_id: i64, number: i64) -> (Job, Waiter) {
 fn asked(account_id: i64, ask: Ask) -> (Job, Waiter) {
     let (reply, answer) = oneshot::channel();
     let since = Instant::now();
-    (Job { ask, account_id, reply, since, is_large: false, held_since: None }, answer)
+    (Job { ask, account_id, reply, since, is_large: false, held_since: None, meter: None }, answer)
 }
 
 fn job(number: i64) -> (Job, Waiter) {
@@ -81,6 +81,7 @@ fn decided() -> (Batch, Vec<Waiter>) {
             changed_count: 1,
             kept: Vec::new(),
             refused: Vec::new(),
+            bytes: 0,
         };
         batch.results.push(Ok(Reply::Done(outcome, Answer::default())));
     }

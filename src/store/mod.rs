@@ -12,6 +12,7 @@ mod question;
 mod search;
 mod sql;
 mod sqlite;
+mod sweep;
 mod trees;
 
 use std::collections::BTreeMap;
@@ -27,7 +28,7 @@ use crate::domain::error::Error;
 use crate::domain::facts::{Facts, Known, Need, Stop};
 use crate::domain::kind::Kind;
 use crate::domain::record::{Document, Key, Meta};
-use crate::pipeline::{Blame, Queues};
+use crate::pipeline::{Blame, Queues, Room};
 use jiff::Timestamp;
 
 pub use changes::ChangeQuery;
@@ -422,6 +423,7 @@ impl Store {
         statements.extend(list::statements(self.flavor())?);
         statements.extend(links::statements());
         statements.extend(changes::statements());
+        statements.extend(sweep::statements(self.flavor()));
         statements.extend(match self {
             Self::Sqlite(_) => sqlite::statements(),
             Self::Postgres(_) => postgres::statements(),
@@ -477,6 +479,14 @@ impl Store {
         match self {
             Self::Sqlite(sqlite) => sqlite.probe(PROBE).await,
             Self::Postgres(postgres) => postgres.probe(PROBE).await,
+        }
+    }
+
+    /// Looks how many bytes can still be written; a server's own disk is that server's to watch.
+    pub fn room(&self) -> Room {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.room(),
+            Self::Postgres(_) => Box::new(|| None),
         }
     }
 

@@ -26,6 +26,7 @@ mod fate;
 mod naming;
 mod reader;
 mod sets;
+mod sweep;
 mod writer;
 
 use connection::{Connection, Connections, Patience, Way};
@@ -373,6 +374,9 @@ impl Postgres {
         let large_now = Arc::clone(&now);
         let (guard, large_guard) =
             (self.alarm.guard("the writer"), self.alarm.guard("the writer of large commands"));
+        let (way, sweep_now) = (Arc::clone(&self.way), Arc::clone(&now));
+        let sweep = move || sweep::run(Arc::clone(&way), Arc::clone(&sweep_now));
+        let sweep = tokio::spawn(self.alarm.clone().keep_up("the sweep", sweep));
         tokio::spawn(async move {
             // A task of its own: what it computes for long would stop all that shares a task with it.
             let large = tokio::spawn(async move {
@@ -382,6 +386,7 @@ impl Postgres {
             task.run(queues.jobs, now, entropy()).await;
             let _ = large.await;
             guard.done();
+            sweep.abort();
         })
     }
 }

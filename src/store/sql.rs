@@ -337,18 +337,6 @@ pub(super) const MASTER_KEY_PUT: &str = "INSERT INTO sealed_key (id, slot, seale
 pub(super) const SCHEMA_HISTORY: &str =
     "SELECT version, checksum FROM refinery_schema_history ORDER BY version";
 
-/// How far the clock may be wrong for a while without anything being forgotten that still counts,
-/// microseconds.
-const CLOCK_ERROR: i64 = 2 * 3_600_000_000;
-/// How long an answer to an idempotency key is kept, microseconds.
-const ANSWER_LIFE: i64 = 24 * 3_600_000_000;
-/// Forgets what has outlived its use: each statement with how long before now `$1` is.
-pub(super) const SWEEPS: [(&str, i64); 3] = [
-    ("DELETE FROM idempotency WHERE at < $1", ANSWER_LIFE + CLOCK_ERROR),
-    ("DELETE FROM token WHERE expires_at < $1", CLOCK_ERROR),
-    ("DELETE FROM signature WHERE expires_at < $1", CLOCK_ERROR),
-];
-
 /// Microseconds since 1970.
 pub(super) fn micros(at: Timestamp) -> i64 {
     at.as_microsecond()
@@ -674,7 +662,6 @@ pub(super) fn all() -> Vec<String> {
     ]
     .map(str::to_owned)
     .to_vec();
-    all.extend(SWEEPS.map(|(text, _)| text.to_owned()));
     for kind in Kind::ALL.iter().copied() {
         all.push(Statements::new(kind).find);
         all.extend(kind.table().columns.iter().map(|column| select(kind, column.name)));

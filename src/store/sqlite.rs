@@ -7,6 +7,7 @@ mod log;
 mod pool;
 mod staging;
 mod statement;
+mod sweep;
 mod writer;
 
 use std::collections::HashMap;
@@ -28,6 +29,7 @@ use crate::alarm::Alarm;
 use crate::domain::error::Error;
 use crate::domain::facts::{Fact, Facts, Need};
 use crate::domain::kind::Kind;
+use crate::pipeline::Room;
 use crate::sabotage::Protection;
 
 mod migrations {
@@ -83,6 +85,15 @@ pub struct Sqlite {
 }
 
 impl Sqlite {
+    /// Looks how many bytes the file's disk still has.
+    pub(super) fn room(&self) -> Room {
+        let path = self.place.path.clone();
+        Box::new(move || {
+            let disk = rustix::fs::statvfs(&*path).ok()?;
+            Some(disk.f_bavail.saturating_mul(disk.f_frsize))
+        })
+    }
+
     /// Opens or makes the file.
     ///
     /// # Errors

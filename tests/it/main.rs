@@ -20,6 +20,7 @@ mod fuzz;
 mod http;
 mod ispring;
 mod kolleges;
+mod lengths;
 mod lists;
 mod matrix;
 mod migrations;

@@ -139,11 +139,8 @@ pub fn reject(call: &Call, error: &Error) -> Answer {
             "UnprocessableEntity",
             "Idempotency-Key가 다른 요청에 이미 사용되었습니다.",
         ),
-        Error::TooManyRequests { retry_after_s } => {
-            refusal(429, "TooManyRequests", "요청이 너무 많습니다. 잠시 후 다시 시도해 주세요.")
-                .header("retry-after", retry_after_s.to_string())
-        }
-        Error::Unavailable { retry_after_s } => {
+        // The vendor's pages know no 429.
+        Error::TooManyRequests { retry_after_s } | Error::Unavailable { retry_after_s } => {
             refusal(503, "ServiceUnavailable", "잠시 후 다시 시도해 주세요.")
                 .header("retry-after", retry_after_s.to_string())
         }

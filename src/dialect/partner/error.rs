@@ -79,6 +79,9 @@ fn broken_rule(error: &FieldError) -> Answer {
             detail(400, &format!("{text}: [{ids}]"))
         }
         "invalid" if error.field == "Idempotency-Key" => detail(400, "invalid_idempotency_key"),
+        "too_long" | "too_many" | "too_large" | "control_character" | "record_too_large" => {
+            detail(400, &format!("{}_{}", error.field, error.code))
+        }
         code => detail(400, code),
     }
 }

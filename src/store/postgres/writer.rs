@@ -34,8 +34,6 @@ pub(super) const ROWS_MAX: usize = 1000;
 /// Statements of a large command that are under way at once: while the database works on one, the
 /// next are put into words.
 const STEPS_AT_ONCE: usize = 3;
-/// How often the writer forgets outlived keys, tokens and signatures.
-const SWEEP_EVERY: Duration = Duration::from_mins(5);
 
 /// How long a batch waits for a lock before it looks who holds what.
 const WAIT_LONG: &str = "SET lock_timeout = '50ms'";
@@ -114,7 +112,6 @@ impl WriterTask {
         now: Arc<dyn Fn() -> jiff::Timestamp + Send + Sync>,
         mut entropy: Box<dyn Entropy + Send>,
     ) {
-        let mut last_sweep = Instant::now();
         loop {
             let patience = Some(aside::LOOK_EVERY).filter(|_| !self.aside.is_empty());
             match jobs.next(patience).await {
@@ -126,10 +123,6 @@ impl WriterTask {
             let freed = self.look_aside().await;
             jobs.freed(freed);
             sabotage::stumble(self.lane.name());
-            if last_sweep.elapsed() > SWEEP_EVERY {
-                last_sweep = Instant::now();
-                self.sweep(now()).await;
-            }
         }
     }
 
@@ -274,18 +267,6 @@ impl WriterTask {
                 Ok(fate::settle(&connection, &self.way, batch.writes(), &cause).await?)
             }
             result => result,
-        }
-    }
-
-    async fn sweep(&mut self, now: jiff::Timestamp) {
-        let Ok(connection) = self.connection().await else {
-            return;
-        };
-        for (text, before) in sql::SWEEPS {
-            let limit = sql::micros(now) - before;
-            if let Err(fault) = connection.execute(text, &vec![Box::new(limit)]).await {
-                tracing::warn!(error.cause = ?fault, "sweep failed");
-            }
         }
     }
 }

@@ -15,6 +15,7 @@ use super::pool::Pool;
 use super::statement::{
     Rerun, SqliteFault, execute, load, newest_id, sequence_table, write, write_beside,
 };
+use super::sweep::Sweeper;
 use super::{Sqlite, connect, links, staging};
 use crate::alarm::Alarm;
 use crate::domain::command::Entropy;
@@ -25,7 +26,7 @@ use crate::domain::record::Key;
 use crate::pipeline::{Batch, Blame, Jobs, Next, Part, Pending, WeakQueue, Writes};
 use crate::sabotage::{self, Protection};
 use crate::store::cache::Cache;
-use crate::store::sql::{self, Sql, Statements, change_columns};
+use crate::store::sql::{self, Statements, change_columns};
 use crate::store::{Blamed, OpenError, Writer};
 
 /// A new change.
@@ -41,8 +42,6 @@ const LOOKS_PER_COPY: u32 = 200;
 /// A long log is copied so many times in a row: what came while one copy was made is less, and sooner
 /// copied.
 const COPIES_MAX: u32 = 3;
-/// How often the writer forgets outlived keys, tokens and signatures.
-const SWEEP_EVERY: Duration = Duration::from_mins(5);
 
 /// Starts the writer, and what works beside it: the thread of large commands, and the one that copies
 /// the log.
@@ -59,7 +58,7 @@ pub(super) fn start(store: &Sqlite, writer: Writer) -> Result<JoinHandle<()>, Op
     };
     connection.wal_hook(Some(hook)).map_err(open)?;
     let Writer { queues, now, entropy } = writer;
-    let turn = Arc::new(Turn::default());
+    let (turn, sweeper) = (Arc::new(Turn::default()), Arc::new(Sweeper::new()));
     let bulk = Bulk::start(store, queues.large, Arc::clone(&now), entropy, &turn)?;
     let mut thread = WriterThread {
         connection,
@@ -71,10 +70,14 @@ pub(super) fn start(store: &Sqlite, writer: Writer) -> Result<JoinHandle<()>, Op
         readers: Arc::clone(&store.readers),
         busy_timeout: store.place.busy_timeout,
         alarm: store.alarm.clone(),
+        sweeper: Arc::clone(&sweeper),
     };
     store.cache.turn_on();
     let (stop, stopped) = mpsc::channel();
-    let helper = start_helper(store, log, stopped)?;
+    let sweep_now = Arc::clone(&now);
+    let idle_turn = Arc::clone(&thread.turn);
+    let sweep = move |connection: &Connection| sweeper.idle(connection, &idle_turn, sweep_now());
+    let helper = start_helper(store, log, stopped, sweep)?;
     let guard = store.alarm.guard("haksa-writer");
     spawn("haksa-writer", move || {
         thread.run(queues.jobs, &*now, &mut *entropy());
@@ -85,11 +88,12 @@ pub(super) fn start(store: &Sqlite, writer: Writer) -> Result<JoinHandle<()>, Op
     })
 }
 
-/// Looks for what other processes committed, and copies the log, until `stopped` is told.
+/// Looks for what other processes committed, copies the log and lets `sweep`, until `stopped` is told.
 fn start_helper(
     store: &Sqlite,
     log: Arc<Log>,
     stopped: mpsc::Receiver<()>,
+    sweep: impl Fn(&Connection) + Send + 'static,
 ) -> Result<JoinHandle<()>, OpenError> {
     let connection = connect(&store.place, true)?;
     let file = File::open(&store.place.path)
@@ -106,6 +110,7 @@ fn start_helper(
             if let Ok(metadata) = file.metadata() {
                 log.fit_to(metadata.len());
             }
+            sweep(&connection);
             readers.end_views();
             looks = looks.wrapping_add(1);
             if looks.is_multiple_of(LOOKS_PER_COPY) {
@@ -139,6 +144,7 @@ struct WriterThread {
     readers: Arc<Pool>,
     busy_timeout: Duration,
     alarm: Alarm,
+    sweeper: Arc<Sweeper>,
 }
 
 impl WriterThread {
@@ -148,7 +154,6 @@ impl WriterThread {
         now: &dyn Fn() -> jiff::Timestamp,
         entropy: &mut dyn Entropy,
     ) {
-        let mut last_sweep = Instant::now();
         while let Next::Part(Part { jobs: waiting, look }) = jobs.blocking_next(None) {
             let begun = Instant::now();
             let mut batch = Batch::new(waiting, now(), Facts::over(self.cache.clone()));
@@ -177,10 +182,6 @@ impl WriterThread {
             }
             sabotage::stumble("haksa-writer");
             jobs.took(look, begun.elapsed());
-            if last_sweep.elapsed() > SWEEP_EVERY {
-                last_sweep = Instant::now();
-                self.sweep(now());
-            }
         }
         self.log.alone(|| self.begin_log("TRUNCATE"));
     }
@@ -285,7 +286,11 @@ impl WriterThread {
             if needs.is_empty() {
                 self.apply(batch.writes())?;
                 self.remember(read, batch.writes());
-                return Ok(!batch.writes().is_empty());
+                let is_something = !batch.writes().is_empty();
+                if is_something {
+                    self.sweeper.ride(&self.connection, batch.at());
+                }
+                return Ok(is_something);
             }
         }
     }
@@ -358,14 +363,5 @@ impl WriterThread {
             let _ = self.connection.pragma_update(None, "journal_size_limit", kept);
             self.begin_log("RESTART")
         });
-    }
-
-    fn sweep(&self, now: jiff::Timestamp) {
-        for (text, before) in sql::SWEEPS {
-            let limit = sql::micros(now) - before;
-            if let Err(fault) = execute(&self.connection, text, &[Sql::Int(limit)]) {
-                tracing::warn!(error.cause = ?fault, "sweep failed");
-            }
-        }
     }
 }
