@@ -33,6 +33,8 @@ pub enum Protection {
     EvenTime,
     /// A password is checked for those whom nobody knows, too.
     NobodysPassword,
+    /// A check goes through every history.
+    Replay,
 }
 
 /// How long half of what belongs together stands alone, where [`Protection::AllAtOnce`] is off.

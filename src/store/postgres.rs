@@ -22,11 +22,13 @@ use crate::sabotage::Protection;
 
 mod alone;
 mod aside;
+mod look;
 mod naming;
 mod reader;
 mod sets;
 mod writer;
 
+pub use look::Eye;
 use reader::Reader;
 pub(super) use writer::statements;
 use writer::{Lane, WriterTask};

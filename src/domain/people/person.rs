@@ -159,6 +159,7 @@ impl Record for Person {
             Column::names("department_id", Kind::Department, Gone::Refuses),
         ],
         unique: &[Unique::ever(&["learner_id"], "learner_id")],
+        known_by: &["email_key", "phone_key", "login_key"],
         data: data! {
             Personal: name, other_names, email, phone, login, avatar, image;
             Secret: password_hash;

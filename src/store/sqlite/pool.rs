@@ -2,18 +2,22 @@
 //! around several system calls, which many readers would queue for; so a connection keeps its view
 //! from one read to the next, as long as nothing is committed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::Connection;
 
-use super::{OpenError, SqliteFault, connect, execute};
+use super::{OpenError, SqliteFault, execute};
 use crate::domain::error::Error;
+
+/// Opens a connection that reads.
+pub(super) type Connect = fn(&Path) -> Result<Connection, OpenError>;
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Pool {
     path: Arc<PathBuf>,
+    connect: Connect,
     idle: Mutex<Idle>,
 }
 
@@ -40,8 +44,8 @@ impl PooledReader {
 }
 
 impl Pool {
-    pub(super) fn new(path: Arc<PathBuf>) -> Self {
-        Self { path, idle: Mutex::default() }
+    pub(super) fn new(path: Arc<PathBuf>, connect: Connect) -> Self {
+        Self { path, connect, idle: Mutex::default() }
     }
 
     fn idle(&self) -> MutexGuard<'_, Idle> {
@@ -88,7 +92,7 @@ impl Pool {
         if let Some(reader) = self.idle().readers.pop() {
             return Ok(reader);
         }
-        Ok(PooledReader { connection: connect(&self.path, false)?, view: None })
+        Ok(PooledReader { connection: (self.connect)(&self.path)?, view: None })
     }
 
     fn give_back(&self, mut reader: PooledReader) {
