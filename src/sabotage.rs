@@ -33,6 +33,8 @@ pub enum Protection {
     EvenTime,
     /// A password is checked for those whom nobody knows, too.
     NobodysPassword,
+    /// Who is new to all is looked for once more before the commit.
+    NobodyTwice,
     /// A check goes through every history.
     Replay,
 }

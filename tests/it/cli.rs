@@ -1,5 +1,6 @@
 //! The program as its users run it.
 
+mod check;
 mod database;
 mod log;
 mod manage;
