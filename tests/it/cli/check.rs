@@ -34,8 +34,9 @@ fn swap(table: &str, column: &str, id: &str, [from, to]: [&str; 2], found: &'sta
 
 /// A column of one row becomes something else.
 fn set(table: &str, column: &str, id: &str, [was, is]: [&str; 2], found: &'static str) -> Plant {
-    let update =
-        |value: &str| format!("UPDATE {table} SET {column} = {value} WHERE CAST(id AS TEXT) = '{id}'");
+    let update = |value: &str| {
+        format!("UPDATE {table} SET {column} = {value} WHERE CAST(id AS TEXT) = '{id}'")
+    };
     Plant { damage: update(is), repair: update(was), found }
 }
 
@@ -197,7 +198,10 @@ async fn each_fault_is_found_by_its_name(server: Server) {
     for Plant { damage, repair, found } in plants(backend(&server)) {
         spoil(&server, &damage).await;
         let findings = check(&server).await;
-        assert!(findings.faults.iter().any(|fault| fault.contains(found)), "{damage}: {findings:#?}");
+        assert!(
+            findings.faults.iter().any(|fault| fault.contains(found)),
+            "{damage}: {findings:#?}"
+        );
         assert_eq!(findings.count, findings.faults.len());
         spoil(&server, &repair).await;
         assert_eq!(check(&server).await.faults, [""; 0], "after {repair}");
@@ -208,8 +212,18 @@ async fn each_fault_is_found_by_its_name(server: Server) {
 async fn all_faults_are_found_at_once(server: Server) {
     let mut plants = plants(backend(&server));
     // What would be another fault together.
-    let alone = ["unreadable", "account_id", "form 551: change 11 ", "names form", "act_", "undoes", "chain"];
-    plants.retain(|plant| !alone.iter().any(|alone| plant.found.contains(alone) || plant.damage.contains(alone)));
+    let alone = [
+        "unreadable",
+        "account_id",
+        "form 551: change 11 ",
+        "names form",
+        "act_",
+        "undoes",
+        "chain",
+    ];
+    plants.retain(|plant| {
+        !alone.iter().any(|alone| plant.found.contains(alone) || plant.damage.contains(alone))
+    });
     plants.push(swap("form", "body", "482", ["\"basic\"", "7"], "unreadable: form 482"));
     for plant in &plants {
         spoil(&server, &plant.damage).await;
@@ -253,15 +267,19 @@ async fn what_was_edited_deleted_and_brought_back_is_sound(server: Server) {
 async fn beside_a_busy_server_nothing_is_found(server: Server) {
     let issue = |n: usize| {
         let users: Vec<_> = (0..if n % 4 == 0 { 60 } else { 3 })
-            .map(|at| json!({"name": format!("사람 {n}"), "email": format!("{n}.{at}@example.com")}))
+            .map(
+                |at| json!({"name": format!("사람 {n}"), "email": format!("{n}.{at}@example.com")}),
+            )
             .collect();
-        let issue = server.request("POST", "/open-api/achievements/issue").bearer("demo-kolleges-key");
+        let issue =
+            server.request("POST", "/open-api/achievements/issue").bearer("demo-kolleges-key");
         issue.json(&json!({"achievementFormId": 551, "mode": "email", "users": users})).send()
     };
     let writing = async {
         for n in 0..24 {
             assert_eq!(issue(n).await.status, 201);
-            let edit = server.request("PATCH", "/open-api/achievements/1539").bearer("demo-kolleges-key");
+            let edit =
+                server.request("PATCH", "/open-api/achievements/1539").bearer("demo-kolleges-key");
             assert_eq!(edit.json(&json!({"level": n})).send().await.status, 200);
         }
     };
@@ -278,16 +296,21 @@ async fn beside_a_busy_server_nothing_is_found(server: Server) {
 
 async fn secrets_are_opened_with_the_key(backend: Backend) {
     let place = Place::with_account(backend).await;
-    let create = ["credential", "create", "--account", "1", "--dialect", "solapi", "--policy", "MEMBER"];
+    let create =
+        ["credential", "create", "--account", "1", "--dialect", "solapi", "--policy", "MEMBER"];
     assert_said(&place.run(&create), 0, "secret ");
     assert_said(&place.run(&create), 0, "secret ");
     assert_said(&place.run(&["check"]), 0, "no faults");
     // One credential's secret is not another's, though it opens with the same key.
     let take = match backend {
-        Backend::Sqlite => "UPDATE credential SET body = json_set(body, '$.secret_sealed', \
-             (SELECT json_extract(body, '$.secret_sealed') FROM credential WHERE id = 2)) WHERE id = 1",
-        Backend::Postgres => "UPDATE credential SET body = jsonb_set(body::jsonb, '{secret_sealed}', \
-             (SELECT body::jsonb->'secret_sealed' FROM credential WHERE id = 2))::text WHERE id = 1",
+        Backend::Sqlite => {
+            "UPDATE credential SET body = json_set(body, '$.secret_sealed', \
+             (SELECT json_extract(body, '$.secret_sealed') FROM credential WHERE id = 2)) WHERE id = 1"
+        }
+        Backend::Postgres => {
+            "UPDATE credential SET body = jsonb_set(body::jsonb, '{secret_sealed}', \
+             (SELECT body::jsonb->'secret_sealed' FROM credential WHERE id = 2))::text WHERE id = 1"
+        }
     };
     super::database::execute(&place, take).await;
     assert_said(&place.run(&["check"]), 1, "secret: credential 1: a sealed secret does not open");
@@ -301,7 +324,11 @@ async fn a_quick_check_leaves_out_histories(backend: Backend) {
     super::database::execute(&place, other).await;
     assert_said(&place.run(&["check", "--quick"]), 0, "1 records, no faults");
     let found = place.run(&["check"]);
-    assert_said(&found, 1, "history that disagrees with its record: account 1: change 1 says otherwise of name");
+    assert_said(
+        &found,
+        1,
+        "history that disagrees with its record: account 1: change 1 says otherwise of name",
+    );
     assert_said(&found, 1, "\n1 records, 1 faults\n");
 }
 
@@ -318,7 +345,8 @@ fn a_copy_that_is_read_only_is_checked() {
     let copy = tempfile::tempdir().expect("a folder");
     let file = copy.path().join("haksa.db");
     std::fs::copy(&path, &file).expect("a copy");
-    let mount = format!("mount --bind {0} {0} && mount -o remount,ro,bind {0}", copy.path().display());
+    let mount =
+        format!("mount --bind {0} {0} && mount -o remount,ro,bind {0}", copy.path().display());
     let check = format!("{mount} && {} check --database sqlite:{}", super::HAKSA, file.display());
     let output = std::process::Command::new("unshare")
         .args(["--user", "--map-root-user", "--mount", "sh", "-c", &check])
