@@ -16,6 +16,8 @@ pub mod log;
 pub mod picture;
 pub mod pipeline;
 pub mod sabotage;
+pub mod seats;
 pub mod store;
 pub mod telemetry;
+pub mod turns;
 pub mod vault;

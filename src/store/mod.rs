@@ -33,6 +33,7 @@ use crate::domain::record::{Document, Key, Meta};
 use crate::pipeline::{Blame, Queues};
 
 pub use changes::ChangeQuery;
+pub use list::First;
 pub use look::{Entry, Looker, Row, Standing, Step};
 pub use postgres::Postgres;
 use search::Flavor;
