@@ -27,28 +27,29 @@ def options():
     return parser.parse_args()
 
 
+def level(step):
+    """What the edit `step` leaves; 0 is what the demo's certificate has from its making."""
+    return {"level": step or None, "admin_comment": f"메모 {step}" if step else None}
+
+
+def written(fields):
+    return json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
+
+
 def rows(template, made, first_change, records):
     """Changes and certificates, as the demo's is, each with a number of its own."""
-    fields = json.loads(made["after"])
-    steps = EDITS + 1
+    fields, body = json.loads(made["after"]), json.loads(template["body"])
     for n in range(records):
         id, number = FIRST + n, f"CHECK-{n}"
-        fields["certificate_number"] = number
         changes = []
-        for step in range(steps):
-            change = first_change + step * records + n
-            before = "null" if step == 0 else json.dumps({"level": step - 1 or None, "admin_comment": f"메모 {step - 1}" if step > 1 else None}, ensure_ascii=False)
-            if step == 0:
-                after = json.dumps({**fields, "level": None, "admin_comment": None}, ensure_ascii=False)
-            else:
-                after = json.dumps({"level": step, "admin_comment": f"메모 {step}"}, ensure_ascii=False)
-            if step == 1:
-                before = json.dumps({"level": None, "admin_comment": None})
-            changes.append((change, 3, "achievement", str(id), step + 1, change - records if step else None, made["at"] + step, "operator",
-                            "native", "bench", "edit" if step else "create", before, after))
-        body = {**json.loads(template["body"]), "level": EDITS, "admin_comment": f"메모 {EDITS}"}
-        yield changes, (id, 3, steps, first_change + EDITS * records + n, made["at"], made["at"] + EDITS, None, template["form_id"],
-                        template["person_id"], number, template["issued_at"], json.dumps(body, ensure_ascii=False, separators=(",", ":")))
+        for step in range(EDITS + 1):
+            change, at = first_change + step * records + n, made["at"] + step
+            before = written(level(step - 1)) if step else "null"
+            after = written(level(step) if step else {**fields, **level(0), "certificate_number": number})
+            changes.append((change, 3, "achievement", str(id), step + 1, change - records if step else None, at, "operator", "native",
+                            "bench", "edit" if step else "create", before, after))
+        yield changes, (id, 3, EDITS + 1, change, made["at"], at, None, template["form_id"], template["person_id"], number,
+                        template["issued_at"], written({**body, **level(EDITS)}))
 
 
 CHANGE = "id, account_id, kind, record_id, version, previous_id, at, actor, dialect, request_id, action, before, after"

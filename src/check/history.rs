@@ -12,6 +12,9 @@ use crate::store::{Entry, Row};
 const MALFORMED: &str = "malformed";
 const ACT: &str = "an act that is not whole";
 
+/// Records looked at once more at once.
+const AGAIN: usize = 200;
+
 /// Numbers that were seen, a bit each.
 #[derive(Debug, Default)]
 pub(super) struct Seen(HashMap<i64, Box<[u64; Seen::WORDS]>>);
@@ -157,9 +160,11 @@ impl Check<'_> {
         }
         for (kind, entries) in unseen {
             let keys: Vec<&Key> = entries.keys().collect();
-            for row in self.looker.rows_at(kind, &keys).await? {
-                // It may have been changed since it was looked at, or be one that cannot be read.
-                self.walk(&row).await?;
+            for keys in keys.chunks(AGAIN) {
+                for row in self.looker.rows_at(kind, keys).await? {
+                    // It may have been changed since it was looked at, or be one that cannot be read.
+                    self.walk(&row).await?;
+                }
             }
             for entry in entries.into_values().flatten() {
                 if !self.seen.has(entry.id) {

@@ -13,7 +13,7 @@ use crate::pipeline::Link;
 use crate::store::{Row, Standing};
 
 /// Links read at once.
-const PAGE: i64 = 500;
+const PAGE: i64 = 200;
 
 impl Check<'_> {
     /// What records name and their account does not have. Gives those of which all that they name is
