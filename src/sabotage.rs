@@ -33,6 +33,12 @@ pub enum Protection {
     EvenTime,
     /// A password is checked for those whom nobody knows, too.
     NobodysPassword,
+    /// Who is refused by the database again and again is served apart.
+    OwnFaults,
+    /// Who has to wait for a lock is put aside.
+    LockLimit,
+    /// Accounts take turns at the writer.
+    FairTurns,
     /// Who is new to all is looked for once more before the commit.
     NobodyTwice,
     /// A check goes through every history.
