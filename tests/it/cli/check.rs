@@ -64,10 +64,16 @@ fn plants(backend: Backend) -> Vec<Plant> {
             r#"'{"target_role":"student","used_count":3,"created_by":7}'"#], "says otherwise of used_count"),
         // What does not follow from the rest.
         swap("person", "name_key", "101", ["이", "박"], "does not follow: person 101: name_key"),
-        set("person", "email_key", "501", ["'minjun@example.com'", "'other@example.com'"], "does not follow: person 501: email_key"),
+        swap(
+            "person",
+            "email_key",
+            "101",
+            ["doyun", "other"],
+            "does not follow: person 101: email_key",
+        ),
         swap("course", "search_key", "5", ["ai", "xx"], "does not follow: course 5: search_key"),
         // Rows that are none.
-        swap("form", "body", "551", ["\"basic\"", "7"], "unreadable: form 551"),
+        swap("form", "body", "551", ["\"basic\"", "77.75"], "unreadable: form 551"),
         // Changes.
         newest("form/551", "version", ["1", "3"], "form 551: change "),
         newest("form/551", "account_id", ["3", "4"], "form 551: change "),
@@ -204,8 +210,8 @@ async fn each_fault_is_found_by_its_name(server: Server) {
         );
         assert_eq!(findings.count, findings.faults.len());
         spoil(&server, &repair).await;
-        assert_eq!(check(&server).await.faults, [""; 0], "after {repair}");
     }
+    assert_eq!(check(&server).await.faults, [""; 0]);
 }
 
 /// None hides another, not even one that nothing more can be read of.
@@ -224,7 +230,7 @@ async fn all_faults_are_found_at_once(server: Server) {
     plants.retain(|plant| {
         !alone.iter().any(|alone| plant.found.contains(alone) || plant.damage.contains(alone))
     });
-    plants.push(swap("form", "body", "482", ["\"basic\"", "7"], "unreadable: form 482"));
+    plants.push(swap("form", "body", "482", ["\"basic\"", "77.75"], "unreadable: form 482"));
     for plant in &plants {
         spoil(&server, &plant.damage).await;
     }
