@@ -92,7 +92,7 @@ class Seat(Race):
         made = told(self.one, "POST", "/partner/7/classes", {"name": f"skew {n}", "capacity": 1})
         self.class_id, code = made["id"], {"code": made["invite_codes"][0]["code"]}
         if not self.tokens:
-            self.tokens = [newcomer_token(self.one, f"skew{n}") for n in range(2)]
+            self.tokens = [newcomer_token(self.one, f"seat{n}") for n in range(2)]
         jobs = zip((self.one, self.other), self.tokens)
         return [self.send(server, "POST", "/user/class/invites/redeem", code,
                           {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}) for server, token in jobs]
@@ -134,7 +134,7 @@ def run(trial):
     rounds = 5 if trial.is_quick else 40
     servers = [trial.server().start()]
     if trial.store == "postgres":
-        servers.append(trial.server("other", url=servers[0].url).start())
+        servers.append(trial.server(url=servers[0].url).start())
     races = [kind(servers) for kind in (Person, Design, Picture, Seat, Name)]
     wrong = 0
     for n in range(rounds):

@@ -415,7 +415,7 @@ def picture():
 
 def upload(server, data, name="picture"):
     """Makes a badge design of a picture; gives its answer."""
-    body = (f'--x\r\nContent-Disposition: form-data; name="file"; filename="{name}.png"\r\n'
+    body = (f'--x\r\nContent-Disposition: form-data; name="badge_image"; filename="{name}.png"\r\n'
             "Content-Type: image/png\r\n\r\n").encode() + data + b"\r\n--x--\r\n"
     headers = {"Authorization": "Bearer " + server.demo["kolleges"]["api_key"], "Content-Type": "multipart/form-data; boundary=x"}
     return server.client().send("POST", "/open-api/badge-designs", headers, body)

@@ -34,11 +34,11 @@ impl Check<'_> {
     /// Pages are whole, and indexes hold what their tables do.
     pub(super) async fn pages(&mut self) -> Result<(), Error> {
         for table in self.looker.tables().await? {
-            let looked = self.looker.damage(&table, self.how.is_quick).await;
-            let looked = looked.map(|found| {
-                found.iter().for_each(|found| {
-                    self.report.tell("integrity", format_args!("{table}: {found}"))
-                });
+            let found = self.looker.damage(&table, self.how.is_quick).await;
+            let looked = found.map(|found| {
+                for found in found {
+                    self.report.tell("integrity", format_args!("{table}: {found}"));
+                }
             });
             self.go_on(&format!("pages of {table}"), looked)?;
         }

@@ -20,18 +20,18 @@ const AGAIN: usize = 200;
 pub(super) struct Seen(HashMap<i64, Box<[u64; Seen::WORDS]>>);
 
 impl Seen {
-    /// Words of a block: numbers that follow each other stand together.
+    /// Words of a block, and bits: numbers that follow each other stand together.
     const WORDS: usize = 512;
+    const BITS: i64 = 64 * 512;
 
     const fn place(number: i64) -> (i64, usize, u64) {
-        let bits = 64 * Self::WORDS as i64;
-        let within = number.rem_euclid(bits);
+        let within = number.rem_euclid(Self::BITS);
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             reason = "less than a block"
         )]
-        (number.div_euclid(bits), (within / 64) as usize, 1 << (within % 64))
+        (number.div_euclid(Self::BITS), (within / 64) as usize, 1 << (within % 64))
     }
 
     pub(super) fn mark(&mut self, number: i64) {
@@ -81,10 +81,10 @@ impl Check<'_> {
             Asker::Credential(id) => Some((Kind::Credential, Key::Int(id))),
             Asker::Person(id) => Some((Kind::Person, Key::Int(id))),
         };
-        let asked: BTreeSet<(Kind, Key)> = entries.iter().filter_map(asker).collect();
+        let wanted: BTreeSet<(Kind, Key)> = entries.iter().filter_map(asker).collect();
         let mut standing = HashMap::new();
         for kind in [Kind::Credential, Kind::Person] {
-            let keys = asked.iter().filter(|(of, _)| *of == kind).map(|(_, key)| key.clone());
+            let keys = wanted.iter().filter(|(of, _)| *of == kind).map(|(_, key)| key.clone());
             standing.insert(kind, self.looker.standing(kind, &keys.collect::<Vec<_>>()).await?);
         }
         for entry in entries {

@@ -249,7 +249,7 @@ impl Check<'_> {
                     }));
                 }
                 (Some(Action::Edit), Some(previous)) if !after.contains_key(column) => {
-                    id = previous
+                    id = previous;
                 }
                 _ => return Ok(None),
             }

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -240,8 +241,8 @@ fn parse(text: &str) -> Result<Option<Told<'_>>, serde_json::Error> {
 
 /// The times of a row that its newest change did not set.
 fn wrong_times(meta: &Meta, action: Action, at: i64) -> Option<&'static str> {
-    let [created, updated] = [meta.created_at, meta.updated_at].map(|at| at.as_microsecond());
-    let deleted = meta.deleted_at.map(|at| at.as_microsecond());
+    let [created, updated] = [meta.created_at, meta.updated_at].map(Timestamp::as_microsecond);
+    let deleted = meta.deleted_at.map(Timestamp::as_microsecond);
     if deleted != (action == Action::Delete).then_some(at) {
         return Some("removed it, or brought it back, at another time, or never");
     }

@@ -127,9 +127,8 @@ impl Check<'_> {
                 let words = format!("{name}: {}", row.join(", "));
                 found.push(Suspicion { place, sort: "not as it is written", words });
             }
-            let derived = standing::underived(document)?;
-            if !derived.is_empty() {
-                let words = format!("{name}: {}", derived.join(", "));
+            for field in standing::underived(document)? {
+                let words = format!("{name}: {field}");
                 found.push(Suspicion { place, sort: "does not follow", words });
             }
             if let Some(words) = self.secret_fault(document)? {

@@ -117,7 +117,7 @@ macro_rules! for_both_stores {
         }
     };
 }
-use for_both_stores;
+pub(crate) use for_both_stores;
 
 /// Asserts how a run ended, and something that it said.
 #[track_caller]

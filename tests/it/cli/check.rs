@@ -3,7 +3,7 @@
 use haksa::check::{Findings, How};
 use serde_json::json;
 
-use super::{Place, assert_said, demo, for_both_stores, haksa, text};
+use super::{Place, assert_said, demo, haksa, text};
 use crate::support::{Backend, Server, on_both_stores};
 
 on_both_stores!(
@@ -12,7 +12,16 @@ on_both_stores!(
     what_was_edited_deleted_and_brought_back_is_sound,
     beside_a_busy_server_nothing_is_found,
 );
-for_both_stores!(secrets_are_opened_with_the_key, a_quick_check_leaves_out_histories);
+
+/// With the program itself.
+mod program {
+    use super::{a_quick_check_leaves_out_histories, secrets_are_opened_with_the_key};
+
+    crate::cli::for_both_stores!(
+        secrets_are_opened_with_the_key,
+        a_quick_check_leaves_out_histories
+    );
+}
 
 /// What is done to the database, what takes it back, and what is found of it.
 struct Plant {
@@ -179,7 +188,7 @@ fn plants(backend: Backend) -> Vec<Plant> {
     all
 }
 
-const fn backend(server: &Server) -> Backend {
+fn backend(server: &Server) -> Backend {
     match &server.app.store {
         haksa::store::Store::Sqlite(_) => Backend::Sqlite,
         haksa::store::Store::Postgres(_) => Backend::Postgres,
