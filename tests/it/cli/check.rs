@@ -100,8 +100,13 @@ fn plants(backend: Backend) -> Vec<Plant> {
         swap("change", "after", "11", ["basic", "tender"], "form 551: change 11 says otherwise of tags"),
         swap("change", "after", "11", ["\"tags\"", "tags"], "unreadable: form 551: change 11"),
         set("change", "before", "11", ["'null'", "'{}'"], "form 551: change 11 "),
-        newest("department/5f0c2b9e-0000-4000-8000-0000000000d1", "record_id", [
-            "'5f0c2b9e-0000-4000-8000-0000000000d1'", "'nobody'"], "belongs to nothing"),
+        set(
+            "change",
+            "record_id",
+            "62",
+            ["'5f0c2b9e-0000-4000-8000-0000000000d1'", "'nobody'"],
+            "belongs to nothing: change 62 of department nobody",
+        ),
         // What is named.
         set("achievement", "form_id", "1539", ["551", "77"], "orphaned reference: achievement 1539 names form 77"),
         set("class", "course_id", "11", ["NULL", "6"], "orphaned reference: class 11 names course 6"),
