@@ -57,11 +57,13 @@ enum CliCommand {
     Serve(Box<run::ServeOptions>),
     /// Bring a database's tables up to date.
     Migrate(DatabaseOptions),
-    /// Check a database: history agrees with every record, references hold, rows can be read.
-    #[command(
-        after_help = "Exit codes: 0 all is well, 1 faults were found (one per line), 2 could not check."
-    )]
-    Check(DatabaseOptions),
+    /// Check a database: every record is what its history makes of it, and all that it names is there.
+    ///
+    /// Nothing is changed, a server may be running, and the database may be a copy that is read-only.
+    #[command(after_help = "Example:\n  haksa check --database sqlite:haksa.db\n\n\
+        Exit codes: 0 all is well, 1 faults were found (one per line), 2 could not check. Of each sort of\n\
+        fault a hundred are told, and how many more there are. Sealed secrets need the master key.")]
+    Check(inspect::CheckOptions),
     /// Manage accounts, the customers on this server.
     #[command(subcommand)]
     Account(manage::AccountCommand),

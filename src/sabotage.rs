@@ -51,6 +51,10 @@ pub enum Protection {
     Supervision,
     /// Nobody waits for a log line to be written.
     DroppableLog,
+    /// Who is new to all is looked for once more before the commit.
+    NobodyTwice,
+    /// A check goes through every history.
+    Replay,
 }
 
 /// How long half of what belongs together stands alone, where [`Protection::AllAtOnce`] is off.

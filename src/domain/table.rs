@@ -23,6 +23,9 @@ pub struct Table {
     pub columns: &'static [Column],
     /// What no two records have in common.
     pub unique: &'static [Unique],
+    /// Columns by which somebody is looked for before another is made: whoever is made has one of them
+    /// that nobody else of the account had.
+    pub known_by: &'static [&'static str],
     /// The rules of its texts and lists: every one of them that follows from no other field.
     pub texts: &'static [Text],
     /// Every field, by the kind of data that it is; see [`data`].
@@ -234,6 +237,7 @@ impl Table {
         key: KeyType::Int,
         columns: &[],
         unique: &[],
+        known_by: &[],
         texts: &[],
         data: &[],
         tree: None,

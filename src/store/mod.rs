@@ -5,6 +5,7 @@ mod cache;
 mod changes;
 mod links;
 mod list;
+mod look;
 #[cfg(debug_assertions)]
 mod plan;
 mod postgres;
@@ -33,6 +34,7 @@ use jiff::Timestamp;
 
 pub use changes::ChangeQuery;
 pub use list::First;
+pub use look::{Entry, Looker, Row, Standing, Step};
 pub use postgres::Postgres;
 use search::Flavor;
 pub use sqlite::Sqlite;
@@ -194,9 +196,24 @@ impl Store {
         {
             return Err(OpenError::Missing { path: path.to_owned() });
         }
-        let store = Self::open_for(Whom::Operator, address).await?;
-        match store.schema().await? {
-            Schema::Current => Ok(store),
+        Self::open_for(Whom::Operator, address).await?.if_current().await
+    }
+
+    /// The same for who only looks: a file may be read-only, and what lies beside it.
+    ///
+    /// # Errors
+    /// As [`Store::open_existing`].
+    pub async fn open_to_look(address: &str) -> Result<Self, OpenError> {
+        match sqlite_path(address)? {
+            Some(path) if !path.exists() => Err(OpenError::Missing { path: path.to_owned() }),
+            Some(path) => Self::Sqlite(Sqlite::open_to_look(path)?).if_current().await,
+            None => Self::open_existing(address).await,
+        }
+    }
+
+    async fn if_current(self) -> Result<Self, OpenError> {
+        match self.schema().await? {
+            Schema::Current => Ok(self),
             Schema::Empty | Schema::Older => Err(OpenError::Outdated),
             Schema::Newer => Err(OpenError::Newer),
             Schema::Earlier => Err(OpenError::Earlier),
@@ -391,65 +408,6 @@ impl Store {
             Err(sql::Undecodable::Fields(meta, cause)) => Ok(Err(Unreadable { meta, cause })),
         };
         rows.iter().map(decode).collect()
-    }
-
-    /// Faults that the database itself finds: broken references, damaged pages, history that does
-    /// not agree with the records. Empty when all is well.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`] when the database is away.
-    pub async fn faults(&self) -> Result<Vec<String>, Error> {
-        let mut found = Vec::new();
-        if let Self::Sqlite(_) = self {
-            for row in self.rows("PRAGMA integrity_check".to_owned(), Vec::new(), 1).await? {
-                if let Some(sql::Sql::Text(text)) = row.first()
-                    && text != "ok"
-                {
-                    found.push(format!("integrity: {text}"));
-                }
-            }
-            for row in self.rows(sqlite::SEARCH_FAULTS.to_owned(), Vec::new(), 1).await? {
-                found.push(format!("person: not in the search index: {row:?}"));
-            }
-            for row in self.rows("PRAGMA foreign_key_check".to_owned(), Vec::new(), 3).await? {
-                found.push(format!("orphaned reference: {row:?}"));
-            }
-        } else {
-            for row in self.rows(search::GRAM_FAULTS.to_owned(), Vec::new(), 1).await? {
-                found.push(format!("person: not to be found by a search: {row:?}"));
-            }
-        }
-        let mut statements = sql::all();
-        statements.extend(list::statements(self.flavor())?);
-        statements.extend(links::statements());
-        statements.extend(changes::statements());
-        statements.extend(sweep::statements(self.flavor()));
-        statements.extend(match self {
-            Self::Sqlite(_) => sqlite::statements(),
-            Self::Postgres(_) => postgres::statements(),
-        });
-        for text in statements {
-            let prepared = match self {
-                Self::Sqlite(sqlite) => sqlite.prepare(&text),
-                Self::Postgres(postgres) => postgres.prepare(&text).await,
-            };
-            if let Err(error) = prepared {
-                found.push(format!("statement: {error:?}: {text}"));
-            }
-        }
-        for row in self.rows(sql::CHAIN_FAULTS.to_owned(), Vec::new(), 1).await? {
-            found.push(format!("the chain of changes is broken: {row:?}"));
-        }
-        for kind in Kind::ALL {
-            let faults = match self {
-                Self::Sqlite(_) => sqlite::version_faults(*kind),
-                Self::Postgres(_) => sql::version_faults(*kind, "FALSE"),
-            };
-            for row in self.rows(faults, Vec::new(), 2).await? {
-                found.push(format!("{}: version and newest change disagree: {row:?}", kind.name()));
-            }
-        }
-        Ok(found)
     }
 
     /// Rung when what works for the database in the background cannot go on.

@@ -23,6 +23,7 @@ mod alone;
 mod aside;
 mod connection;
 mod fate;
+mod look;
 mod naming;
 mod reader;
 mod sets;
@@ -30,6 +31,7 @@ mod sweep;
 mod writer;
 
 use connection::{Connection, Connections, Patience, Way};
+pub use look::Eye;
 use reader::Reader;
 pub(super) use writer::statements;
 use writer::{Lane, WriterTask};

@@ -31,6 +31,17 @@ pub(super) enum Sql {
     Bytes(bytes::Bytes),
 }
 
+impl Sql {
+    /// About the bytes that it takes.
+    pub(super) fn length(&self) -> usize {
+        match self {
+            Self::Null | Self::Int(_) => size_of::<i64>(),
+            Self::Text(text) => text.len(),
+            Self::Bytes(bytes) => bytes.len(),
+        }
+    }
+}
+
 /// A value of a row, where it stands.
 #[derive(Debug)]
 pub(super) enum Cell<'a> {
@@ -622,32 +633,12 @@ pub(super) fn documents_after(kind: Kind, after: Option<&Key>, limit: i64) -> (S
     }
 }
 
-/// Rows of a kind whose newest change is missing or made another version of another record, but those
-/// that are `but`: a condition.
-pub(super) fn version_faults(kind: Kind, but: &str) -> String {
-    let name = kind.table().name;
-    format!(
-        "SELECT CAST(r.id AS TEXT), r.version FROM {name} r LEFT JOIN change c ON c.id = r.change_id \
-         WHERE (c.id IS NULL OR c.version <> r.version OR c.kind <> '{name}' \
-         OR c.record_id <> CAST(r.id AS TEXT) OR c.account_id <> r.account_id) AND NOT {but}"
-    )
-}
-
-/// Changes whose chain is broken: the one before is missing, or of another record, or not the
-/// version before.
-pub(super) const CHAIN_FAULTS: &str = "SELECT c.id FROM change c \
-     LEFT JOIN change p ON p.id = c.previous_id \
-     WHERE CASE WHEN c.previous_id IS NULL THEN c.version <> 1 \
-     ELSE p.id IS NULL OR p.kind <> c.kind OR p.record_id <> c.record_id \
-     OR p.version <> c.version - 1 END";
-
 /// Every statement that both stores share, to be prepared by a check.
 pub(super) fn all() -> Vec<String> {
     let mut all: Vec<String> = [
         CHANGE_FIND,
         HISTORY,
         ACT,
-        CHAIN_FAULTS,
         CONTENT_FIND,
         CONTENT_PUT,
         IDEMPOTENCY_FIND,

@@ -4,6 +4,7 @@
 mod bulk;
 mod links;
 mod log;
+mod look;
 mod pool;
 mod staging;
 mod statement;
@@ -20,10 +21,11 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
+pub use self::look::{Eye, TABLES};
 use self::pool::Pool;
 use self::statement::{Rerun, SqliteFault, execute, load, numbered, numbered_statements, query};
 use super::cache::Cache;
-use super::sql::{self, Sql, Statements};
+use super::sql::{Sql, Statements};
 use super::{OpenError, Whom, Writer};
 use crate::alarm::Alarm;
 use crate::domain::error::Error;
@@ -49,9 +51,6 @@ const OWNER_FIND: &str = "SELECT (SELECT application_id FROM pragma_application_
      FROM sqlite_master WHERE type = 'table'";
 /// The mark: "Haks".
 const APPLICATION_ID: i64 = 0x4861_6b73;
-/// People that a search cannot find.
-pub(super) const SEARCH_FAULTS: &str = "SELECT p.id FROM person p \
-     LEFT JOIN person_search_docsize s ON s.id = p.id WHERE s.id IS NULL";
 /// Long reads at once; each holds a connection, and more would only share the same disk.
 const SEATS: usize = 16;
 /// How long a statement of a server's waits for another connection's lock.
@@ -109,8 +108,22 @@ impl Sqlite {
         let place = Arc::new(Place { path: path.to_owned(), busy_timeout });
         // The first connection turns the log on, which is a property of the file.
         let first = connect(&place, true)?;
-        Ok(Self {
-            readers: Arc::new(Pool::new(Arc::clone(&place))),
+        Ok(Self::over(place, first, connect_to_read))
+    }
+
+    /// Opens a file, and changes nothing: neither the file nor what lies beside it, where it may not.
+    ///
+    /// # Errors
+    /// As [`Sqlite::open`].
+    pub fn open_to_look(path: &Path) -> Result<Self, OpenError> {
+        let place = Place { path: path.to_owned(), busy_timeout: OPERATOR_TIMEOUT };
+        let first = connect_to_look(&place)?;
+        Ok(Self::over(Arc::new(place), first, connect_to_look))
+    }
+
+    fn over(place: Arc<Place>, first: Connection, connect: pool::Connect) -> Self {
+        Self {
+            readers: Arc::new(Pool::new(Arc::clone(&place), connect)),
             place,
             statements: Arc::new(
                 Kind::ALL.iter().map(|kind| (*kind, numbered_statements(*kind))).collect(),
@@ -119,7 +132,7 @@ impl Sqlite {
             alarm: Alarm::default(),
             seats: Arc::new(tokio::sync::Semaphore::new(SEATS)),
             _first: Arc::new(parking_lot::Mutex::new(first)),
-        })
+        }
     }
 
     /// Takes the lock of a file beside the database, which the system releases when the process ends.
@@ -220,6 +233,46 @@ fn is_ours(connection: &Connection) -> rusqlite::Result<bool> {
     Ok(mark == APPLICATION_ID || (mark == 0 && (others == 0 || ours == 3)))
 }
 
+fn connect_to_read(place: &Place) -> Result<Connection, OpenError> {
+    connect(place, false)
+}
+
+/// A connection that can only read, also where nothing can be written.
+fn connect_to_look(place: &Place) -> Result<Connection, OpenError> {
+    let Place { path, busy_timeout } = place;
+    let failed = |cause: rusqlite::Error| OpenError::Open(format!("{}: {cause}", path.display()));
+    let flags = OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_READ_ONLY;
+    let mut connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+    connection.busy_timeout(*busy_timeout).map_err(failed)?;
+    let mut is_our_file = is_ours(&connection);
+    // To read beside a log takes a file for locks, which cannot be made in a folder that is read-only.
+    // Where there is no log, none is needed either, as long as nobody writes; and nobody can.
+    if is_our_file.is_err() && !has_log(path) {
+        let mut name = path.as_os_str().to_string_lossy().into_owned();
+        for (character, code) in [("%", "%25"), ("?", "%3f"), ("#", "%23")] {
+            name = name.replace(character, code);
+        }
+        let name = format!("file:{name}?immutable=1");
+        let flags = flags | OpenFlags::SQLITE_OPEN_URI;
+        connection = Connection::open_with_flags(name, flags).map_err(failed)?;
+        is_our_file = is_ours(&connection);
+    }
+    if !is_our_file.map_err(failed)? {
+        return Err(OpenError::Foreign { path: path.to_owned() });
+    }
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(failed)?;
+    connection.pragma_update(None, "cache_size", -16_384).map_err(failed)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    Ok(connection)
+}
+
+/// True when not all of what a database holds may be in its file.
+fn has_log(path: &Path) -> bool {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-wal");
+    std::fs::metadata(name).is_ok_and(|log| log.len() > 0)
+}
+
 fn connect(place: &Place, is_writer: bool) -> Result<Connection, OpenError> {
     let Place { path, busy_timeout } = place;
     let open = |cause: rusqlite::Error| OpenError::Open(format!("{}: {cause}", path.display()));
@@ -264,11 +317,6 @@ fn why_not_migrated(cause: &refinery::Error) -> String {
 /// The migrations of this release.
 pub(super) fn migrations() -> refinery::Runner {
     migrations::migrations::runner()
-}
-
-/// See [`sql::version_faults`]. The changes of rows that are staged are staged as well.
-pub(super) fn version_faults(kind: Kind) -> String {
-    sql::version_faults(kind, &staging::has(kind.table().name))
 }
 
 /// The statements of this store alone, to be prepared by a check.

@@ -151,6 +151,7 @@ impl Command for CreateBadge {
         if let Some(made) = made {
             decision.writes.push(made);
             decision.contents.push(self.image.content.clone());
+            decision.sought.push(self.image.selector());
         }
         Ok(decision)
     }

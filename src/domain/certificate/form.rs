@@ -217,11 +217,28 @@ impl Record for Form {
             let end = ("course_end_at", self.course_end_at);
             errors.extend(FieldError::backwards(begin, end, "end_before_begin"));
         }
+        errors.extend(self.wrong_designs(|field| changed.has(field), meta, facts)?);
+        Ok(errors)
+    }
+
+    fn broken(&self, meta: &Meta, facts: &mut Facts) -> Known<FieldErrors> {
+        self.wrong_designs(|_| true, meta, facts)
+    }
+}
+
+impl Form {
+    fn wrong_designs(
+        &self,
+        is_asked: impl Fn(&str) -> bool,
+        meta: &Meta,
+        facts: &Facts,
+    ) -> Known<FieldErrors> {
+        let mut errors = Vec::new();
         for (field, id, design_type) in [
             ("certificate_design_id", self.certificate_design_id, DesignType::Certificate),
             ("badge_design_id", self.badge_design_id, DesignType::Badge),
         ] {
-            if let (true, Some(id)) = (changed.has(field), id) {
+            if let (true, Some(id)) = (is_asked(field), id) {
                 let design = facts.find::<Design>(meta.account_id, id)?;
                 if design.is_none_or(|design| design.record.design_type != design_type) {
                     let detail = format!("there is no such {} design", design_type.name());

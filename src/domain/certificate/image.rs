@@ -43,6 +43,7 @@ impl Record for Image {
         name: "image",
         key: KeyType::Text,
         columns: &[Column::text("content_hash")],
+        known_by: &["content_hash"],
         texts: &[Text::name("content_hash"), Text::name("media_type")],
         data: data! {
             Plain: content_hash, media_type, width, height, size;
@@ -79,10 +80,15 @@ impl NewImage {
         Self { image, content: Content { hash: content_hash, bytes } }
     }
 
+    /// By what the account's own is looked for.
+    pub fn selector(&self) -> Selector {
+        let value = Key::from(self.content.hash.as_str());
+        Selector { kind: Kind::Image, column: "content_hash", value }
+    }
+
     /// What has to be known to keep it once.
     pub fn need(&self) -> Need {
-        let value = Key::from(self.content.hash.as_str());
-        Need::Select(Selector { kind: Kind::Image, column: "content_hash", value })
+        Need::Select(self.selector())
     }
 }
 

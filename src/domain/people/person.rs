@@ -158,6 +158,7 @@ impl Record for Person {
             Column::names("department_id", Kind::Department, Gone::Refuses),
         ],
         unique: &[Unique::ever(&["learner_id"], "learner_id")],
+        known_by: &["email_key", "phone_key", "login_key"],
         texts: &[
             Text::name("name"),
             Text::name("other_names").each(),

@@ -174,6 +174,10 @@ impl Record for Relationship {
         Ok(Vec::new())
     }
 
+    fn broken(&self, meta: &Meta, facts: &mut Facts) -> Known<FieldErrors> {
+        self.check_ends(meta, facts)
+    }
+
     fn new_key(context: &mut Context<'_>, _: &mut Facts) -> Known<Key> {
         Ok(id::new_key(IdClass::Relationship, context))
     }

@@ -197,13 +197,17 @@ impl Record for InviteCode {
         Ok(Place::Partner(self.partner_id))
     }
 
-    fn validate(&self, _: &Meta, changed: &Changed, _: &mut Facts) -> Known<FieldErrors> {
+    fn broken(&self, _: &Meta, _: &mut Facts) -> Known<FieldErrors> {
+        let is_overused = self.max_uses.is_some_and(|max| max < self.used_count);
+        let detail = "max_uses is less than used_count";
+        let error = || FieldError::new("max_uses", "max_uses_below_used_count", detail);
+        Ok(is_overused.then(error).into_iter().collect())
+    }
+
+    fn validate(&self, meta: &Meta, changed: &Changed, facts: &mut Facts) -> Known<FieldErrors> {
         let mut errors = Vec::new();
-        if changed.any(&["max_uses", "used_count"])
-            && self.max_uses.is_some_and(|max| max < self.used_count)
-        {
-            let detail = "max_uses is less than used_count";
-            errors.push(FieldError::new("max_uses", "max_uses_below_used_count", detail));
+        if changed.any(&["max_uses", "used_count"]) {
+            errors.extend(self.broken(meta, facts)?);
         }
         if changed.has("max_uses") && self.max_uses.is_some_and(|max| max > MAX_USES_MAX) {
             let detail = format!("must be at most {MAX_USES_MAX}");

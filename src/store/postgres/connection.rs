@@ -165,6 +165,11 @@ impl Connection {
         Ok(this)
     }
 
+    /// What it is made of, for an operator's command that waits for as long as it takes.
+    pub(super) const fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// False once it was lost, or somebody gave it up.
     pub(super) fn is_open(&self) -> bool {
         !self.client.is_closed() && !self.is_given_up.load(Ordering::Relaxed)

@@ -6,13 +6,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::Connection;
 
-use super::{OpenError, Place, SqliteFault, connect, execute};
+use super::{OpenError, Place, SqliteFault, execute};
 use crate::domain::error::Error;
+
+/// Opens a connection that reads.
+pub(super) type Connect = fn(&Place) -> Result<Connection, OpenError>;
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Pool {
     place: Arc<Place>,
+    connect: Connect,
     idle: Mutex<Idle>,
 }
 
@@ -39,8 +43,8 @@ impl PooledReader {
 }
 
 impl Pool {
-    pub(super) fn new(place: Arc<Place>) -> Self {
-        Self { place, idle: Mutex::default() }
+    pub(super) fn new(place: Arc<Place>, connect: Connect) -> Self {
+        Self { place, connect, idle: Mutex::default() }
     }
 
     fn idle(&self) -> MutexGuard<'_, Idle> {
@@ -89,7 +93,7 @@ impl Pool {
         }
         // Mostly no file descriptor left.
         let away = |cause: OpenError| SqliteFault::Unavailable(cause.to_string()).into_error();
-        Ok(PooledReader { connection: connect(&self.place, false).map_err(away)?, view: None })
+        Ok(PooledReader { connection: (self.connect)(&self.place).map_err(away)?, view: None })
     }
 
     fn give_back(&self, mut reader: PooledReader) {

@@ -133,14 +133,6 @@ fn edit_rows(kind: Kind, touched: Touched) -> String {
     )
 }
 
-/// Holds for a row `r` of a table that is staged.
-pub(super) fn has(table: &str) -> String {
-    format!(
-        "EXISTS (SELECT 1 FROM staging \
-         WHERE name = '{table}' AND r.id BETWEEN first_id AND last_id)"
-    )
-}
-
 /// Shows staged rows; there are as many as ids.
 pub(super) fn show_rows(table: &str) -> String {
     format!("UPDATE {table} SET deleted_at = NULL WHERE id BETWEEN $1 AND $2")
