@@ -2,6 +2,7 @@
 //! database, one permission model and one history.
 
 pub mod app;
+pub mod budget;
 pub mod check;
 pub mod cli;
 pub mod config;
@@ -13,6 +14,7 @@ pub mod guesses;
 pub mod hmac_header;
 pub mod http;
 pub mod log;
+pub mod memory;
 pub mod picture;
 pub mod pipeline;
 pub mod sabotage;

@@ -21,11 +21,8 @@ use std::pin::Pin;
 
 use http::{HeaderMap, Method};
 
-use crate::app::App;
-
 pub use crate::domain::actor::Dialect;
 use crate::domain::error::Error;
-use crate::domain::facts::Facts;
 pub use crate::pipeline::Answer;
 pub use call::{Arrival, BODY_MAX, Call};
 
@@ -76,9 +73,21 @@ pub enum Malformed {
     TooLarge,
     /// The body came too slowly or broke off.
     Incomplete,
+    /// The head is over the limit.
+    HeadTooLarge,
+    /// There is no room for it now. Nothing was done.
+    Busy,
     /// The server failed while serving it.
     Failed,
 }
+
+/// Finds out which account calls, by what proves it: not by the body, which is not read yet, and without
+/// using anything up.
+pub type FindCaller =
+    for<'a> fn(&'a Call) -> Pin<Box<dyn Future<Output = Result<i64, Refusal>> + Send + 'a>>;
+
+/// The longest body that any path takes, bytes.
+pub const LONGEST_BODY: usize = upload::BODY_MAX;
 
 /// A path whose bodies may be longer than [`BODY_MAX`].
 pub struct LongBody {
@@ -105,6 +114,8 @@ pub struct Wire {
     pub strays: &'static [Route],
     /// Its paths that take longer bodies than others.
     pub long_bodies: &'static [LongBody],
+    /// Which account calls.
+    pub caller: FindCaller,
     /// Words the refusal of a call. What its words depend on is in the call, or was noted there.
     pub reject: fn(&Call, &Error) -> Answer,
     /// Words a fault of the request itself, whose path and headers say how the caller wants to be
@@ -179,26 +190,9 @@ impl Wire {
         }
     }
 
-    /// How long a body on this path may be, bytes: longer than [`BODY_MAX`] only where the path takes
-    /// such bodies and the caller has a key, so that strangers cannot fill the memory.
-    pub async fn body_max(
-        &self,
-        app: &App,
-        path: &str,
-        headers: &HeaderMap,
-        arrival: &Arrival,
-    ) -> usize {
-        let Some(long) = self.long_bodies.iter().find(|long| long.path == path) else {
-            return BODY_MAX;
-        };
-        let Some(key) = call::bearer(headers) else {
-            return BODY_MAX;
-        };
-        let caller =
-            credential::Caller { dialect: self.dialect, peer: arrival.peer, at: arrival.at };
-        let find = |facts: &mut Facts| caller.key(key, facts);
-        // When the database is away, the route says so.
-        let known = app.store.read(find).await;
-        if matches!(known, Ok(Some(_))) { long.max } else { BODY_MAX }
+    /// How long the body of a known caller may be on this path, bytes.
+    pub fn body_max(&self, path: &str) -> usize {
+        let long = self.long_bodies.iter().find(|long| long.path == path);
+        long.map_or(BODY_MAX, |long| long.max)
     }
 }

@@ -21,6 +21,8 @@ pub fn malformed(fault: Malformed, path: &str, headers: &HeaderMap) -> Answer {
         Malformed::UnknownMethod => refusal(format, 405, "Method Not Allowed"),
         Malformed::TooLarge => refusal(format, 413, "Payload too large"),
         Malformed::Incomplete => refusal(format, 400, "Wrong parameters"),
+        Malformed::HeadTooLarge => refusal(format, 431, "Request header fields too large"),
+        Malformed::Busy => reject_in(format, &Error::Unavailable { retry_after_s: 1 }),
         Malformed::Failed => refusal(format, 500, "Internal error"),
     }
 }

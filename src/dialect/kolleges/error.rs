@@ -143,10 +143,7 @@ pub fn reject(call: &Call, error: &Error) -> Answer {
             refusal(429, "TooManyRequests", "요청이 너무 많습니다. 잠시 후 다시 시도해 주세요.")
                 .header("retry-after", retry_after_s.to_string())
         }
-        Error::Unavailable { retry_after_s } => {
-            refusal(503, "ServiceUnavailable", "잠시 후 다시 시도해 주세요.")
-                .header("retry-after", retry_after_s.to_string())
-        }
+        Error::Unavailable { retry_after_s } => unavailable(*retry_after_s),
         Error::Internal(_) => {
             let (error, message) = words.failed;
             refusal(500, error, message)
@@ -177,6 +174,10 @@ fn wire_name(field: &'static str) -> &'static str {
     }
 }
 
+fn unavailable(retry_after_s: u32) -> Answer {
+    refusal(503, "ServiceUnavailable", "잠시 후 다시 시도해 주세요.").header("retry-after", retry_after_s.to_string())
+}
+
 /// Words a fault of the request itself.
 pub fn malformed(fault: Malformed, _path: &str, _headers: &HeaderMap) -> Answer {
     let body = |reason| {
@@ -189,6 +190,8 @@ pub fn malformed(fault: Malformed, _path: &str, _headers: &HeaderMap) -> Answer 
         }
         Malformed::TooLarge => body("the body is too large"),
         Malformed::Incomplete => body("the body came too slowly or broke off"),
+        Malformed::HeadTooLarge => refusal(431, "RequestHeaderFieldsTooLarge", "요청 헤더가 너무 큽니다."),
+        Malformed::Busy => unavailable(1),
         Malformed::Failed => refusal(500, "InternalServerError", UNEXPECTED),
     }
 }

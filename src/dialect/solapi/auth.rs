@@ -61,7 +61,13 @@ pub async fn authenticate(call: &Call) -> Result<Actor, Refusal> {
         credential_id: credential.id(),
         digest: signed.signature.to_ascii_lowercase(),
     });
+    call.known(credential.meta.account_id);
     actor(call, &credential, is_account_live)
+}
+
+/// The account that calls. The signature that proves it is noted in this call alone.
+pub async fn caller(call: &Call) -> Result<i64, Refusal> {
+    Ok(authenticate(call).await?.account_id)
 }
 
 fn actor(
