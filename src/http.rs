@@ -2,6 +2,7 @@
 //! are read here, whole and bounded, so that no dialect can forget to.
 
 mod bodies;
+mod heads;
 
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
@@ -25,9 +26,8 @@ use tokio_io_timeout::TimeoutStream;
 use tower::ServiceExt as _;
 
 use self::bodies::Reading;
-use crate::app::{App, OsEntropy};
+use crate::app::App;
 use crate::dialect::{Answer, Arrival, Call, Malformed, WIRES, Wire};
-use crate::domain::command::Entropy as _;
 use crate::sabotage::Protection;
 use crate::telemetry;
 
@@ -35,8 +35,6 @@ use crate::telemetry;
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 /// Connections at the same time; more wait in the listener's queue.
 const CONNECTIONS_MAX: usize = 4096;
-/// A request id's length at the most.
-const REQUEST_ID_MAX: usize = 128;
 
 /// How patient the server is.
 #[derive(Clone, Copy, Debug)]
@@ -163,7 +161,11 @@ pub async fn serve(
                 Ok::<_, std::convert::Infallible>(response)
             }
         });
-        let connection = hyper::server::conn::http1::Builder::new()
+        let mut builder = hyper::server::conn::http1::Builder::new();
+        if Protection::ByteBudgets.is_on() {
+            builder.max_buf_size(heads::BUFFER_MAX);
+        }
+        let connection = builder
             .timer(TokioTimer::new())
             .header_read_timeout(
                 Some(patience.head_within).filter(|_| Protection::HeadTimeout.is_on()),
@@ -199,14 +201,22 @@ async fn answer(
     let begun = Instant::now();
     let arrival = Arrival {
         peer: peer.ip(),
-        request_id: request_id(request.headers()),
+        request_id: heads::request_id(request.headers()),
         at: app.clock.now(),
         body_fault: None,
     };
     let uri = request.uri().clone();
     let wire = Wire::of(uri.path());
     let method = request.method().clone();
-    let serving = serve_one(app, wire, router, &arrival, patience, request);
+    let is_too_long = heads::is_too_long(&uri, request.headers());
+    let serving = async {
+        if is_too_long {
+            // Its body may be as long, and is not read.
+            let answer = (wire.malformed)(Malformed::HeadTooLarge, uri.path(), request.headers());
+            return answer.header("connection", "close").into_response();
+        }
+        serve_one(app, wire, router, &arrival, patience, request).await
+    };
     let served = AssertUnwindSafe(serving).catch_unwind();
     let mut response = served.await.unwrap_or_else(|_| {
         tracing::error!(request_id = %arrival.request_id, "a request panicked");
@@ -256,14 +266,4 @@ async fn serve_one(
         response.headers_mut().insert("connection", HeaderValue::from_static("close"));
     }
     response
-}
-
-/// The caller's id for the request where it is a plain word, else a new one.
-fn request_id(headers: &HeaderMap) -> String {
-    headers
-        .get("x-request-id")
-        .and_then(|value| value.to_str().ok())
-        .filter(|id| (1..=REQUEST_ID_MAX).contains(&id.len()))
-        .filter(|id| id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b)))
-        .map_or_else(|| OsEntropy.uuid(), str::to_owned)
 }
