@@ -263,7 +263,7 @@ CREATE TABLE message (
 ){| WITH (fillfactor = 70)};
 CREATE INDEX message_by_account_id ON message (account_id, id);
 CREATE INDEX message_by_account_id_status ON message (account_id, status, id);
-CREATE INDEX message_due ON message (status, channel, due_at, id)
+CREATE INDEX message_due ON message (status, channel, account_id, due_at, id)
     WHERE due_at IS NOT NULL AND deleted_at IS NULL;
 
 CREATE TABLE partner (

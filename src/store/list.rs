@@ -8,6 +8,7 @@ use super::plan;
 use super::search::{self, BROAD, Flavor, like};
 use super::sql::{self, Sql};
 use crate::domain::certificate::achievement::Achievement;
+use crate::domain::delivery::message::Message;
 use crate::domain::error::Error;
 use crate::domain::kind::Kind;
 use crate::domain::list::{List, Test};
@@ -177,7 +178,74 @@ impl Question {
     }
 }
 
+/// What comes first of an account's records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct First {
+    /// Whose.
+    pub account_id: i64,
+    /// Its id.
+    pub id: i64,
+    /// What is in the column that the list is in the order of.
+    pub value: i64,
+}
+
+/// Of all accounts' records in a list, what is first of each account's, from one account to the next
+/// by an index. Takes the account beyond which to begin, and how many, besides.
+fn first_of_each(list: &List) -> Result<(String, Values), Error> {
+    let (None, [by], false) = (list.account_id, list.order, list.is_descending) else {
+        return Err(Error::internal(
+            "a list of all accounts in the order of one column is asked for",
+        ));
+    };
+    let mut values = Values::default();
+    let table = list.kind.table().name;
+    let filter = filter(list, "m.", &mut values)?;
+    let (beyond, limit) = (values.all.len() + 1, values.all.len() + 2);
+    let first = |beyond: &str| {
+        format!(
+            "(SELECT m.id FROM {table} m WHERE {filter} AND m.account_id > {beyond} \
+             ORDER BY m.account_id, m.{by}, m.id LIMIT 1)"
+        )
+    };
+    let text = format!(
+        "WITH RECURSIVE turn (account_id, id, value, place) AS (\
+         SELECT f.account_id, f.id, f.{by}, CAST(1 AS BIGINT) FROM {table} f WHERE f.id = {} \
+         UNION ALL SELECT f.account_id, f.id, f.{by}, turn.place + 1 \
+         FROM turn CROSS JOIN {table} f WHERE f.id = {} AND turn.place < ${limit}) \
+         SELECT account_id, id, value FROM turn",
+        first(&format!("${beyond}")),
+        first("turn.account_id")
+    );
+    Ok((text, values))
+}
+
 impl Store {
+    /// What is first of each account's records, for so many accounts beyond one, in the order of their
+    /// ids. The list is one of all accounts, in the order of one column that holds numbers.
+    ///
+    /// # Errors
+    /// As [`Store::list`].
+    pub async fn first_of_each(
+        &self,
+        list: &List,
+        beyond: i64,
+        limit: i64,
+    ) -> Result<Vec<First>, Error> {
+        let (text, values) = first_of_each(list)?;
+        let mut parameters = values.all;
+        parameters.extend([beyond, limit].map(Sql::Int));
+        #[cfg(debug_assertions)]
+        plan::hold(self, list, &text, &parameters).await?;
+        let rows = self.rows(text, parameters, 3).await?;
+        let first = |row: &Vec<Sql>| match **row {
+            [Sql::Int(account_id), Sql::Int(id), Sql::Int(value)] => {
+                Some(First { account_id, id, value })
+            }
+            _ => None,
+        };
+        Ok(rows.iter().filter_map(first).collect())
+    }
+
     /// The ids of a list.
     ///
     /// # Errors
@@ -236,6 +304,8 @@ pub(super) fn statements(flavor: Flavor) -> Result<Vec<String>, Error> {
         let Question { count, page, .. } = Question::of(flavor, &list)?;
         all.extend([count, page]);
     }
+    let due = List::of_all_accounts::<Message>().is("status", "").set("due_at").by(&["due_at"]);
+    all.push(first_of_each(&due)?.0);
     for text in ["ab", "abc"] {
         let called = Some(text.to_owned());
         let at = Some(Instant::MIN);

@@ -32,6 +32,7 @@ use crate::domain::record::{Document, Key, Meta};
 use crate::pipeline::{Blame, Queues};
 
 pub use changes::ChangeQuery;
+pub use list::First;
 pub use postgres::Postgres;
 use search::Flavor;
 pub use sqlite::Sqlite;

@@ -25,6 +25,10 @@ on_both_stores!(
     what_a_club_issues_arrives,
     one_that_cannot_be_read_keeps_no_other,
     what_cannot_be_read_holds_up_nobody,
+    one_message_does_not_wait_for_thousands_of_another_club,
+    a_slow_attempt_holds_up_nobody,
+    an_outcome_is_recorded_however_often_that_is_refused,
+    an_outcome_is_recorded_before_a_stop,
 );
 
 /// A server that knows of the mail server when it issues, beside the one that the macro starts.
@@ -180,6 +184,102 @@ async fn what_cannot_be_read_holds_up_nobody(server: Server) {
     server.spoil(&mended).await;
     soon(&mut mails, 120).await;
     worker.stop().await;
+}
+
+/// Issues certificates of a form by e-mail.
+async fn issue(server: &Server, key: &str, form: i64, recipients: &[String]) {
+    let user = |email: &String| json!({"name": NAME, "email": email});
+    let users: Vec<Value> = recipients.iter().map(user).collect();
+    let body = json!({"achievementFormId": form, "mode": "email", "users": users});
+    let request = server.request("POST", "/open-api/achievements/issue").bearer(key);
+    let reply = request.json(&body).send().await;
+    assert_eq!(reply.status, 201, "{}", reply.text());
+}
+
+async fn one_message_does_not_wait_for_thousands_of_another_club(server: Server) {
+    let mut mails = MailServer::start().await;
+    let server = knowing(&server, mails.config()).await;
+    issue(&server, "demo-kolleges-key", 551, &named("many", 3_000)).await;
+    issue(&server, "demo-kolleges-other-key", 9000, &["one@example.com".to_owned()]).await;
+    let worker = work(&server, &mails.config());
+    let mut before = 0;
+    while mails.next().await["to"][0] != "one@example.com" {
+        before += 1;
+    }
+    assert!(before <= 8, "after {before} of the other club's");
+    // The same for one that comes while the others are on their way.
+    issue(&server, "demo-kolleges-other-key", 9000, &["another@example.com".to_owned()]).await;
+    before = mails.rest().len();
+    while mails.next().await["to"][0] != "another@example.com" {
+        before += 1;
+    }
+    assert!(before < 1_000, "after {before} of the other club's");
+    worker.abort().await;
+}
+
+async fn a_slow_attempt_holds_up_nobody(server: Server) {
+    let mut mails = MailServer::start().await;
+    announce_to(&server, &["slow@example.com".to_owned()]).await;
+    let worker = work(&server, &mails.config());
+    mails.next().await;
+    for _ in 0..3 {
+        announce_to(&server, &named("good", 5)).await;
+        soon(&mut mails, 5).await;
+    }
+    worker.abort().await;
+}
+
+/// What keeps a message from being `sent`, and its end.
+fn refusing(server: &Server) -> (&str, &str) {
+    if server.url.starts_with("sqlite:") {
+        (
+            "CREATE TRIGGER refuse BEFORE UPDATE ON message WHEN new.status = 'sent' \
+             BEGIN SELECT RAISE(ABORT, 'refused'); END",
+            "DROP TRIGGER refuse",
+        )
+    } else {
+        (
+            "ALTER TABLE message ADD CONSTRAINT refuse CHECK (status <> 'sent')",
+            "ALTER TABLE message DROP CONSTRAINT refuse",
+        )
+    }
+}
+
+async fn an_outcome_is_recorded_however_often_that_is_refused(server: Server) {
+    let mut mails = MailServer::start().await;
+    let (refuse, let_be) = refusing(&server);
+    server.spoil(refuse).await;
+    let ids = announce_to(&server, &named("good", 9)).await;
+    let worker = work(&server, &mails.config());
+    soon(&mut mails, 9).await;
+    // Far longer than a fault of a moment.
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    for id in &ids {
+        assert_eq!(read(&server, *id).await["status"], "sending");
+    }
+    server.spoil(let_be).await;
+    for id in ids {
+        assert_eq!(once_status(&server, id, "sent").await["attempt_count"], 1);
+    }
+    assert_eq!(mails.rest(), [Value::Null; 0]);
+    worker.stop().await;
+    server.assert_sound().await;
+}
+
+async fn an_outcome_is_recorded_before_a_stop(server: Server) {
+    let mut mails = MailServer::start().await;
+    let (refuse, let_be) = refusing(&server);
+    server.spoil(refuse).await;
+    let id = announce_to(&server, &named("good", 1)).await[0];
+    let worker = work(&server, &mails.config());
+    soon(&mut mails, 1).await;
+    let stopping = tokio::spawn(worker.stop());
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(!stopping.is_finished());
+    server.spoil(let_be).await;
+    let stopped = tokio::time::timeout(Duration::from_secs(3), stopping).await;
+    stopped.expect("at once").expect("no panic");
+    assert_eq!(read(&server, id).await["status"], "sent");
 }
 
 /// More of them than are on their way at once.
