@@ -160,7 +160,7 @@ impl App {
             fatal,
         })?;
         let guesses = Guesses::default();
-        let memory = Memory::of(memory::MIB);
+        let memory = Memory::of(config.limits.memory_mib.unwrap_or(memory::MIB));
         let parts = Parts { store, pipeline, vault, clock, guesses, memory, outbox, config };
         let app = Self(Arc::new(parts));
         Ok((app, Running { writer, fatal: fatal_received }))

@@ -106,13 +106,8 @@ impl Budget {
     pub fn new(rules: BudgetRules) -> Self {
         let BudgetRules { all, each, largest, places, longest } = rules;
         let (waiting_each, waiting_in_all) = WAITING;
-        let rules = SeatRules {
-            at_once: places,
-            each_at_once: 1,
-            waiting_each,
-            waiting_in_all,
-            longest,
-        };
+        let rules =
+            SeatRules { at_once: places, each_at_once: 1, waiting_each, waiting_in_all, longest };
         let in_all = all.saturating_sub(places * largest);
         let in_all = isize::try_from(in_all).unwrap_or(isize::MAX);
         let left = Mutex::new(Left { in_all, taken: HashMap::new() });
@@ -157,6 +152,11 @@ impl Held {
         // The place has room for this, too.
         self.settle(0);
         Ok(())
+    }
+
+    /// Whether it has a place.
+    pub const fn has_place(&self) -> bool {
+        self.place.is_some()
     }
 
     /// Has `bytes` from now on, whether they are there or not: so much is in memory already.

@@ -2,6 +2,7 @@
 //! are read here, whole and bounded, so that no dialect can forget to.
 
 mod bodies;
+mod connections;
 mod heads;
 
 use std::net::SocketAddr;
@@ -21,20 +22,19 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use serde_json::json;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio_io_timeout::TimeoutStream;
 use tower::ServiceExt as _;
 
 use self::bodies::Reading;
+use self::connections::Connections;
 use crate::app::App;
+use crate::budget::Payer;
 use crate::dialect::{Answer, Arrival, Call, Malformed, WIRES, Wire};
 use crate::sabotage::Protection;
 use crate::telemetry;
 
 /// How long requests in flight may take after the server was told to stop.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
-/// Connections at the same time; more wait in the listener's queue.
-const CONNECTIONS_MAX: usize = 4096;
 
 /// How patient the server is.
 #[derive(Clone, Copy, Debug)]
@@ -74,8 +74,7 @@ pub fn router(app: App) -> Router {
     for wire in WIRES {
         let Some(document) = wire.openapi else { continue };
         let path = format!("/openapi/{}.json", wire.dialect.name());
-        let answer =
-            async move || Answer::with_type(200, "application/json", document.as_bytes().to_vec());
+        let answer = async move || Answer::with_type(200, "application/json", document.as_bytes());
         router = router.route(&path, get(answer));
         documents.push(path);
     }
@@ -129,12 +128,13 @@ pub async fn serve(
     let counting = tokio::spawn(telemetry::run());
     let router = router(app.clone());
     let graceful = GracefulShutdown::new();
-    let seats = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let connections_max = app.config.limits.connections.unwrap_or(connections::MAX);
+    let connections = Arc::new(Connections::new(connections_max));
     // Dropped when patience is over. Each connection holds the app, and so the writer's queue open.
     let (patient, _) = tokio::sync::watch::channel(());
     let mut stop = std::pin::pin!(stop);
     loop {
-        let seat = Arc::clone(&seats).acquire_owned();
+        let seat = connections.seat();
         let (seat, stream, peer) = tokio::select! {
             () = &mut stop => break,
             (seat, accepted) = async { (seat.await, listener.accept().await) } => match accepted {
@@ -147,17 +147,22 @@ pub async fn serve(
                 }
             },
         };
+        let Some(seat) = seat else { break };
+        let place = connections.take_in(Payer::stranger(peer.ip()), seat);
+        let guest = place.guest();
         let _ = stream.set_nodelay(true);
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(patience.answer_within));
         let (app, router) = (app.clone(), router.clone());
         let service = hyper::service::service_fn(move |request| {
-            let (app, router) = (app.clone(), router.clone());
+            let (app, router, guest) = (app.clone(), router.clone(), guest.clone());
+            guest.is_served();
             async move {
                 let response = answer(&app, router, peer, patience, request).await;
                 // All who can be answered are, before any of it is sent: then a client that has many
                 // connections is woken once and not once for each.
                 tokio::task::yield_now().await;
+                guest.rests();
                 Ok::<_, std::convert::Infallible>(response)
             }
         });
@@ -178,8 +183,8 @@ pub async fn serve(
                 // What goes wrong on a connection is the client's affair and already answered.
                 _ = connection => {}
                 _ = cut_off.changed() => {}
+                () = place.cut_off() => {}
             }
-            drop(seat);
         });
     }
     drop(listener);

@@ -10,6 +10,7 @@ pub mod delivery;
 pub mod demo;
 pub mod dialect;
 pub mod domain;
+pub mod gallery;
 pub mod guesses;
 pub mod hmac_header;
 pub mod http;

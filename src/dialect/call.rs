@@ -3,11 +3,13 @@
 
 use std::any::Any;
 use std::net::{IpAddr, Ipv4Addr};
+use std::pin::Pin;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use axum::RequestExt as _;
 use axum::extract::{FromRequest, MatchedPath, Request};
 use bytes::Bytes;
+use futures_util::Stream;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method};
 use jiff::Timestamp;
@@ -81,7 +83,11 @@ pub struct Call {
     note: OnceLock<Box<dyn Any + Send + Sync>>,
     signature: Mutex<Option<(i64, Signature)>>,
     account_id: OnceLock<i64>,
+    rest: Mutex<Option<Rest>>,
 }
+
+/// What comes after the beginning of an answer's body; a fault cuts the connection.
+pub type Rest = Pin<Box<dyn Stream<Item = Result<Bytes, Error>> + Send>>;
 
 impl FromRequest<App> for Call {
     type Rejection = Answer;
@@ -145,12 +151,7 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 
 impl Call {
     /// One that no route has, so that nothing in its path is a parameter.
-    pub fn new(
-        app: &App,
-        parts: Parts,
-        arrival: Arrival,
-        body: Result<Bytes, Malformed>,
-    ) -> Self {
+    pub fn new(app: &App, parts: Parts, arrival: Arrival, body: Result<Bytes, Malformed>) -> Self {
         Self {
             app: app.clone(),
             method: parts.method,
@@ -167,6 +168,7 @@ impl Call {
             note: OnceLock::new(),
             signature: Mutex::new(None),
             account_id: OnceLock::new(),
+            rest: Mutex::new(None),
         }
     }
 
@@ -178,6 +180,15 @@ impl Call {
     /// Who pays for what the call takes.
     pub fn payer(&self) -> Payer {
         self.account_id.get().map_or_else(|| Payer::stranger(self.peer), |id| Payer::Account(*id))
+    }
+
+    /// Notes what the answer's body goes on with.
+    pub fn follow_with(&self, rest: Rest) {
+        *self.rest.lock().unwrap_or_else(PoisonError::into_inner) = Some(rest);
+    }
+
+    pub(super) fn take_rest(&self) -> Option<Rest> {
+        self.rest.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// The path, exactly as sent.

@@ -13,14 +13,20 @@ pub mod native;
 pub mod ncloud;
 pub mod partner;
 mod password;
+mod sheet;
 pub mod solapi;
 mod upload;
 
 use std::future::Future;
 use std::pin::Pin;
 
+use axum::body::Body;
+use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
 use http::{HeaderMap, Method};
 
+use crate::budget::Held;
 pub use crate::domain::actor::Dialect;
 use crate::domain::error::Error;
 pub use crate::pipeline::Answer;
@@ -95,6 +101,21 @@ pub struct LongBody {
     pub path: &'static str,
     /// Bytes at the most.
     pub max: usize,
+}
+
+/// An answer that is too short to be counted, bytes: as much is around any.
+const SMALL_ANSWER: usize = 4 * 1024;
+
+/// A body, and what is taken for it.
+struct Paid {
+    body: Bytes,
+    _held: Held,
+}
+
+impl AsRef<[u8]> for Paid {
+    fn as_ref(&self) -> &[u8] {
+        &self.body
+    }
 }
 
 /// A dialect as the server sees it.
@@ -176,8 +197,20 @@ impl Wire {
     }
 
     /// Serves a call. The cause of a fault of ours is logged, since the caller is not told.
-    pub async fn serve(&self, handler: Handler, call: Call) -> Answer {
-        let served = handler(&call).await;
+    pub async fn serve(&self, handler: Handler, call: Call) -> Response {
+        let answer = self.answer(handler, &call).await;
+        let mut answer = self.paid(&call, answer).await;
+        let Some(rest) = call.take_rest().filter(|_| answer.status == 200) else {
+            return answer.into_response();
+        };
+        let begin = stream::iter([Ok(std::mem::take(&mut answer.body))]);
+        let mut response = answer.into_response();
+        *response.body_mut() = Body::from_stream(begin.chain(rest));
+        response
+    }
+
+    async fn answer(&self, handler: Handler, call: &Call) -> Answer {
+        let served = handler(call).await;
         // Before anything else is told: a signature that was used before is no caller's.
         match call.use_up().await.map_err(Refusal::from).and(served) {
             Ok(answer) | Err(Refusal::Answer(answer)) => answer,
@@ -185,9 +218,27 @@ impl Wire {
                 if let Error::Internal(cause) = &error {
                     tracing::error!(request_id = %call.request_id, error.cause = %cause, "internal error");
                 }
-                (self.reject)(&call, &error)
+                (self.reject)(call, &error)
             }
         }
+    }
+
+    /// The answer, whose memory is its payer's until it is sent. Waiting for memory is for those alone
+    /// who asked for nothing to be done: what was done is told.
+    async fn paid(&self, call: &Call, mut answer: Answer) -> Answer {
+        let length = answer.body.len();
+        // What is shared costs nothing more.
+        if length <= SMALL_ANSWER || !answer.body.is_unique() {
+            return answer;
+        }
+        let mut held = call.app.memory.answers.hold(call.payer());
+        if !call.method.is_safe() {
+            held.settle(length);
+        } else if let Err(error) = held.wait(length).await {
+            return (self.reject)(call, &error);
+        }
+        answer.body = Bytes::from_owner(Paid { body: answer.body, _held: held });
+        answer
     }
 
     /// How long the body of a known caller may be on this path, bytes.

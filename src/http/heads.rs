@@ -19,7 +19,9 @@ const AROUND: usize = ": \r\n".len();
 /// Whether a head is longer than it may be. (More lines than 100 are not even read as a head.)
 pub fn is_too_long(uri: &Uri, headers: &HeaderMap) -> bool {
     let length = |text: Option<&str>| text.map_or(0, str::len);
-    let target = uri.path().len() + length(uri.query()) + length(uri.authority().map(|a| a.as_str()));
+    let target = uri.path().len()
+        + length(uri.query())
+        + length(uri.authority().map(http::uri::Authority::as_str));
     let lines = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + AROUND);
     target + lines.sum::<usize>() > LENGTH_MAX && Protection::ByteBudgets.is_on()
 }

@@ -82,7 +82,7 @@ mod tests {
             let answer = reject_in(Format::Xml, &error);
             assert_eq!(answer.status, status);
             assert_eq!(
-                String::from_utf8(answer.body).unwrap(),
+                String::from_utf8(answer.body.into()).unwrap(),
                 format!(
                     "<?xml version=\"1.0\" encoding=\"UTF-8\"?><response><code>{status}</code>\
                      <message>{message}</message></response>"
@@ -90,7 +90,7 @@ mod tests {
             );
             let answer = reject_in(Format::Json, &error);
             assert_eq!(
-                String::from_utf8(answer.body).unwrap(),
+                String::from_utf8(answer.body.into()).unwrap(),
                 format!(r#"{{"code":{status},"message":"{message}"}}"#)
             );
         }

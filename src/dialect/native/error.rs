@@ -56,7 +56,8 @@ pub fn reject(_call: &Call, error: &Error) -> Answer {
 }
 
 fn unavailable(retry_after_s: u32) -> Answer {
-    problem(503, "Service Unavailable", Value::Null).header("retry-after", retry_after_s.to_string())
+    problem(503, "Service Unavailable", Value::Null)
+        .header("retry-after", retry_after_s.to_string())
 }
 
 /// Words a fault of the request itself.

@@ -37,7 +37,7 @@ pub fn unauthorized() -> Answer {
 }
 
 fn failed() -> Answer {
-    Answer::with_type(500, "text/plain; charset=utf-8", b"Internal Server Error".to_vec())
+    Answer::with_type(500, "text/plain; charset=utf-8", &b"Internal Server Error"[..])
 }
 
 /// Words a refusal.

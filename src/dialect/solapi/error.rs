@@ -77,7 +77,8 @@ fn word(error: &Error) -> Answer {
 }
 
 fn unavailable(retry_after_s: u32) -> Answer {
-    refusal(503, "ServiceUnavailable", "Service unavailable").header("retry-after", retry_after_s.to_string())
+    refusal(503, "ServiceUnavailable", "Service unavailable")
+        .header("retry-after", retry_after_s.to_string())
 }
 
 /// Words a fault of the request itself.

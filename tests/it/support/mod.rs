@@ -98,8 +98,8 @@ impl Server {
     }
 
     /// Starts another on the same database, which has all of a server's patience.
-    pub async fn patient(&self) -> Self {
-        Self::run_with(&self.url, Config::default(), None, Patience::default()).await
+    pub async fn patient(&self, config: Config) -> Self {
+        Self::run_with(&self.url, config, None, Patience::default()).await
     }
 
     async fn run(url: &str, config: Config, folder: Option<tempfile::TempDir>) -> Self {
