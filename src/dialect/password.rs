@@ -10,7 +10,7 @@ use crate::domain::people::person::Person;
 use crate::domain::people::throttle::{CountGuess, Guesser, Throttle};
 use crate::domain::record::Stored;
 use crate::guesses::Turn;
-use crate::pipeline::{Envelope, Reply};
+use crate::pipeline::{Envelope, Reply, STRANGERS};
 use crate::sabotage::Protection;
 use crate::vault::{hash_token, is_password};
 
@@ -64,8 +64,12 @@ async fn count(
     guesser: Guesser,
     is_nobodys: bool,
 ) -> Result<Option<Throttle>, Error> {
-    let envelope =
-        Envelope { is_dry_run: is_nobodys, ..Envelope::new(actor, call.request_id.clone()) };
+    let envelope = Envelope {
+        is_dry_run: is_nobodys,
+        // How long it takes must not tell who is known.
+        payer: STRANGERS,
+        ..Envelope::new(actor, call.request_id.clone())
+    };
     match call.app.pipeline.run(CountGuess(guesser), envelope).await {
         Ok(Reply::Done(outcome, _)) if !is_nobodys => {
             Ok(Some(Throttle::clone(&outcome.subject.typed()?.record)))
