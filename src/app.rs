@@ -11,6 +11,7 @@ use crate::domain::command::Entropy;
 use crate::domain::delivery::outbox::Outbox;
 use crate::guesses::Guesses;
 use crate::health::Health;
+use crate::memory::{self, Memory};
 use crate::pipeline::{Meter, Pipeline};
 use crate::store::{OpenError, Store, Writer, WriterHandle};
 use crate::vault::Vault;
@@ -113,6 +114,8 @@ pub struct Parts {
     pub guesses: Guesses,
     /// Whether it can do what it is asked.
     pub health: Health,
+    /// Who may have how much memory.
+    pub memory: Memory,
     /// The words for messages to people, and the ways that are open to them.
     pub outbox: Outbox,
     /// The operator's choices.
@@ -159,7 +162,9 @@ impl App {
         })?;
         let alarm = store.alarm().clone();
         let (guesses, health) = (Guesses::default(), Health::default());
-        let parts = Parts { store, pipeline, vault, clock, guesses, health, outbox, config };
+        let memory = Memory::of(config.limits.memory_mib.unwrap_or(memory::MIB));
+        let parts =
+            Parts { store, pipeline, vault, clock, guesses, health, memory, outbox, config };
         Ok((Self(Arc::new(parts)), Running { writer, alarm }))
     }
 }

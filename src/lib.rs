@@ -3,6 +3,7 @@
 
 pub mod alarm;
 pub mod app;
+pub mod budget;
 pub mod check;
 pub mod cli;
 pub mod config;
@@ -10,11 +11,13 @@ pub mod delivery;
 pub mod demo;
 pub mod dialect;
 pub mod domain;
+pub mod gallery;
 pub mod guesses;
 pub mod health;
 pub mod hmac_header;
 pub mod http;
 pub mod log;
+pub mod memory;
 pub mod picture;
 pub mod pipeline;
 pub mod sabotage;

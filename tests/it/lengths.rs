@@ -556,7 +556,7 @@ async fn control_characters(server: Server) {
 async fn metering(server: Server) {
     let backend =
         if server.url.starts_with("sqlite:") { Backend::Sqlite } else { Backend::Postgres };
-    let limits = LimitsConfig { account_write_mib_s: 1 };
+    let limits = LimitsConfig { account_write_mib_s: 1, ..LimitsConfig::default() };
     let server = Server::start_with(backend, Config { limits, ..Config::default() }).await;
     let edit = |id: i64, key: &str, body: Value| {
         let target = format!("/open-api/achievements/{id}");
