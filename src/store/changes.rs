@@ -93,7 +93,7 @@ impl Store {
         // The changes of an act lie between its first and its last.
         let (oldest, before) = match query.act_id {
             None => (1, before),
-            Some(act_id) => match self.whole_change(act_id).await? {
+            Some(act_id) => match self.whole_change(account_id, act_id).await? {
                 Some(change) if change.account_id == account_id => {
                     let last = change.act_end.unwrap_or(act_id);
                     (act_id, before.min(last.saturating_add(1)))
@@ -101,13 +101,15 @@ impl Store {
                 _ => return nothing(),
             },
         };
-        let newest = self.rows(NEWEST.to_owned(), vec![sql::Sql::Int(before)], 1).await?;
+        let newest =
+            self.rows_for(account_id, NEWEST.to_owned(), vec![sql::Sql::Int(before)], 1).await?;
         let newest = newest.first().and_then(|row| sql::first_int(row));
         let Some(newest) = newest.filter(|newest| *newest >= oldest) else { return nothing() };
         let first = oldest.max(newest - SCANNED + 1);
         // One more tells whether the page ends within what was looked through.
         let parameters = query.parameters((first, newest), account_id, limit + 1);
-        let rows = self.rows(CHANGES.to_owned(), parameters, sql::CHANGE_WIDTH).await?;
+        let rows =
+            self.rows_for(account_id, CHANGES.to_owned(), parameters, sql::CHANGE_WIDTH).await?;
         let mut found = rows.into_iter().map(sql::decode_change).collect::<Result<Vec<_>, _>>()?;
         let length = usize::try_from(limit).unwrap_or_default();
         let next = if found.len() > length {
@@ -119,9 +121,9 @@ impl Store {
         Ok((found, next))
     }
 
-    async fn whole_change(&self, id: i64) -> Result<Option<Change>, Error> {
-        let parameters = vec![sql::Sql::Int(id)];
-        let rows = self.rows(sql::CHANGE_FIND.to_owned(), parameters, sql::CHANGE_WIDTH).await?;
+    async fn whole_change(&self, account_id: i64, id: i64) -> Result<Option<Change>, Error> {
+        let (text, parameters) = (sql::CHANGE_FIND.to_owned(), vec![sql::Sql::Int(id)]);
+        let rows = self.rows_for(account_id, text, parameters, sql::CHANGE_WIDTH).await?;
         rows.into_iter().next().map(sql::decode_change).transpose()
     }
 }

@@ -7,18 +7,20 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, NoTls, Statement};
 
 use super::question;
 use super::sql::{self, Sql};
-use super::{OpenError, Writer};
+use super::{OpenError, STOPPED_AFTER, Writer};
 use crate::domain::error::Error;
 use crate::domain::facts::{Fact, Need};
 use crate::domain::kind::Kind;
 use crate::domain::record::{Document, Key};
 use crate::sabotage::Protection;
+use crate::seats::{Seat, Seats};
 
 mod alone;
 mod aside;
@@ -37,10 +39,12 @@ mod migrations {
 
 /// Connections that reads of records share.
 const READERS: usize = 2;
-/// Connections that lists share, and whatever else may take long.
-const LISTERS: usize = 4;
+/// Connections that share what the server itself asks, and an operator's commands.
+const LISTERS: usize = 2;
 /// How long a connection may take to open.
 const CONNECT_WITHIN: Duration = Duration::from_secs(3);
+/// How long a statement may take that no account waits for by itself.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// Guards migrations against a second node that starts at the same time.
 const MIGRATION_LOCK: i64 = 0x4861_6b73_6100;
 /// Whether any migration was applied.
@@ -54,19 +58,50 @@ pub struct Postgres {
     reader: Reader,
     listers: Arc<Connections>,
     turn: Arc<AtomicUsize>,
+    pub(super) seats: Seats<i64>,
+    alone: Arc<Alone>,
+}
+
+/// Connections each of which has one statement at a time: behind one that takes long nobody waits.
+#[derive(Debug)]
+struct Alone {
+    connections: Connections,
+    free: Mutex<Vec<usize>>,
+}
+
+/// One of them, while it is in use.
+struct Taken<'a> {
+    alone: &'a Alone,
+    index: usize,
+}
+
+impl Alone {
+    fn take(&self) -> Result<Taken<'_>, Error> {
+        let index =
+            self.free.lock().pop().ok_or_else(|| Error::internal("a seat without a connection"))?;
+        Ok(Taken { alone: self, index })
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        self.alone.free.lock().push(self.index);
+    }
 }
 
 /// Connections that many share, each opened when it is first needed and again when it was lost.
 #[derive(Debug)]
 struct Connections {
     config: Arc<tokio_postgres::Config>,
+    /// How long a statement may take.
+    stopped_after: Duration,
     slots: Vec<tokio::sync::RwLock<Option<Arc<Connection>>>>,
 }
 
 impl Connections {
-    fn new(config: &Arc<tokio_postgres::Config>, count: usize) -> Self {
+    fn new(config: &Arc<tokio_postgres::Config>, count: usize, stopped_after: Duration) -> Self {
         let slots = (0..count).map(|_| tokio::sync::RwLock::default()).collect();
-        Self { config: Arc::clone(config), slots }
+        Self { config: Arc::clone(config), stopped_after, slots }
     }
 
     fn len(&self) -> usize {
@@ -86,6 +121,8 @@ impl Connections {
             return Ok(connection);
         }
         let connection = Arc::new(Connection::open(&self.config).await?);
+        let limit = format!("SET statement_timeout = {}", self.stopped_after.as_millis());
+        connection.script(&limit).await?;
         *slot = Some(Arc::clone(&connection));
         Ok(connection)
     }
@@ -357,13 +394,20 @@ impl Postgres {
             .parse()
             .map_err(|_| OpenError::Open("malformed postgres address".to_owned()))?;
         let config = Arc::new(config);
+        let seats = super::seats();
         let this = Self {
-            reader: Reader::start(&Arc::new(Connections::new(&config, READERS))),
+            reader: Reader::start(&Arc::new(Connections::new(&config, READERS, PATIENCE))),
             listers: Arc::new(Connections::new(
                 &config,
                 LISTERS + usize::from(cfg!(debug_assertions)),
+                PATIENCE,
             )),
             turn: Arc::default(),
+            alone: Arc::new(Alone {
+                connections: Connections::new(&config, seats.at_once(), STOPPED_AFTER),
+                free: Mutex::new((0..seats.at_once()).collect()),
+            }),
+            seats,
             config,
         };
         match this.listers.at(0).await {
@@ -415,6 +459,29 @@ impl Postgres {
         let lister = self.lister().await?;
         let parameters: Parameters = parameters.iter().map(parameter).collect();
         lister.query(text, &parameters, width).await.map_err(PgFault::into_error)
+    }
+
+    /// Runs a statement on a connection that it has to itself. It is stopped when it takes too long.
+    pub(super) async fn rows_alone(
+        &self,
+        seat: Seat<i64>,
+        text: String,
+        parameters: Vec<Sql>,
+        width: usize,
+    ) -> Result<Vec<Vec<Sql>>, Error> {
+        let alone = Arc::clone(&self.alone);
+        let asking = tokio::spawn(async move {
+            // Kept by the statement itself: it runs on when its caller is gone.
+            let _seat = seat;
+            let taken = alone.take()?;
+            let asked = async {
+                let connection = alone.connections.at(taken.index).await?;
+                let parameters: Parameters = parameters.iter().map(parameter).collect();
+                connection.query(&text, &parameters, width).await
+            };
+            asked.await.map_err(PgFault::into_error)
+        });
+        asking.await.map_err(Error::internal)?
     }
 
     /// How a statement is run where it is dear to walk through a table and to put rows in order. It has a

@@ -23,11 +23,12 @@ use self::pool::Pool;
 use self::statement::{Rerun, SqliteFault, execute, load, numbered, numbered_statements, query};
 use super::cache::Cache;
 use super::sql::{self, Sql, Statements};
-use super::{OpenError, Writer};
+use super::{OpenError, STOPPED_AFTER, Writer};
 use crate::domain::error::Error;
 use crate::domain::facts::{Fact, Facts, Need};
 use crate::domain::kind::Kind;
 use crate::sabotage::Protection;
+use crate::seats::{Seat, Seats};
 
 mod migrations {
     refinery::embed_migrations!("migrations/sqlite");
@@ -49,8 +50,6 @@ const APPLICATION_ID: i64 = 0x4861_6b73;
 /// People that a search cannot find.
 pub(super) const SEARCH_FAULTS: &str = "SELECT p.id FROM person p \
      LEFT JOIN person_search_docsize s ON s.id = p.id WHERE s.id IS NULL";
-/// Long reads at once; each holds a connection, and more would only share the same disk.
-const SEATS: usize = 16;
 /// How long a statement waits for another connection's lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Statements held ready per connection.
@@ -63,8 +62,7 @@ pub struct Sqlite {
     readers: Arc<Pool>,
     statements: Arc<HashMap<Kind, Statements>>,
     cache: Arc<Cache>,
-    /// Seats for statements that may take long.
-    seats: Arc<tokio::sync::Semaphore>,
+    pub(super) seats: Seats<i64>,
     /// Open for as long as the store is: with the last connection that closes, SQLite copies the whole
     /// log into the file, and the next one opens when it is done.
     _first: Arc<parking_lot::Mutex<Connection>>,
@@ -89,7 +87,7 @@ impl Sqlite {
                 Kind::ALL.iter().map(|kind| (*kind, numbered_statements(*kind))).collect(),
             ),
             cache: Arc::new(Cache::new()),
-            seats: Arc::new(tokio::sync::Semaphore::new(SEATS)),
+            seats: super::seats(),
             _first: Arc::new(parking_lot::Mutex::new(first)),
         })
     }
@@ -154,19 +152,25 @@ impl Sqlite {
         self.readers.read(|connection| Ok(connection.prepare(&numbered(text)).map(|_| ())?))
     }
 
-    /// Runs a statement that may take long, away from the threads that serve requests.
+    /// Runs a statement that may take long, away from the threads that serve requests. Whoever has a
+    /// seat has it stopped when it takes too long.
     pub(super) async fn rows(
         &self,
+        seat: Option<Seat<i64>>,
         text: String,
         parameters: Vec<Sql>,
         width: usize,
     ) -> Result<Vec<Vec<Sql>>, Error> {
-        let seat = Arc::clone(&self.seats).acquire_owned().await.map_err(Error::internal)?;
         let this = self.clone();
         tokio::task::spawn_blocking(move || {
+            let ask = |connection: &Connection| query(connection, &text, &parameters, width);
+            let rows = match seat {
+                Some(_) => this.readers.read_within(STOPPED_AFTER, ask),
+                None => this.readers.read(ask),
+            };
             // Kept by the statement itself: it runs on when its caller is gone.
-            let _seat = seat;
-            this.readers.read(|connection| query(connection, &text, &parameters, width))
+            drop(seat);
+            rows
         })
         .await
         .map_err(Error::internal)?

@@ -31,6 +31,7 @@ on_both_stores!(
     an_unreadable_row_is_the_trouble_of_who_asks_for_it,
     a_class_with_many_codes_goes,
     a_guess_that_cannot_be_counted_is_not_judged,
+    a_list_that_takes_long_is_its_accounts_alone,
 );
 
 /// Sends `bad` over and over from several connections while another tenant edits. Returns what the
@@ -139,6 +140,48 @@ async fn a_guess_that_cannot_be_counted_is_not_judged(server: Server) {
         lock.rollback().await.expect("let go");
     }
     assert_eq!(ask(right).await.status, 200);
+}
+
+/// Lists of an account's that never come to an end: they are stopped, and meanwhile nobody else waits.
+async fn a_list_that_takes_long_is_its_accounts_alone(server: Server) {
+    let list = |path: &str, key: &str| server.request("GET", path).bearer(key).send();
+    let bad = || list("/haksa/v1/models", "demo-admin-key");
+    let good = || list("/open-api/achievements/forms", "demo-kolleges-other-key");
+    assert_eq!((bad().await.status, good().await.status), (200, 200));
+    let endless = if server.url.starts_with("sqlite:") {
+        "(WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n)"
+    } else {
+        "pg_sleep(600)"
+    };
+    let spoilt = format!(
+        "ALTER TABLE model RENAME TO kept; \
+         CREATE VIEW model AS SELECT kept.* FROM kept, {endless} AS endless"
+    );
+    server.spoil(&spoilt).await;
+
+    let begun = Instant::now();
+    let tasks: Vec<_> = (0..20).map(|_| tokio::spawn(bad())).collect();
+    let mut first = None;
+    while begun.elapsed() < Duration::from_secs(6) {
+        let asked = Instant::now();
+        let reply = timeout(Duration::from_secs(2), good()).await.expect("nobody else waits");
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+        // What is no list waits for none.
+        let (status, _) = edit(&server, ONE, "demo-kolleges-key", 3).await;
+        assert_eq!(status, 200);
+        let is_told = tasks.iter().any(|task| task.is_finished());
+        first = first.or_else(|| is_told.then(|| begun.elapsed()));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let first = first.expect("the first is stopped");
+    assert!((3..6).contains(&first.as_secs()), "{first:?}");
+    for task in tasks {
+        let reply = timeout(Duration::from_secs(8), task).await.expect("an answer").expect("it");
+        assert_eq!((reply.status, reply.header("retry-after")), (503, "1"), "{}", reply.text());
+    }
+    server.spoil("DROP VIEW model; ALTER TABLE kept RENAME TO model").await;
+    assert_eq!(bad().await.status, 200);
 }
 
 /// A value that the database does not take, whatever its reason: here an entry too long for an index.

@@ -14,11 +14,9 @@ const CACHE: &str = "public, max-age=31536000, immutable";
 pub async fn get(call: &Call) -> Result<Answer, Refusal> {
     let key = Key::parse(Image::TABLE.key, call.parameter("id")).ok_or_else(not_found)?;
     let document = call.read(|facts| facts.document(Kind::Image, &key)).await?;
-    let image = document
-        .filter(|document| document.meta.deleted_at.is_none())
-        .ok_or_else(not_found)?
-        .typed::<Image>()?
-        .record;
+    let document = document.filter(|document| document.meta.deleted_at.is_none());
+    let document = document.ok_or_else(not_found)?;
+    let image = document.typed::<Image>()?.record;
     let tag = format!("\"{}\"", image.content_hash);
     let has_it = call.header("if-none-match").is_some_and(|tags| {
         tags.split(',')
@@ -28,7 +26,7 @@ pub async fn get(call: &Call) -> Result<Answer, Refusal> {
     let answer = if has_it {
         Answer::empty(304)
     } else {
-        let bytes = call.app.store.content(&image.content_hash).await?;
+        let bytes = call.app.store.content(document.meta.account_id, &image.content_hash).await?;
         let bytes = bytes.ok_or_else(|| Error::internal("a picture without its content"))?;
         Answer::with_type(200, image.media_type.clone(), bytes.to_vec())
             // Whatever a browser may take the bytes for, it runs nothing of it.
