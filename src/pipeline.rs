@@ -8,15 +8,17 @@
 mod alone;
 mod evaluate;
 mod naming;
+mod queue;
 
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use foldhash::{HashSet, HashSetExt as _};
 use jiff::Timestamp;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use crate::domain::actor::Actor;
 use crate::domain::change::Change;
@@ -28,18 +30,32 @@ use crate::domain::facts::{
 use crate::domain::kind::Kind;
 use crate::domain::record::{Document, Key, Meta};
 use crate::sabotage::Protection;
+use crate::turns::Bounds;
 pub use alone::{Latch, Sought, SoughtValues};
 use evaluate::{Evaluated, evaluate};
 pub use naming::Link;
+pub use queue::{Jobs, Look, Next, Part, WeakQueue};
+use queue::{Queue, Rules, queue};
 
-/// Commands in one commit at the most.
-pub const BATCH_MAX: usize = 512;
-/// Commands that may wait; more are refused with [`Error::Unavailable`].
-pub const QUEUE_MAX: usize = 8192;
-/// Large commands that may wait; more are refused in the same way.
-pub const LARGE_QUEUE_MAX: usize = 16;
+/// What waits to be gathered into batches; beyond it, [`Error::Unavailable`]. A batch's bytes are in
+/// memory several times over, and others wait while they are written.
+const BATCHES: Rules = Rules {
+    bounds: Bounds { each: 2048, in_all: 8192, weight: 32 << 20, quantum: 8 << 10 },
+    longest: Duration::from_secs(5),
+    jobs: 512,
+    weight: 2 << 20,
+};
+/// The same of large commands.
+const LARGE: Rules = Rules {
+    bounds: Bounds { each: 4, in_all: 16, weight: 32 << 20, quantum: 8 << 10 },
+    longest: Duration::from_mins(1),
+    jobs: 1,
+    weight: 0,
+};
+/// What a job weighs beside its request's body, bytes.
+const JOB_WEIGHT: usize = 1 << 10;
 /// How often a command may come back for more facts before that is taken for a fault of its own.
-const ROUNDS_MAX: u32 = 64;
+const ROUNDS_MAX: u32 = 16;
 /// How long an idempotency key is remembered.
 const KEY_LIFE: jiff::SignedDuration = jiff::SignedDuration::from_hours(24);
 
@@ -98,6 +114,8 @@ pub struct Envelope {
     /// The signature of the request, where it is good once: used up by the same commit, whatever
     /// becomes of the command.
     pub signature: Option<Signature>,
+    /// The length of what the caller sent, bytes.
+    pub body_length: usize,
     /// How to word the outcome.
     pub encode: Encode,
 }
@@ -111,6 +129,7 @@ impl Envelope {
             is_dry_run: false,
             idempotency: None,
             signature: None,
+            body_length: 0,
             encode: Box::new(|_, _| Ok(Answer::default())),
         }
     }
@@ -122,7 +141,7 @@ enum Ask {
         envelope: Box<Envelope>,
     },
     /// A signature by itself, and why what it signed is refused, where it is known.
-    Signature(Signature, Option<Error>),
+    Signature(Box<(Signature, Option<Error>)>),
     Token(Token),
 }
 
@@ -140,36 +159,39 @@ pub enum Reply {
 /// One thing to do, and whom to tell.
 pub struct Job {
     ask: Ask,
+    /// Who pays for it.
+    account_id: i64,
     reply: oneshot::Sender<Result<Reply, Error>>,
+    /// Since when it waits to be begun.
+    since: Instant,
     /// It is decided beside the batches, and may write as much as it likes.
     is_large: bool,
     /// Since when somebody else holds what it needs.
     held_since: Option<Instant>,
 }
 
-/// The sending end of the queue.
+/// The sending end of the queues.
 #[derive(Clone, Debug)]
 pub struct Pipeline {
-    queue: mpsc::Sender<Job>,
-    large: mpsc::Sender<Job>,
+    queue: Queue,
+    large: Queue,
 }
 
 /// The ends that a store's writers take from.
 #[derive(Debug)]
 pub struct Queues {
     /// What is gathered into batches.
-    pub jobs: mpsc::Receiver<Job>,
+    pub jobs: Jobs,
     /// Where a job goes that turns out to be large.
-    pub to_large: mpsc::WeakSender<Job>,
+    pub to_large: WeakQueue,
     /// Large commands, each a batch of its own; see [`Command::is_large`].
-    pub large: mpsc::Receiver<Job>,
+    pub large: Jobs,
 }
 
 impl Pipeline {
     /// The queues, and the ends that a store's writers take from.
     pub fn new() -> (Self, Queues) {
-        let (queue, jobs) = mpsc::channel(QUEUE_MAX);
-        let (large, large_jobs) = mpsc::channel(LARGE_QUEUE_MAX);
+        let ((queue, jobs), (large, large_jobs)) = (self::queue(BATCHES), self::queue(LARGE));
         let to_large = large.downgrade();
         (Self { queue, large }, Queues { jobs, to_large, large: large_jobs })
     }
@@ -180,25 +202,25 @@ impl Pipeline {
     /// The command's refusal, or [`Error::Unavailable`] when the queue is full or the database is
     /// away.
     pub async fn run(&self, command: impl Command, envelope: Envelope) -> Result<Reply, Error> {
-        let is_large = command.is_large();
+        let (is_large, account_id) = (command.is_large(), envelope.actor.account_id);
         let ask = Ask::Command { command: Box::new(command), envelope: Box::new(envelope) };
-        self.ask(ask, is_large).await
+        self.ask(ask, account_id, is_large).await
     }
 
-    /// Marks a signature as used.
+    /// Marks a signature of an account's as used.
     ///
     /// # Errors
     /// [`Error::Replayed`] when it was used before.
-    pub async fn burn_signature(&self, signature: Signature) -> Result<(), Error> {
-        self.ask(Ask::Signature(signature, None), false).await.map(|_| ())
+    pub async fn burn_signature(&self, account_id: i64, signature: Signature) -> Result<(), Error> {
+        self.ask(Ask::Signature(Box::new((signature, None))), account_id, false).await.map(|_| ())
     }
 
-    /// Keeps an access token.
+    /// Keeps an access token of an account's.
     ///
     /// # Errors
     /// [`Error::Unavailable`] when it could not be kept.
-    pub async fn keep_token(&self, token: Token) -> Result<(), Error> {
-        self.ask(Ask::Token(token), false).await.map(|_| ())
+    pub async fn keep_token(&self, account_id: i64, token: Token) -> Result<(), Error> {
+        self.ask(Ask::Token(token), account_id, false).await.map(|_| ())
     }
 
     /// True when the writer is gone: nothing can be written any more.
@@ -206,11 +228,12 @@ impl Pipeline {
         self.queue.is_closed()
     }
 
-    async fn ask(&self, ask: Ask, is_large: bool) -> Result<Reply, Error> {
+    async fn ask(&self, ask: Ask, account_id: i64, is_large: bool) -> Result<Reply, Error> {
         let queue = if is_large { &self.large } else { &self.queue };
         let (reply, answer) = oneshot::channel();
-        let job = Job { ask, reply, is_large, held_since: None };
-        queue.try_send(job).map_err(|_| Error::Unavailable { retry_after_s: 1 })?;
+        let since = Instant::now();
+        let job = Job { ask, account_id, reply, since, is_large, held_since: None };
+        queue.push(job).map_err(|_| Error::Unavailable { retry_after_s: 1 })?;
         answer.await.map_err(|_| Error::Unavailable { retry_after_s: 1 })?
     }
 }
@@ -351,7 +374,7 @@ impl Batch {
                     asked.extend(envelope.signature.clone().map(Need::Signature));
                     asked
                 }
-                Ask::Signature(signature, _) => vec![Need::Signature(signature.clone())],
+                Ask::Signature(signed) => vec![Need::Signature(signed.0.clone())],
                 Ask::Token(_) => Vec::new(),
             };
             needs.extend(asked.into_iter().filter(|need| seen.insert(need.clone())));
@@ -436,7 +459,7 @@ impl Batch {
         };
         let signature = match &job.ask {
             Ask::Command { envelope, .. } => envelope.signature.clone(),
-            Ask::Signature(signature, _) => Some(signature.clone()),
+            Ask::Signature(signed) => Some(signed.0.clone()),
             Ask::Token(_) => None,
         };
         let Some(signature) = signature.filter(|_| Protection::SignatureOnce.is_on()) else {
@@ -457,14 +480,19 @@ impl Batch {
     fn decide_signed(&mut self, index: usize, entropy: &mut dyn Entropy) -> Known<Reply> {
         let Self { jobs, facts, writes, at, .. } = self;
         let follow_max = jobs.get(index).map_or(0, Job::follow_max);
+        // It may have waited for long.
+        let is_large = jobs.get(index).is_some_and(|job| job.is_large);
         let (command, envelope) = match jobs.get(index).map(|job| &job.ask) {
             Some(Ask::Command { command, envelope }) => (command, envelope),
-            Some(Ask::Signature(_, Some(refusal))) => return Err(refusal.clone().into()),
+            Some(Ask::Signature(signed)) => match &signed.1 {
+                Some(refusal) => return Err(refusal.clone().into()),
+                None => return Ok(Reply::Noted),
+            },
             Some(Ask::Token(token)) => {
                 writes.tokens.push(token.clone());
                 return Ok(Reply::Noted);
             }
-            Some(Ask::Signature(_, None)) | None => return Ok(Reply::Noted),
+            None => return Ok(Reply::Noted),
         };
         let actor = &envelope.actor;
         if let Some(idempotency) = &envelope.idempotency
@@ -477,6 +505,9 @@ impl Batch {
             }
             let StoredAnswer { status, headers, body, .. } = answer;
             return Ok(Reply::Repeated(Answer { status, headers, body }));
+        }
+        if is_large && !actor.is_live(*at, facts)? {
+            return Err(Error::Unauthenticated.into());
         }
         let Evaluated { outcome, answer, recorded } =
             evaluate(&**command, envelope, follow_max, *at, entropy, facts)?;
@@ -543,17 +574,18 @@ impl Batch {
 
     /// Tells everybody what became of it, once it is durable. What turned out to be large goes on to
     /// `large`, where there is room.
-    pub fn answer(self, large: Option<&mpsc::WeakSender<Job>>) {
+    pub fn answer(self, large: Option<&WeakQueue>) {
         let mut moving = self.large.into_iter().peekable();
-        let large = moving.peek().and(large).and_then(mpsc::WeakSender::upgrade);
+        let large = moving.peek().and(large).and_then(WeakQueue::upgrade);
         for (index, (mut job, result)) in self.jobs.into_iter().zip(self.results).enumerate() {
             if moving.next_if_eq(&index).is_some()
                 && let Some(large) = &large
-                && let Ok(room) = large.try_reserve()
             {
-                job.is_large = true;
-                room.send(job);
-                continue;
+                (job.is_large, job.since) = (true, Instant::now());
+                match large.push(job) {
+                    Ok(()) => continue,
+                    Err(refused) => job = refused,
+                }
             }
             // A caller that hung up has no use for the answer; the write stands.
             let _ = job.reply.send(result);
@@ -567,21 +599,19 @@ impl Batch {
 
     /// What to do when the database refused the whole: who did not write where it points goes on in
     /// one commit; the others are halved until the one at fault stands alone. That one gets a second
-    /// look at fresh facts and is then refused. `queue` holds what is to be run next, with the number
-    /// of looks it had.
-    pub fn split(
-        self,
-        attempt: u32,
-        queue: &mut VecDeque<(Vec<Job>, u32)>,
-        blame: &Blame,
-        error: &Error,
-    ) {
-        if let [_] = &*self.jobs {
-            if attempt == 0 {
-                queue.push_front((self.into_jobs(), 1));
-            } else {
-                queue.extend(self.refuse_signed(error).map(|job| (vec![job], 0)));
+    /// look at fresh facts and is then refused. `queue` sees to it that others have their turns between.
+    pub fn split(self, look: Look, queue: &mut Jobs, blame: &Blame, error: &Error) {
+        let once_more = Look { attempt: 0, ..look };
+        if let [job] = &*self.jobs {
+            if look.attempt == 0 {
+                queue.again(self.into_jobs(), Look { attempt: 1, ..look }, true);
+                return;
             }
+            // What is only in the way is nobody's fault.
+            if !matches!(error, Error::Unavailable { .. }) {
+                queue.blame(job);
+            }
+            queue.again(self.refuse_signed(error).into_iter().collect(), once_more, false);
             return;
         }
         let mut results = self.results.iter();
@@ -590,11 +620,30 @@ impl Batch {
         if innocent.is_empty() || suspects.is_empty() {
             suspects.extend(innocent);
             let second = suspects.split_off(suspects.len() / 2);
-            queue.push_front((second, 0));
-            queue.push_front((suspects, 0));
+            queue.again(suspects, once_more, false);
+            queue.again(second, once_more, false);
         } else {
-            queue.push_front((suspects, 0));
-            queue.push_front((innocent, 0));
+            queue.again(suspects, once_more, false);
+            queue.again(innocent, once_more, true);
+        }
+    }
+
+    /// What to do when the database made the whole wait for what no job is known to need, an entry of an
+    /// index that another transaction has written, say: as with [`Batch::split`], but that the one which
+    /// stands alone is tried again, between the others, until somebody else has held it up for `longest`.
+    pub fn separate(self, look: Look, queue: &mut Jobs, blame: &Blame, longest: Duration) {
+        let in_the_way = Error::Unavailable { retry_after_s: 1 };
+        if self.jobs.len() > 1 || look.attempt == 0 {
+            return self.split(look, queue, blame, &in_the_way);
+        }
+        let now = Instant::now();
+        for mut job in self.into_jobs() {
+            if now.duration_since(job.held_since(now)) > longest {
+                job.refuse(in_the_way.clone());
+                continue;
+            }
+            queue.blame(&job);
+            queue.again(vec![job], look, false);
         }
     }
 
@@ -607,7 +656,11 @@ impl Batch {
         let mut results = self.results.iter();
         let of = |job: &Job| {
             let mut holds = job.holds();
-            for document in written(results.next()) {
+            let written = written(results.next());
+            if !written.is_empty() {
+                holds.push(Hold::Named(Kind::Account, job.account_id.into()));
+            }
+            for document in written {
                 let Meta { kind, key, version, deleted_at, .. } = &document.meta;
                 if deleted_at.is_some() {
                     holds.push(Hold::Ended(*kind, key.clone()));
@@ -641,7 +694,7 @@ impl Batch {
             job.refuse(error.clone());
             return None;
         };
-        job.ask = Ask::Signature(signature, Some(error.clone()));
+        job.ask = Ask::Signature(Box::new((signature, Some(error.clone()))));
         Some(job)
     }
 
@@ -670,6 +723,13 @@ fn wrote(result: Option<&Result<Reply, Error>>, blame: &Blame) -> bool {
     })
 }
 
+/// Without what a caller sent.
+impl fmt::Debug for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Job").field("account_id", &self.account_id).finish_non_exhaustive()
+    }
+}
+
 impl Job {
     /// What it is sure to need to itself, before anything of it is decided.
     pub fn holds(&self) -> Vec<Hold> {
@@ -680,11 +740,20 @@ impl Job {
             Need::Record(kind, key) => Some(Hold::Record(kind, key)),
             _ => None,
         });
-        let key = envelope
-            .idempotency
-            .as_ref()
-            .map(|idempotency| Hold::Answer(envelope.actor.credential_id, idempotency.key.clone()));
-        records.chain(key).collect()
+        let credential_id = envelope.actor.credential_id;
+        let keyed = envelope.idempotency.iter().flat_map(|idempotency| {
+            let answer = Hold::Answer(credential_id, idempotency.key.clone());
+            [answer, Hold::Named(Kind::Credential, credential_id.into())]
+        });
+        records.chain(keyed).collect()
+    }
+
+    /// What it weighs, bytes.
+    fn weight(&self) -> usize {
+        match &self.ask {
+            Ask::Command { envelope, .. } => JOB_WEIGHT + envelope.body_length,
+            Ask::Signature(_) | Ask::Token(_) => JOB_WEIGHT,
+        }
     }
 
     /// Since when somebody else holds what it needs: since `now`, unless that was so before.

@@ -33,6 +33,12 @@ pub enum Protection {
     EvenTime,
     /// A password is checked for those whom nobody knows, too.
     NobodysPassword,
+    /// Who is refused by the database again and again is served apart.
+    OwnFaults,
+    /// Who has to wait for a lock is put aside.
+    LockLimit,
+    /// Accounts take turns at the writer.
+    FairTurns,
 }
 
 /// How long half of what belongs together stands alone, where [`Protection::AllAtOnce`] is off.

@@ -136,7 +136,8 @@ impl DemoCaller {
         let hash = hex::encode(hash_token(&self.token()));
         if loader.app.store.read(|facts| facts.token(&hash)).await?.is_none() {
             let expires_at = "9999-01-01T00:00:00Z".parse::<Timestamp>().unwrap_or_default();
-            loader.app.pipeline.keep_token(Token { hash, credential_id, expires_at }).await?;
+            let token = Token { hash, credential_id, expires_at };
+            loader.app.pipeline.keep_token(account_id, token).await?;
         }
         Ok(())
     }

@@ -77,7 +77,7 @@ pub struct Call {
     body: Result<Bytes, Malformed>,
     parameters: Vec<(String, String)>,
     note: OnceLock<Box<dyn Any + Send + Sync>>,
-    signature: Mutex<Option<Signature>>,
+    signature: Mutex<Option<(i64, Signature)>>,
 }
 
 impl FromRequest<App> for Call {
@@ -187,13 +187,15 @@ impl Call {
         self.note.get()?.downcast_ref()
     }
 
-    /// Notes the signature that proves who calls, where it is good once: whatever becomes of the call,
+    /// Notes the signature by which an account proves that it calls, where it is good once: whatever
+    /// becomes of the call,
     /// it is used up, by the command that is submitted or, where none is, before the answer leaves.
-    pub fn signed(&self, signature: Signature) {
-        *self.signature.lock().unwrap_or_else(PoisonError::into_inner) = Some(signature);
+    pub fn signed(&self, account_id: i64, signature: Signature) {
+        *self.signature.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some((account_id, signature));
     }
 
-    fn take_signature(&self) -> Option<Signature> {
+    fn take_signature(&self) -> Option<(i64, Signature)> {
         self.signature.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
@@ -203,7 +205,9 @@ impl Call {
     /// [`Error::Replayed`] when it was used before.
     pub(super) async fn use_up(&self) -> Result<(), Error> {
         match self.take_signature() {
-            Some(signature) => self.app.pipeline.burn_signature(signature).await,
+            Some((account_id, signature)) => {
+                self.app.pipeline.burn_signature(account_id, signature).await
+            }
             None => Ok(()),
         }
     }
@@ -309,7 +313,8 @@ impl Call {
             is_dry_run,
             idempotency: self.idempotency()?,
             // In one commit: who waits for a signed edit waits for the disk once.
-            signature: self.take_signature(),
+            signature: self.take_signature().map(|(_, signature)| signature),
+            body_length: self.body.as_ref().map_or(0, Bytes::len),
             encode: Box::new(encode),
             ..Envelope::new(actor, &self.request_id)
         };

@@ -1,7 +1,11 @@
 //! Who asks: an authenticated caller with what it may do.
 
+use jiff::Timestamp;
+
 use super::access::Grant;
+use super::facts::{Facts, Known};
 use super::names::names;
+use super::people::credential::Credential;
 
 names! {
     /// The wire language a caller speaks.
@@ -60,6 +64,18 @@ impl Actor {
             dialect: Dialect::Native,
             grants: vec![Grant::everything()],
         }
+    }
+
+    /// Whether its credential is still good.
+    ///
+    /// # Errors
+    /// [`super::facts::Stop::Missing`] until it is loaded.
+    pub fn is_live(&self, at: Timestamp, facts: &Facts) -> Known<bool> {
+        if self.credential_id <= OPERATOR {
+            return Ok(true);
+        }
+        let credential = facts.find::<Credential>(self.account_id, self.credential_id)?;
+        Ok(credential.is_some_and(|credential| credential.record.is_live(at)))
     }
 
     /// How history names this caller: `credential:ID`, `person:ID`, `operator` or `worker`.

@@ -1,43 +1,63 @@
+use futures_util::FutureExt as _;
+
 use super::*;
 use crate::domain::command::{Context, Decision, Expected, Undo};
 use crate::domain::learning::course::Course;
 
 #[tokio::test]
 async fn a_full_queue_refuses_at_once_and_keeps_nothing() {
-    let (pipeline, Queues { mut jobs, large: _large, .. }) = Pipeline::new();
-    let envelope = || Envelope::new(Actor::operator(1), "test");
+    let (pipeline, Queues { jobs, large: _large, .. }) = Pipeline::new();
     let command =
         || Undo { change_id: 1, expected: Expected::Any, held: Vec::new(), is_large: false };
-    let mut waiting = Vec::new();
-    for _ in 0..QUEUE_MAX {
+    let run = |account_id| {
         let pipeline = pipeline.clone();
-        waiting.push(tokio::spawn(async move { pipeline.run(command(), envelope()).await }));
+        async move { pipeline.run(command(), Envelope::new(Actor::operator(account_id), "test")).await }
+    };
+    let mut waiting = Vec::new();
+    for n in 0..BATCHES.bounds.in_all {
+        // One account may have a quarter of it.
+        let account_id = i64::try_from(n % 4).unwrap();
+        let mut waiter = Box::pin(run(account_id));
+        assert!(waiter.as_mut().now_or_never().is_none());
+        waiting.push(waiter);
+        if n + 4 == BATCHES.bounds.in_all {
+            let refused = run(account_id).now_or_never().expect("at once");
+            assert!(matches!(refused, Err(Error::Unavailable { .. })), "{refused:?}");
+        }
     }
-    while jobs.len() < QUEUE_MAX {
-        tokio::task::yield_now().await;
-    }
-    let refused = pipeline.run(command(), envelope()).await;
+    let refused = run(5).now_or_never().expect("at once");
     assert!(matches!(refused, Err(Error::Unavailable { .. })), "{refused:?}");
     // A writer that ends refuses all that waited.
-    jobs.close();
-    while jobs.try_recv().is_ok() {}
+    drop(jobs);
+    assert!(pipeline.is_closed());
     for waiter in waiting {
-        let refused = waiter.await.unwrap();
+        let refused = waiter.await;
         assert!(matches!(refused, Err(Error::Unavailable { .. })));
     }
 }
 
-fn job(id: i64) -> (Job, oneshot::Receiver<Result<Reply, Error>>) {
-    let (reply, answer) = oneshot::channel();
+type Waiter = oneshot::Receiver<Result<Reply, Error>>;
+
+/// A job of the account, called by its number.
+fn job_of(account_id: i64, number: i64) -> (Job, Waiter) {
     let command =
-        Undo { change_id: id, expected: Expected::Any, held: Vec::new(), is_large: false };
-    let envelope = Box::new(Envelope::new(Actor::operator(1), id.to_string()));
-    let ask = Ask::Command { command: Box::new(command), envelope };
-    (Job { ask, reply, is_large: false, held_since: None }, answer)
+        Undo { change_id: number, expected: Expected::Any, held: Vec::new(), is_large: false };
+    let envelope = Box::new(Envelope::new(Actor::operator(account_id), number.to_string()));
+    asked(account_id, Ask::Command { command: Box::new(command), envelope })
+}
+
+fn asked(account_id: i64, ask: Ask) -> (Job, Waiter) {
+    let (reply, answer) = oneshot::channel();
+    let since = Instant::now();
+    (Job { ask, account_id, reply, since, is_large: false, held_since: None }, answer)
+}
+
+fn job(number: i64) -> (Job, Waiter) {
+    job_of(1, number)
 }
 
 /// A batch of eight jobs, each of which has written a course of its own.
-fn decided() -> (Batch, Vec<oneshot::Receiver<Result<Reply, Error>>>) {
+fn decided() -> (Batch, Vec<Waiter>) {
     let at = Timestamp::UNIX_EPOCH;
     let (jobs, answers) = (1..=8).map(job).unzip();
     let mut batch = Batch::new(jobs, at, Facts::default());
@@ -67,44 +87,128 @@ fn decided() -> (Batch, Vec<oneshot::Receiver<Result<Reply, Error>>>) {
     (batch, answers)
 }
 
-/// The jobs of each commit to come, and the looks they had.
-fn commits(queue: &VecDeque<(Vec<Job>, u32)>) -> Vec<(Vec<String>, u32)> {
-    let id = |job: &Job| match &job.ask {
-        Ask::Command { envelope, .. } => envelope.request_id.clone(),
-        _ => String::new(),
+/// The numbers of jobs.
+fn numbers(jobs: &[Job]) -> Vec<i64> {
+    let number = |job: &Job| match &job.ask {
+        Ask::Command { envelope, .. } => envelope.request_id.parse().unwrap(),
+        _ => 0,
     };
-    queue.iter().map(|(jobs, looks)| (jobs.iter().map(id).collect(), *looks)).collect()
+    jobs.iter().map(number).collect()
+}
+
+fn part(next: Next) -> Option<Part> {
+    match next {
+        Next::Part(part) => Some(part),
+        Next::Nobody | Next::Closed => None,
+    }
+}
+
+/// The jobs of the next commit, and what is known of them.
+fn next(jobs: &mut Jobs) -> Option<(Vec<i64>, Look)> {
+    part(jobs.blocking_next(Some(Duration::ZERO))).map(|part| (numbers(&part.jobs), part.look))
 }
 
 #[test]
 fn who_did_not_write_where_the_fault_is_goes_on_in_one_commit() {
-    let ids = |ids: &[i64]| ids.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let (queue, mut jobs) = queue(BATCHES);
     let error = Error::Conflict(vec!["course_key".to_owned()]);
-    let mut queue = VecDeque::new();
+    let first = Look::default();
     let (batch, _answers) = decided();
     let holds = batch.holds().unwrap();
-    assert_eq!(holds[2], [Hold::Record(Kind::Course, Key::Int(3))]);
-    batch.split(0, &mut queue, &Blame::Record(Kind::Course, Key::Int(3)), &error);
-    assert_eq!(commits(&queue), [(ids(&[1, 2, 4, 5, 6, 7, 8]), 0), (ids(&[3]), 0)]);
+    let account = Hold::Named(Kind::Account, Key::Int(1));
+    assert_eq!(holds[2], [account, Hold::Record(Kind::Course, Key::Int(3))]);
+    batch.split(first, &mut jobs, &Blame::Record(Kind::Course, Key::Int(3)), &error);
+    // Others have their turns between.
+    let (other, _other_answer) = job_of(2, 9);
+    queue.push(other).unwrap();
+    let all: Vec<_> = std::iter::from_fn(|| next(&mut jobs)).collect();
+    assert_eq!(all[0], (vec![1, 2, 4, 5, 6, 7, 8], first));
+    assert_eq!(all[1..], [(vec![9], first), (vec![3], first)]);
 
     // Where all or nobody may be at fault, by halves.
     for blame in [Blame::Unknown, Blame::Kind(Kind::Course), Blame::Kind(Kind::Class)] {
-        queue.clear();
         let (batch, _answers) = decided();
-        batch.split(0, &mut queue, &blame, &error);
-        assert_eq!(commits(&queue), [(ids(&[1, 2, 3, 4]), 0), (ids(&[5, 6, 7, 8]), 0)]);
+        batch.split(first, &mut jobs, &blame, &error);
+        let all: Vec<_> = std::iter::from_fn(|| next(&mut jobs)).collect();
+        assert_eq!(all, [(vec![1, 2, 3, 4], first), (vec![5, 6, 7, 8], first)]);
     }
 
     // Alone, it gets a second look, and is then told.
-    queue.clear();
     let (one, mut answer) = job(3);
     let batch = |jobs| Batch::new(jobs, Timestamp::UNIX_EPOCH, Facts::default());
-    batch(vec![one]).split(0, &mut queue, &Blame::Unknown, &error);
-    let (jobs, looks) = queue.pop_front().unwrap();
-    assert_eq!(looks, 1);
-    batch(jobs).split(looks, &mut queue, &Blame::Unknown, &error);
-    assert!(queue.is_empty());
+    batch(vec![one]).split(first, &mut jobs, &Blame::Unknown, &error);
+    let Part { jobs: one, look } = part(jobs.blocking_next(None)).expect("a look");
+    assert_eq!(look, Look { attempt: 1, is_apart: false });
+    batch(one).split(look, &mut jobs, &Blame::Unknown, &error);
+    assert_eq!(next(&mut jobs), None);
     assert!(matches!(answer.try_recv(), Ok(Err(Error::Conflict(_)))));
+}
+
+#[test]
+fn an_account_that_is_refused_again_and_again_is_served_apart() {
+    let (queue, mut jobs) = queue(BATCHES);
+    let mut waiters = Vec::new();
+    let mut push = |account_id, number| {
+        let (job, waiter) = job_of(account_id, number);
+        queue.push(job).unwrap();
+        waiters.push(waiter);
+    };
+    let (faulty, _) = job_of(1, 0);
+    for number in 0..40 {
+        push(1, number);
+    }
+    jobs.blame(&faulty);
+    push(2, 100);
+    let (both, look) = next(&mut jobs).unwrap();
+    assert_eq!((both.len(), look.is_apart), (41, false), "once is nothing");
+    for number in 0..20 {
+        push(1, number);
+    }
+    jobs.blame(&faulty);
+    push(1, 20);
+    push(2, 100);
+    let (mut apart, mut others) = (Vec::new(), Vec::new());
+    while let Some((numbers, look)) = next(&mut jobs) {
+        if look.is_apart { apart.extend(numbers) } else { others.extend(numbers) }
+    }
+    assert_eq!((others, apart), (vec![100], (0..16).collect()), "so many in a while");
+    push(2, 101);
+    assert_eq!(next(&mut jobs).unwrap().0, [101]);
+    let began = Instant::now();
+    let rest = part(jobs.blocking_next(None)).expect("the rest waits");
+    assert!(rest.look.is_apart && began.elapsed() < Duration::from_secs(5));
+    assert_eq!(numbers(&rest.jobs), [16, 17, 18, 19, 20]);
+    // What takes too long ends the while as well.
+    push(1, 21);
+    jobs.took(rest.look, Duration::from_secs(1));
+    assert_eq!(next(&mut jobs), None);
+    assert!(matches!(jobs.blocking_next(None), Next::Part(_)), "until the next");
+}
+
+#[tokio::test]
+async fn who_hung_up_or_waited_too_long_is_not_served() {
+    let (queue, mut jobs) = queue(Rules { longest: Duration::from_millis(150), ..BATCHES });
+    let (gone, answer) = job_of(1, 1);
+    drop(answer);
+    let (here, _here_answer) = job_of(1, 2);
+    queue.push(gone).unwrap();
+    queue.push(here).unwrap();
+    let found = part(jobs.next(None).await).expect("one is there");
+    assert_eq!(numbers(&found.jobs), [2]);
+
+    // Nobody takes it: whoever comes later sees to it.
+    let (late, late_answer) = job_of(1, 3);
+    queue.push(late).unwrap();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let (other, _other_answer) = job_of(2, 4);
+    queue.push(other).unwrap();
+    let late = late_answer.await.unwrap();
+    assert!(matches!(late, Err(Error::Unavailable { .. })), "{late:?}");
+    let found = part(jobs.next(None).await).expect("one is there");
+    assert_eq!(numbers(&found.jobs), [4]);
+    assert!(matches!(jobs.next(Some(Duration::from_millis(1))).await, Next::Nobody));
+    drop(queue);
+    assert!(matches!(jobs.next(None).await, Next::Closed));
 }
 
 /// Asks for another record each time.
@@ -126,11 +230,11 @@ impl Entropy for Nothing {
 
 #[test]
 fn what_asks_without_end_is_refused_alone() {
-    let (reply, mut answer) = oneshot::channel();
     let envelope = Box::new(Envelope::new(Actor::operator(1), "endless"));
-    let ask = Ask::Command { command: Box::new(Endless(1.into())), envelope };
+    let (endless, mut answer) =
+        asked(1, Ask::Command { command: Box::new(Endless(1.into())), envelope });
     let (other, mut other_answer) = job(1);
-    let jobs = vec![Job { ask, reply, is_large: false, held_since: None }, other];
+    let jobs = vec![endless, other];
     let mut batch = Batch::new(jobs, Timestamp::UNIX_EPOCH, Facts::default());
     let mut rounds = 0;
     loop {

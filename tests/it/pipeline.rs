@@ -298,7 +298,7 @@ async fn a_signature_is_used_up_whatever_becomes_of_its_command(server: Server) 
         for again in [run("SIGNED-3").await.map(|_| ()), run("SIGNED-4").await.map(|_| ())] {
             assert!(matches!(again, Err(Error::Replayed)), "{digest}: {again:?}");
         }
-        let alone = server.app.pipeline.burn_signature(signature(digest)).await;
+        let alone = server.app.pipeline.burn_signature(1, signature(digest)).await;
         assert!(matches!(alone, Err(Error::Replayed)), "{digest}: {alone:?}");
     }
     server.assert_sound().await;

@@ -23,12 +23,13 @@ const LIFE_S: i64 = 1800;
 /// Issues a token. Without preference the answer is JSON here.
 pub async fn issue(call: &Call) -> Result<Answer, Refusal> {
     let request = decode(call)?;
-    let credential_id = call.read(|facts| credential_id(&request, call, facts)).await?;
+    let (account_id, credential_id) = call.read(|facts| credential(&request, call, facts)).await?;
     let token = random_token(|bytes| OsEntropy.fill(bytes));
     let expires_at =
         call.at.checked_add(SignedDuration::from_secs(LIFE_S)).map_err(Error::internal)?;
     let hash = hex::encode(hash_token(token.expose()));
-    call.app.pipeline.keep_token(Token { hash, credential_id, expires_at }).await?;
+    let kept = Token { hash, credential_id, expires_at };
+    call.app.pipeline.keep_token(account_id, kept).await?;
     let body = json!({
         "access_token": token.expose(),
         "expires_in": LIFE_S,
@@ -72,9 +73,9 @@ fn decode(call: &Call) -> Result<Request, Refusal> {
     })
 }
 
-/// The API key behind a request. One answer for an unknown id and a wrong secret; only who has the
+/// The account and the API key behind a request. One answer for an unknown id and a wrong secret; only who has the
 /// secret learns that the key is disabled, or not good from where the caller is.
-fn credential_id(request: &Request, call: &Call, facts: &mut Facts) -> Known<i64> {
+fn credential(request: &Request, call: &Call, facts: &mut Facts) -> Known<(i64, i64)> {
     let found =
         facts.select_in_all_accounts::<Credential>("public_id", request.client_id.as_str())?;
     let credential = found
@@ -92,5 +93,5 @@ fn credential_id(request: &Request, call: &Call, facts: &mut Facts) -> Known<i64
     {
         return Err(Error::Denied.into());
     }
-    Ok(credential.id())
+    Ok((credential.meta.account_id, credential.id()))
 }

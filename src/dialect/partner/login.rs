@@ -54,7 +54,7 @@ pub async fn login(call: &Call) -> Result<Answer, Refusal> {
     }
     let credential_id = credential_of_logins(call, &person).await?;
     let session = random_token(|bytes| OsEntropy.fill(bytes));
-    issue(call, credential_id, session.expose()).await
+    issue(call, person.meta.account_id, credential_id, session.expose()).await
 }
 
 /// `POST /user/refresh`. A refresh token is good once: one that comes again has been stolen, from whom
@@ -73,7 +73,7 @@ pub async fn refresh(call: &Call) -> Result<Answer, Refusal> {
     let (token, user) = found.ok_or_else(wrong)?;
     let Token { expires_at, credential_id, hash: digest } = token;
     let spent = Signature { expires_at, credential_id, digest };
-    match call.app.pipeline.burn_signature(spent).await {
+    match call.app.pipeline.burn_signature(user.person.meta.account_id, spent).await {
         Err(Error::Replayed) => {
             let until = call.at.checked_add(SESSION_REMEMBERED).map_err(Error::internal)?;
             let session = EndedSession { id: session.to_owned(), until };
@@ -84,7 +84,7 @@ pub async fn refresh(call: &Call) -> Result<Answer, Refusal> {
         }
         other => other?,
     }
-    issue(call, credential_id, session).await
+    issue(call, user.person.meta.account_id, credential_id, session).await
 }
 
 fn refresh_hash(token: &str) -> String {
@@ -147,7 +147,12 @@ fn bare_actor(person: &Stored<Person>) -> Actor {
     }
 }
 
-async fn issue(call: &Call, credential_id: i64, session: &str) -> Result<Answer, Refusal> {
+async fn issue(
+    call: &Call,
+    account_id: i64,
+    credential_id: i64,
+    session: &str,
+) -> Result<Answer, Refusal> {
     let token = || {
         let own = random_token(|bytes| OsEntropy.fill(bytes));
         Secret::new(format!("{session}.{}", own.expose()))
@@ -158,7 +163,8 @@ async fn issue(call: &Call, credential_id: i64, session: &str) -> Result<Answer,
         (refresh_hash(refresh.expose()), REFRESH_LIFE),
     ] {
         let expires_at = call.at.checked_add(life).map_err(Error::internal)?;
-        call.app.pipeline.keep_token(Token { hash, credential_id, expires_at }).await?;
+        let token = Token { hash, credential_id, expires_at };
+        call.app.pipeline.keep_token(account_id, token).await?;
     }
     let body = json!({
         "access_token": access.expose(),

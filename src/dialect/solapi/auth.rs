@@ -56,11 +56,12 @@ pub async fn authenticate(call: &Call) -> Result<Actor, Refusal> {
     if !signed.is_made_with(secret.expose()) {
         return Err(error::wrong_signature().into());
     }
-    call.signed(Signature {
+    let signature = Signature {
         expires_at: date.checked_add(SIGNATURE_LIFE).unwrap_or(Timestamp::MAX),
         credential_id: credential.id(),
         digest: signed.signature.to_ascii_lowercase(),
-    });
+    };
+    call.signed(credential.meta.account_id, signature);
     actor(call, &credential, is_account_live)
 }
 

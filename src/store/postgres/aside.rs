@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use foldhash::{HashMap, HashSet};
 use sha2::{Digest as _, Sha256};
-use tokio::sync::mpsc;
 
 use super::{Connection, PgFault, alone, array};
 use crate::domain::error::Error;
@@ -17,9 +16,9 @@ use crate::pipeline::{Hold, Job};
 use crate::store::sql::{self, Sql};
 
 /// How often it is asked whether what was held is free.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// How long a job waits for what somebody else holds.
-const WAIT_MAX: Duration = Duration::from_secs(5);
+pub const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// How long a job waits for what somebody else holds before it is refused.
+pub const WAIT_MAX: Duration = Duration::from_secs(5);
 /// Jobs that may wait; more are refused.
 const WAITING_MAX: usize = 2048;
 
@@ -41,35 +40,6 @@ struct Waiting {
 pub struct Aside {
     waiting: Vec<Waiting>,
     looked: Option<Instant>,
-}
-
-/// What comes next.
-pub enum Next {
-    /// A job of the queue's.
-    Job(Job),
-    /// None: it is time to look at those put aside.
-    Nobody,
-    /// None ever.
-    Closed,
-}
-
-/// The next job, or, where somebody `is_waiting`, the time to look at those put aside.
-pub async fn next(jobs: &mut mpsc::Receiver<Job>, is_waiting: bool) -> Next {
-    let next = if is_waiting {
-        tokio::time::timeout(LOOK_EVERY, jobs.recv()).await
-    } else {
-        Ok(jobs.recv().await)
-    };
-    match next {
-        Ok(Some(job)) => Next::Job(job),
-        Ok(None) => {
-            if is_waiting {
-                tokio::time::sleep(LOOK_EVERY).await;
-            }
-            Next::Closed
-        }
-        Err(_) => Next::Nobody,
-    }
 }
 
 impl Aside {

@@ -1,7 +1,7 @@
 //! The task that writes: it locks the rows that its batch names in id order, decides, writes each
 //! table with one statement, and commits.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,10 +9,9 @@ use std::time::{Duration, Instant};
 use foldhash::{HashSet, HashSetExt as _};
 use futures_util::future::join_all;
 use futures_util::stream::{FuturesOrdered, StreamExt as _};
-use tokio::sync::mpsc;
 use tokio_postgres::types::ToSql;
 
-use super::aside::{self, Aside, Next};
+use super::aside::{self, Aside};
 use super::{Connection, Parameters, PgFault, alone, naming, parameter, sets};
 use crate::domain::change::Change;
 use crate::domain::command::Entropy;
@@ -20,7 +19,9 @@ use crate::domain::facts::{Fact, Facts, Need, Selector, Sequence};
 use crate::domain::kind::Kind;
 use crate::domain::record::Key;
 use crate::domain::table::KeyType;
-use crate::pipeline::{BATCH_MAX, Batch, Blame, Job, Pending, Touched, Writes};
+use crate::pipeline::{
+    Batch, Blame, Job, Jobs, Look, Next, Part, Pending, Touched, WeakQueue, Writes,
+};
 use crate::sabotage::{APART_FOR, Protection};
 use crate::store::search;
 use crate::store::sql::{self, Sql};
@@ -76,7 +77,7 @@ impl Lane {
 pub struct WriterTask {
     lane: Lane,
     /// Where a job goes that turns out to be large.
-    to_large: mpsc::WeakSender<Job>,
+    to_large: WeakQueue,
     config: Arc<tokio_postgres::Config>,
     connection: Option<Arc<Connection>>,
     aside: Aside,
@@ -88,11 +89,7 @@ pub struct WriterTask {
 
 impl WriterTask {
     /// One that connects when there is something to write.
-    pub const fn new(
-        config: Arc<tokio_postgres::Config>,
-        lane: Lane,
-        to_large: mpsc::WeakSender<Job>,
-    ) -> Self {
+    pub const fn new(config: Arc<tokio_postgres::Config>, lane: Lane, to_large: WeakQueue) -> Self {
         Self {
             lane,
             to_large,
@@ -107,46 +104,21 @@ impl WriterTask {
     /// Writes until every sender of the queue is gone.
     pub async fn run(
         &mut self,
-        mut jobs: mpsc::Receiver<Job>,
+        mut jobs: Jobs,
         now: Arc<dyn Fn() -> jiff::Timestamp + Send + Sync>,
         mut entropy: Box<dyn Entropy + Send>,
     ) {
-        let batch_max = if self.lane == Lane::Large { 1 } else { BATCH_MAX };
         let mut last_sweep = Instant::now();
-        let mut is_open = true;
-        while is_open || !self.aside.is_empty() {
-            let mut waiting = Vec::new();
-            match aside::next(&mut jobs, !self.aside.is_empty()).await {
-                Next::Job(job) => waiting.push(job),
+        loop {
+            let patience = Some(aside::LOOK_EVERY).filter(|_| !self.aside.is_empty());
+            match jobs.next(patience).await {
+                Next::Part(part) => self.run_part(part, &mut jobs, &*now, &mut *entropy).await,
                 Next::Nobody => {}
-                Next::Closed => is_open = false,
+                Next::Closed if self.aside.is_empty() => return,
+                Next::Closed => tokio::time::sleep(aside::LOOK_EVERY).await,
             }
-            while waiting.len() < batch_max
-                && let Ok(job) = jobs.try_recv()
-            {
-                waiting.push(job);
-            }
-            self.aside.keep_out(&mut waiting);
-            let mut queue = VecDeque::from([(waiting, 0)]);
-            let mut freed = self.look_aside().await;
-            while !freed.is_empty() {
-                let rest = freed.split_off(freed.len().min(batch_max));
-                queue.push_back((freed, 0));
-                freed = rest;
-            }
-            while let Some((waiting, attempt)) = queue.pop_front() {
-                if waiting.is_empty() {
-                    continue;
-                }
-                let mut batch = Batch::new(waiting, now(), Facts::default());
-                match self.commit(&mut batch, &mut *entropy).await {
-                    Ok(()) => {
-                        batch.answer(Some(&self.to_large));
-                        self.tidy().await;
-                    }
-                    Err(refused) => self.take_back(batch, attempt, refused, &mut queue).await,
-                }
-            }
+            let freed = self.look_aside().await;
+            jobs.again(freed, Look::default(), true);
             if last_sweep.elapsed() > SWEEP_EVERY {
                 last_sweep = Instant::now();
                 self.sweep(now()).await;
@@ -154,14 +126,39 @@ impl WriterTask {
         }
     }
 
+    async fn run_part(
+        &mut self,
+        Part { jobs: mut waiting, look }: Part,
+        jobs: &mut Jobs,
+        now: &(dyn Fn() -> jiff::Timestamp + Send + Sync),
+        entropy: &mut (dyn Entropy + Send),
+    ) {
+        self.aside.keep_out(&mut waiting);
+        if waiting.is_empty() {
+            return;
+        }
+        let begun = Instant::now();
+        let mut batch = Batch::new(waiting, now(), Facts::default());
+        match self.commit(&mut batch, entropy).await {
+            Ok(()) => {
+                batch.answer(Some(&self.to_large));
+                self.tidy().await;
+            }
+            Err(refused) => self.take_back(batch, look, refused, jobs).await,
+        }
+        jobs.took(look, begun.elapsed());
+    }
+
     /// Sees to the jobs of a batch that was not committed.
     async fn take_back(
         &mut self,
         batch: Batch,
-        attempt: u32,
+        look: Look,
         Blamed { fault, blame }: Blamed<PgFault>,
-        queue: &mut VecDeque<(Vec<Job>, u32)>,
+        queue: &mut Jobs,
     ) {
+        let Look { attempt, .. } = look;
+        let once_more = Look { attempt: attempt + 1, ..look };
         match fault {
             PgFault::Locked if self.lane == Lane::Batches => {
                 self.locked_at = Some(Instant::now());
@@ -172,24 +169,21 @@ impl WriterTask {
                     Err(fault) => Err(fault),
                 };
                 match held {
-                    Ok(held) if held.is_empty() && attempt < RETRIES_MAX => {
-                        queue.push_front((batch.into_jobs(), attempt + 1));
-                    }
                     Ok(held) if held.is_empty() => {
-                        batch.split(attempt, queue, &blame, &PgFault::Locked.into_error());
+                        batch.separate(look, queue, &blame, aside::WAIT_MAX);
                     }
                     Ok(held) => {
                         let rest = self.aside.put(batch.into_jobs(), holds, &held);
-                        queue.push_front((rest, attempt));
+                        queue.again(rest, look, true);
                     }
                     Err(fault) => self.give_up(batch, fault).await,
                 }
             }
             PgFault::Retry if attempt < RETRIES_MAX => {
-                queue.push_front((batch.into_jobs(), attempt + 1));
+                queue.again(batch.into_jobs(), once_more, true);
             }
             PgFault::Constraint(_) | PgFault::Internal(_) | PgFault::Retry => {
-                batch.split(attempt, queue, &blame, &fault.into_error());
+                batch.split(look, queue, &blame, &fault.into_error());
             }
             PgFault::Locked | PgFault::Late | PgFault::Unavailable(_) => {
                 self.give_up(batch, fault).await;
@@ -225,6 +219,7 @@ impl WriterTask {
             _ => {
                 let connection = Arc::new(Connection::open(&self.config).await?);
                 let settings = match self.lane {
+                    Lane::Batches if !Protection::LockLimit.is_on() => "",
                     Lane::Batches => WAIT_LONG,
                     Lane::Large => LARGE_SETTINGS,
                 };
@@ -253,7 +248,7 @@ impl WriterTask {
         let connection = self.connection().await?;
         // While something is held by somebody else, each batch may run into it.
         let was_locked = self.locked_at.is_some_and(|at| at.elapsed() < BRIEF_FOR);
-        let is_brief = was_locked || !self.aside.is_empty();
+        let is_brief = (was_locked || !self.aside.is_empty()) && Protection::LockLimit.is_on();
         if is_brief != self.is_brief {
             let wait = if is_brief { WAIT_BRIEFLY } else { WAIT_LONG };
             connection.script(wait).await?;

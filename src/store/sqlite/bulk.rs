@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 
 use parking_lot::MutexGuard;
 use rusqlite::Connection;
-use tokio::sync::mpsc;
 
 use super::staging::Edits;
 use super::statement::{
@@ -24,7 +23,7 @@ use crate::domain::facts::{Fact, Facts, Need, Selector, Sequence};
 use crate::domain::kind::Kind;
 use crate::domain::record::Key;
 use crate::domain::table::{KeyType, Way};
-use crate::pipeline::{Batch, Job, Link, Pending, Sought, Writes};
+use crate::pipeline::{Batch, Job, Jobs, Link, Next, Pending, Sought, Writes};
 use crate::sabotage::{APART_FOR, Protection};
 use crate::store::OpenError;
 use crate::store::sql::{self, Sql};
@@ -104,7 +103,7 @@ impl Bulk {
     /// Removes what an earlier server left behind, and begins to write.
     pub(super) fn start(
         store: &Sqlite,
-        mut jobs: mpsc::Receiver<Job>,
+        mut jobs: Jobs,
         now: Arc<dyn Fn() -> jiff::Timestamp + Send + Sync>,
         entropy: fn() -> Box<dyn Entropy + Send>,
         turn: &Arc<Turn>,
@@ -120,20 +119,24 @@ impl Bulk {
             .spawn(move || {
                 let mut entropy = entropy();
                 let mut is_first = true;
-                while let Some(job) = jobs.blocking_recv() {
+                while let Next::Part(part) = jobs.blocking_next(None) {
                     // Not at the start: a program that only runs one command beside a server must
                     // leave what the server is about.
                     if std::mem::take(&mut is_first) {
                         bulk.tidy_up();
                     }
-                    bulk.serve(job, &*now, &mut *entropy);
+                    bulk.serve(part.jobs, &*now, &mut *entropy);
                 }
             })
             .map_err(|cause| OpenError::Open(cause.to_string()))
     }
 
-    fn serve(&self, job: Job, now: &dyn Fn() -> jiff::Timestamp, entropy: &mut dyn Entropy) {
-        let mut jobs = vec![job];
+    fn serve(
+        &self,
+        mut jobs: Vec<Job>,
+        now: &dyn Fn() -> jiff::Timestamp,
+        entropy: &mut dyn Entropy,
+    ) {
         let mut attempts = 0;
         while !jobs.is_empty() {
             attempts += 1;

@@ -1,14 +1,13 @@
 //! The thread that writes, over one connection: it decides a batch, applies it, and commits once.
 
+use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
-use tokio::sync::mpsc::WeakSender;
 
 use super::bulk::{Bulk, Fatal, Turn, report};
 use super::log::{Log, checkpoint};
@@ -22,7 +21,7 @@ use crate::domain::error::Error;
 use crate::domain::facts::{Fact, Facts, Need, Sequence};
 use crate::domain::kind::Kind;
 use crate::domain::record::Key;
-use crate::pipeline::{BATCH_MAX, Batch, Blame, Job, Pending, Writes};
+use crate::pipeline::{Batch, Blame, Jobs, Next, Part, Pending, WeakQueue, Writes};
 use crate::sabotage::Protection;
 use crate::store::cache::Cache;
 use crate::store::sql::{self, Sql, Statements, change_columns};
@@ -125,7 +124,7 @@ fn spawn(name: &str, f: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>
 
 struct WriterThread {
     connection: Connection,
-    to_large: WeakSender<Job>,
+    to_large: WeakQueue,
     turn: Arc<Turn>,
     log: Arc<Log>,
     statements: Arc<HashMap<Kind, Statements>>,
@@ -136,48 +135,41 @@ struct WriterThread {
 impl WriterThread {
     fn run(
         &mut self,
-        mut jobs: tokio::sync::mpsc::Receiver<Job>,
+        mut jobs: Jobs,
         now: &dyn Fn() -> jiff::Timestamp,
         entropy: &mut dyn Entropy,
         fatal: &Fatal,
     ) {
-        let mut last_sweep = std::time::Instant::now();
-        while let Some(first) = jobs.blocking_recv() {
-            let mut waiting = vec![first];
-            while waiting.len() < BATCH_MAX
-                && let Ok(job) = jobs.try_recv()
-            {
-                waiting.push(job);
-            }
-            let mut queue = VecDeque::from([(waiting, 0)]);
-            while let Some((waiting, attempt)) = queue.pop_front() {
-                let mut batch = Batch::new(waiting, now(), Facts::over(self.cache.clone()));
-                match self.commit(&mut batch, entropy) {
-                    Ok(()) => batch.answer(Some(&self.to_large)),
-                    Err(Blamed { fault: SqliteFault::Fatal(cause), .. }) => {
-                        batch.refuse(&Error::Unavailable { retry_after_s: 5 });
-                        report(fatal, cause);
+        let mut last_sweep = Instant::now();
+        while let Next::Part(Part { jobs: waiting, look }) = jobs.blocking_next(None) {
+            let begun = Instant::now();
+            let mut batch = Batch::new(waiting, now(), Facts::over(self.cache.clone()));
+            match self.commit(&mut batch, entropy) {
+                Ok(()) => batch.answer(Some(&self.to_large)),
+                Err(Blamed { fault: SqliteFault::Fatal(cause), .. }) => {
+                    batch.refuse(&Error::Unavailable { retry_after_s: 5 });
+                    report(fatal, cause);
+                    return;
+                }
+                Err(Blamed {
+                    fault: fault @ (SqliteFault::Constraint(_) | SqliteFault::Internal(_)),
+                    blame,
+                }) => {
+                    batch.split(look, &mut jobs, &blame, &fault.into_error());
+                }
+                Err(Blamed { fault, .. }) => {
+                    batch.refuse(&fault.into_error());
+                    // On a full disk the file may have room for what the log holds, and the log
+                    // then for the next batch.
+                    self.log.alone(|| self.begin_log("TRUNCATE"));
+                    if !Protection::PatientWriter.is_on() {
                         return;
-                    }
-                    Err(Blamed {
-                        fault: fault @ (SqliteFault::Constraint(_) | SqliteFault::Internal(_)),
-                        blame,
-                    }) => {
-                        batch.split(attempt, &mut queue, &blame, &fault.into_error());
-                    }
-                    Err(Blamed { fault, .. }) => {
-                        batch.refuse(&fault.into_error());
-                        // On a full disk the file may have room for what the log holds, and the log
-                        // then for the next batch.
-                        self.log.alone(|| self.begin_log("TRUNCATE"));
-                        if !Protection::PatientWriter.is_on() {
-                            return;
-                        }
                     }
                 }
             }
+            jobs.took(look, begun.elapsed());
             if last_sweep.elapsed() > SWEEP_EVERY {
-                last_sweep = std::time::Instant::now();
+                last_sweep = Instant::now();
                 self.sweep(now());
             }
         }

@@ -105,7 +105,7 @@ async fn announce_through(pipeline: &Pipeline, command: Announce) -> Vec<i64> {
 async fn announce(server: &Server, channel: Channel, recipients: &[&str]) -> Vec<i64> {
     let mut ids = Vec::new();
     // Each id is a round of loading, of which a decision has so many.
-    for recipients in recipients.chunks(10) {
+    for recipients in recipients.chunks(4) {
         let command = Announce {
             outbox: server.app.outbox.clone(),
             channel,
