@@ -4,12 +4,16 @@
 use super::{Store, sql};
 use crate::domain::actor::Dialect;
 use crate::domain::change::Change;
+use crate::domain::command::{Undo, act_id};
 use crate::domain::error::Error;
 use crate::domain::kind::Kind;
 use crate::domain::time::Instant;
 
 /// How many ids one page looks through at the most.
 const SCANNED: i64 = 50_000;
+
+/// How many changes of a record are looked at in one statement on the way back.
+const STRIDE: i64 = 1_000;
 
 /// Which changes of an account are asked for.
 #[derive(Clone, Debug, Default)]
@@ -71,6 +75,19 @@ impl ChangeQuery {
 }
 
 impl Store {
+    /// Goes the ways back that an undo of `change` has to know, so that nobody waits for that at the
+    /// writer.
+    ///
+    /// # Errors
+    /// As [`Store::history`].
+    pub async fn go_back(&self, change: &Change, undo: &mut Undo) -> Result<(), Error> {
+        while let Some(from) = undo.way_on() {
+            let changes = self.history(change.account_id, from, STRIDE).await?;
+            undo.go(act_id(change), &changes);
+        }
+        Ok(())
+    }
+
     /// An account's changes with smaller ids than `before` that match, newest first, `limit` at the
     /// most; and before which id the list goes on, if it may. That can be so though fewer were found,
     /// or none: no page looks through more than [`SCANNED`] ids.
