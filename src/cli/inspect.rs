@@ -167,7 +167,8 @@ pub(super) async fn undo(options: UndoOptions) -> anyhow::Result<ExitCode> {
         .read(|facts| facts.change(options.change))
         .await?
         .with_context(|| format!("there is no change {}", options.change))?;
-    let command = desk.store.read(|facts| Undo::of(&change, Expected::Any, facts)).await?;
+    let mut command = desk.store.read(|facts| Undo::of(&change, Expected::Any, facts)).await?;
+    desk.store.go_back(&change, &mut command).await?;
     let envelope = Envelope::new(Actor::operator(change.account_id), "haksa undo");
     match desk.run(command, envelope).await {
         Ok(outcome) => {

@@ -23,7 +23,7 @@ mod undo;
 
 pub use all::{All, Policy, RefusedItem};
 pub use delete::Delete;
-pub use undo::Undo;
+pub use undo::{Trail, Undo, act_id};
 
 /// Where new ids and secrets come from.
 pub trait Entropy {

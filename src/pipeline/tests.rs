@@ -4,11 +4,15 @@ use super::*;
 use crate::domain::command::{Context, Decision, Expected, Undo};
 use crate::domain::learning::course::Course;
 
+fn undo(change_id: i64) -> Undo {
+    let (held, trails) = (Vec::new(), Vec::new());
+    Undo { change_id, expected: Expected::Any, held, is_large: false, trails }
+}
+
 #[tokio::test]
 async fn a_full_queue_refuses_at_once_and_keeps_nothing() {
     let (pipeline, Queues { jobs, large: _large, .. }) = Pipeline::new();
-    let command =
-        || Undo { change_id: 1, expected: Expected::Any, held: Vec::new(), is_large: false };
+    let command = || undo(1);
     let run = |account_id| {
         let pipeline = pipeline.clone();
         async move { pipeline.run(command(), Envelope::new(Actor::operator(account_id), "test")).await }
@@ -40,8 +44,7 @@ type Waiter = oneshot::Receiver<Result<Reply, Error>>;
 
 /// A job of the account, called by its number.
 fn job_of(account_id: i64, number: i64) -> (Job, Waiter) {
-    let command =
-        Undo { change_id: number, expected: Expected::Any, held: Vec::new(), is_large: false };
+    let command = undo(number);
     let envelope = Box::new(Envelope::new(Actor::operator(account_id), number.to_string()));
     asked(account_id, Ask::Command { command: Box::new(command), envelope })
 }

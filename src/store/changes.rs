@@ -4,12 +4,16 @@
 use super::{Store, sql};
 use crate::domain::actor::Dialect;
 use crate::domain::change::Change;
+use crate::domain::command::{Undo, act_id};
 use crate::domain::error::Error;
 use crate::domain::kind::Kind;
 use crate::domain::time::Instant;
 
 /// How many ids one page looks through at the most.
 const SCANNED: i64 = 50_000;
+
+/// How many changes of a record are looked at in one statement on the way back.
+const STRIDE: i64 = 1_000;
 
 /// Which changes of an account are asked for.
 #[derive(Clone, Debug, Default)]
@@ -83,6 +87,19 @@ impl ChangeQuery {
 }
 
 impl Store {
+    /// Goes the ways back that an undo of `change` has to know, so that nobody waits for that at the
+    /// writer.
+    ///
+    /// # Errors
+    /// As [`Store::history`].
+    pub async fn go_back(&self, change: &Change, undo: &mut Undo) -> Result<(), Error> {
+        while let Some(from) = undo.way_on() {
+            let changes = self.history(change.account_id, from, STRIDE, i64::MAX).await?;
+            undo.go(act_id(change), &changes);
+        }
+        Ok(())
+    }
+
     /// An account's changes with smaller ids than `before` that match, newest first, `limit` and about
     /// `bytes` at the most; and before which id the list goes on, if it may. That can be so though fewer were found,
     /// or none: no page looks through more than [`SCANNED`] ids.
@@ -105,7 +122,7 @@ impl Store {
         // The changes of an act lie between its first and its last.
         let (oldest, before) = match query.act_id {
             None => (1, before),
-            Some(act_id) => match self.whole_change(act_id).await? {
+            Some(act_id) => match self.whole_change(account_id, act_id).await? {
                 Some(change) if change.account_id == account_id => {
                     let last = change.act_end.unwrap_or(act_id);
                     (act_id, before.min(last.saturating_add(1)))
@@ -113,13 +130,16 @@ impl Store {
                 _ => return nothing(),
             },
         };
-        let newest = self.rows(NEWEST.to_owned(), vec![sql::Sql::Int(before)], 1).await?;
+        let newest =
+            self.rows_for(account_id, NEWEST.to_owned(), vec![sql::Sql::Int(before)], 1).await?;
         let newest = newest.first().and_then(|row| sql::first_int(row));
         let Some(newest) = newest.filter(|newest| *newest >= oldest) else { return nothing() };
         let first = oldest.max(newest - SCANNED + 1);
         // One more tells whether the page ends within what was looked through.
         let parameters = query.parameters((first, newest), account_id, (limit + 1, bytes));
-        let mut rows = self.rows(CHANGES.to_owned(), parameters, sql::CHANGE_WIDTH + 1).await?;
+        let mut rows = self
+            .rows_for(account_id, CHANGES.to_owned(), parameters, sql::CHANGE_WIDTH + 1)
+            .await?;
         rows.truncate(usize::try_from(limit).unwrap_or_default());
         let mut count = None;
         let changes = rows.into_iter().map(|mut row| {
@@ -138,9 +158,9 @@ impl Store {
         Ok((found, next))
     }
 
-    async fn whole_change(&self, id: i64) -> Result<Option<Change>, Error> {
-        let parameters = vec![sql::Sql::Int(id)];
-        let rows = self.rows(sql::CHANGE_FIND.to_owned(), parameters, sql::CHANGE_WIDTH).await?;
+    async fn whole_change(&self, account_id: i64, id: i64) -> Result<Option<Change>, Error> {
+        let (text, parameters) = (sql::CHANGE_FIND.to_owned(), vec![sql::Sql::Int(id)]);
+        let rows = self.rows_for(account_id, text, parameters, sql::CHANGE_WIDTH).await?;
         rows.into_iter().next().map(sql::decode_change).transpose()
     }
 }

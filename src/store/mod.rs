@@ -30,6 +30,7 @@ use crate::domain::facts::{Facts, Known, Need, Stop};
 use crate::domain::kind::Kind;
 use crate::domain::record::{Document, Key, Meta};
 use crate::pipeline::{Blame, Queues, Room};
+use crate::seats::{SeatRules, Seats};
 use jiff::Timestamp;
 
 pub use changes::ChangeQuery;
@@ -45,6 +46,21 @@ pub const LOG_LIMITS: [&str; 2] = ["tokio_postgres=info", "tokio_postgres::query
 
 /// What the database is asked to see whether it answers.
 const PROBE: &str = "SELECT id FROM account LIMIT 1";
+/// How long a statement of an account's may take that reads a list, or what else may take long.
+const STOPPED_AFTER: Duration = Duration::from_secs(4);
+
+/// The seats at which these statements are run, by account: so many at once as there are cores.
+fn seats() -> Seats<i64> {
+    let at_once = std::thread::available_parallelism().map_or(2, |cores| cores.get().max(2));
+    Seats::new(SeatRules {
+        at_once,
+        each_at_once: at_once / 2,
+        waiting_each: 32,
+        waiting_in_all: 256,
+        longest: Duration::from_secs(5),
+    })
+}
+
 /// How many rounds of loading a read or a decision may take before it is taken for a fault.
 const ROUNDS_MAX: usize = 64;
 
@@ -371,20 +387,26 @@ impl Store {
         bytes: i64,
     ) -> Result<Vec<Change>, Error> {
         let parameters = [from, limit, bytes].map(sql::Sql::Int).to_vec();
-        let rows = self.rows(sql::HISTORY_PAGE.to_owned(), parameters, sql::CHANGE_WIDTH).await?;
+        let text = sql::HISTORY_PAGE.to_owned();
+        let rows = self.rows_for(account_id, text, parameters, sql::CHANGE_WIDTH).await?;
         let mut changes =
             rows.into_iter().map(sql::decode_change).collect::<Result<Vec<_>, _>>()?;
         changes.retain(|change| change.account_id == account_id);
         Ok(changes)
     }
 
-    /// The content with this hash.
+    /// The content with this hash, of a picture of this account's.
     ///
     /// # Errors
     /// [`Error::Unavailable`] when the database is away.
-    pub async fn content(&self, hash: &str) -> Result<Option<bytes::Bytes>, Error> {
+    pub async fn content(
+        &self,
+        account_id: i64,
+        hash: &str,
+    ) -> Result<Option<bytes::Bytes>, Error> {
         let parameters = vec![sql::Sql::Text(hash.to_owned())];
-        let rows = self.rows(sql::CONTENT_FIND.to_owned(), parameters, 1).await?;
+        let text = sql::CONTENT_FIND.to_owned();
+        let rows = self.rows_for(account_id, text, parameters, 1).await?;
         Ok(match rows.into_iter().next().and_then(|row| row.into_iter().next()) {
             Some(sql::Sql::Bytes(bytes)) => Some(bytes),
             _ => None,
@@ -457,6 +479,7 @@ impl Store {
         }
     }
 
+    /// Runs a statement of the server's own, or of an operator's command.
     async fn rows(
         &self,
         text: String,
@@ -464,8 +487,29 @@ impl Store {
         width: usize,
     ) -> Result<Vec<Vec<sql::Sql>>, Error> {
         match self {
-            Self::Sqlite(sqlite) => sqlite.rows(text, parameters, width).await,
+            Self::Sqlite(sqlite) => sqlite.rows(None, text, parameters, width).await,
             Self::Postgres(postgres) => postgres.rows(&text, &parameters, width).await,
+        }
+    }
+
+    /// Runs a statement that an account has to wait for: beside others of its own and of other
+    /// accounts, and not for ever.
+    async fn rows_for(
+        &self,
+        account_id: i64,
+        text: String,
+        parameters: Vec<sql::Sql>,
+        width: usize,
+    ) -> Result<Vec<Vec<sql::Sql>>, Error> {
+        match self {
+            Self::Sqlite(sqlite) => {
+                let seat = sqlite.seats.take(account_id, 1).await?;
+                sqlite.rows(Some(seat), text, parameters, width).await
+            }
+            Self::Postgres(postgres) => {
+                let seat = postgres.seats.take(account_id, 1).await?;
+                postgres.rows_alone(seat, text, parameters, width).await
+            }
         }
     }
 }

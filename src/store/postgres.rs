@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 use tokio_postgres::NoTls;
 use tokio_postgres::types::{ToSql, Type};
@@ -18,6 +19,7 @@ use crate::domain::error::Error;
 use crate::domain::facts::{Fact, Need};
 use crate::domain::kind::Kind;
 use crate::domain::record::{Document, Key};
+use crate::seats::{Seat, Seats};
 
 mod alone;
 mod aside;
@@ -42,8 +44,8 @@ mod migrations {
 
 /// Connections that reads of records share.
 const READERS: usize = 2;
-/// Connections that lists share, and whatever else may take long.
-const LISTERS: usize = 4;
+/// Connections that share what the server itself asks, and an operator's commands.
+const LISTERS: usize = 2;
 /// Guards migrations against a second node that starts at the same time.
 const MIGRATION_LOCK: i64 = 0x4861_6b73_6100;
 /// Whether any migration was applied.
@@ -58,6 +60,35 @@ pub struct Postgres {
     listers: Arc<Connections>,
     turn: Arc<AtomicUsize>,
     pub(super) alarm: Alarm,
+    pub(super) seats: Seats<i64>,
+    alone: Arc<Alone>,
+}
+
+/// Connections each of which has one statement at a time: behind one that takes long nobody waits.
+#[derive(Debug)]
+struct Alone {
+    connections: Connections,
+    free: Mutex<Vec<usize>>,
+}
+
+/// One of them, while it is in use.
+struct Taken<'a> {
+    alone: &'a Alone,
+    index: usize,
+}
+
+impl Alone {
+    fn take(&self) -> Result<Taken<'_>, Error> {
+        let index =
+            self.free.lock().pop().ok_or_else(|| Error::internal("a seat without a connection"))?;
+        Ok(Taken { alone: self, index })
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        self.alone.free.lock().push(self.index);
+    }
 }
 
 /// Why a batch failed.
@@ -279,10 +310,16 @@ impl Postgres {
         };
         let listers = LISTERS + 1 + usize::from(cfg!(debug_assertions));
         let alarm = Alarm::default();
+        let seats = super::seats();
         let this = Self {
             reader: Reader::start(&Arc::new(readers), &alarm),
             listers: Arc::new(Connections::new(&way, listers, patience)),
             turn: Arc::default(),
+            alone: Arc::new(Alone {
+                connections: Connections::new(&way, seats.at_once(), Patience::Lists),
+                free: Mutex::new((0..seats.at_once()).collect()),
+            }),
+            seats,
             alarm,
             way,
         };
@@ -341,6 +378,29 @@ impl Postgres {
     pub(super) async fn probe(&self, text: &str) -> Result<(), Error> {
         let asked = async { self.listers.at(LISTERS).await?.query(text, &Vec::new(), 1).await };
         asked.await.map(|_| ()).map_err(PgFault::into_error)
+    }
+
+    /// Runs a statement on a connection that it has to itself. It is stopped when it takes too long.
+    pub(super) async fn rows_alone(
+        &self,
+        seat: Seat<i64>,
+        text: String,
+        parameters: Vec<Sql>,
+        width: usize,
+    ) -> Result<Vec<Vec<Sql>>, Error> {
+        let alone = Arc::clone(&self.alone);
+        let asking = tokio::spawn(async move {
+            // Kept by the statement itself: it runs on when its caller is gone.
+            let _seat = seat;
+            let taken = alone.take()?;
+            let asked = async {
+                let connection = alone.connections.at(taken.index).await?;
+                let parameters: Parameters = parameters.iter().map(parameter).collect();
+                connection.query(&text, &parameters, width).await
+            };
+            asked.await.map_err(PgFault::into_error)
+        });
+        asking.await.map_err(Error::internal)?
     }
 
     /// How a statement is run where it is dear to walk through a table and to put rows in order. It has a

@@ -26,13 +26,14 @@ use self::pool::Pool;
 use self::statement::{Rerun, SqliteFault, execute, load, numbered, numbered_statements, query};
 use super::cache::Cache;
 use super::sql::{Sql, Statements};
-use super::{OpenError, Whom, Writer};
+use super::{OpenError, STOPPED_AFTER, Whom, Writer};
 use crate::alarm::Alarm;
 use crate::domain::error::Error;
 use crate::domain::facts::{Fact, Facts, Need};
 use crate::domain::kind::Kind;
 use crate::pipeline::Room;
 use crate::sabotage::Protection;
+use crate::seats::{Seat, Seats};
 
 mod migrations {
     refinery::embed_migrations!("migrations/sqlite");
@@ -51,8 +52,6 @@ const OWNER_FIND: &str = "SELECT (SELECT application_id FROM pragma_application_
      FROM sqlite_master WHERE type = 'table'";
 /// The mark: "Haks".
 const APPLICATION_ID: i64 = 0x4861_6b73;
-/// Long reads at once; each holds a connection, and more would only share the same disk.
-const SEATS: usize = 16;
 /// How long a statement of a server's waits for another connection's lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 /// The same for an operator's command: beside a server that writes without pause its turn may be long in
@@ -76,8 +75,7 @@ pub struct Sqlite {
     statements: Arc<HashMap<Kind, Statements>>,
     cache: Arc<Cache>,
     pub(super) alarm: Alarm,
-    /// Seats for statements that may take long.
-    seats: Arc<tokio::sync::Semaphore>,
+    pub(super) seats: Seats<i64>,
     /// Open for as long as the store is: with the last connection that closes, SQLite copies the whole
     /// log into the file, and the next one opens when it is done.
     _first: Arc<parking_lot::Mutex<Connection>>,
@@ -130,7 +128,7 @@ impl Sqlite {
             ),
             cache: Arc::new(Cache::new()),
             alarm: Alarm::default(),
-            seats: Arc::new(tokio::sync::Semaphore::new(SEATS)),
+            seats: super::seats(),
             _first: Arc::new(parking_lot::Mutex::new(first)),
         }
     }
@@ -195,19 +193,25 @@ impl Sqlite {
         self.readers.read(|connection| Ok(connection.prepare(&numbered(text)).map(|_| ())?))
     }
 
-    /// Runs a statement that may take long, away from the threads that serve requests.
+    /// Runs a statement that may take long, away from the threads that serve requests. Whoever has a
+    /// seat has it stopped when it takes too long.
     pub(super) async fn rows(
         &self,
+        seat: Option<Seat<i64>>,
         text: String,
         parameters: Vec<Sql>,
         width: usize,
     ) -> Result<Vec<Vec<Sql>>, Error> {
-        let seat = Arc::clone(&self.seats).acquire_owned().await.map_err(Error::internal)?;
         let this = self.clone();
         tokio::task::spawn_blocking(move || {
+            let ask = |connection: &Connection| query(connection, &text, &parameters, width);
+            let rows = match seat {
+                Some(_) => this.readers.read_within(STOPPED_AFTER, ask),
+                None => this.readers.read(ask),
+            };
             // Kept by the statement itself: it runs on when its caller is gone.
-            let _seat = seat;
-            this.readers.read(|connection| query(connection, &text, &parameters, width))
+            drop(seat);
+            rows
         })
         .await
         .map_err(Error::internal)?

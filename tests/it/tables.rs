@@ -167,7 +167,13 @@ fn deletion(kind: Kind) -> Box<dyn Command> {
 }
 
 fn undo() -> Undo {
-    Undo { change_id: MAKING, expected: Expected::Any, held: Vec::new(), is_large: false }
+    Undo {
+        change_id: MAKING,
+        expected: Expected::Any,
+        held: Vec::new(),
+        is_large: false,
+        trails: Vec::new(),
+    }
 }
 
 /// Every way in which a record can name another: who, whom, in which fields, and what is declared.

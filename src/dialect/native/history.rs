@@ -124,7 +124,8 @@ pub async fn undo(call: &Call) -> Result<Answer, Refusal> {
     // There is nothing to say in it; but one that is too long is no request.
     call.body()?;
     let change = find(call, &actor).await?;
-    let command = call.read(|facts| Undo::of(&change, call.expected(), facts)).await?;
+    let mut command = call.read(|facts| Undo::of(&change, call.expected(), facts)).await?;
+    call.app.store.go_back(&change, &mut command).await?;
     let reader = actor.clone();
     let answered = call.submit(actor, command, move |outcome, facts| {
         let meta = &outcome.subject.meta;

@@ -29,7 +29,7 @@ pub async fn get(call: &Call) -> Result<Answer, Refusal> {
         Answer::empty(304)
     } else {
         let fetch = async {
-            let bytes = call.app.store.content(&image.content_hash).await?;
+            let bytes = call.app.store.content(account_id, &image.content_hash).await?;
             bytes.ok_or_else(|| Error::internal("a picture without its content"))
         };
         let size = usize::try_from(image.size).map_err(Error::internal)?;

@@ -55,7 +55,7 @@ impl Patience {
     const fn limits(self) -> (Option<Duration>, u32) {
         match self {
             Self::Reads => (Some(Duration::from_secs(2)), 1_500),
-            Self::Lists => (Some(Duration::from_secs(5)), 4_500),
+            Self::Lists => (Some(Duration::from_secs(5)), 4_000),
             Self::Batches => (Some(Duration::from_secs(3)), 2_500),
             Self::Large => (Some(Duration::from_secs(35)), 30_000),
             Self::Operator => (None, 0),

@@ -3,6 +3,7 @@
 //! from one read to the next, as long as nothing is committed.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
@@ -11,6 +12,10 @@ use crate::domain::error::Error;
 
 /// Opens a connection that reads.
 pub(super) type Connect = fn(&Place) -> Result<Connection, OpenError>;
+
+/// Steps of SQLite's machine after which it is asked for how long it has run: some fractions of a
+/// millisecond.
+const STEPS: i32 = 10_000;
 
 /// See the module.
 #[derive(Debug)]
@@ -60,6 +65,25 @@ impl Pool {
         reader.end_view();
         let result = f(&reader.connection);
         self.give_back(reader);
+        result.map_err(SqliteFault::into_error)
+    }
+
+    /// The same; what is not done `within` that time is stopped.
+    pub(super) fn read_within<T>(
+        &self,
+        within: Duration,
+        f: impl FnOnce(&Connection) -> Result<T, SqliteFault>,
+    ) -> Result<T, Error> {
+        let mut reader = self.take().map_err(Error::internal)?;
+        reader.end_view();
+        let end = Instant::now() + within;
+        let is_over = move || Instant::now() > end;
+        let watched = reader.connection.progress_handler(STEPS, Some(is_over));
+        let result = watched.map_err(SqliteFault::from).and_then(|()| f(&reader.connection));
+        // A reader that would go on stopping what others ask is not given back.
+        if reader.connection.progress_handler(0, None::<fn() -> bool>).is_ok() {
+            self.give_back(reader);
+        }
         result.map_err(SqliteFault::into_error)
     }
 

@@ -5,7 +5,7 @@ pub mod document;
 pub mod paused;
 pub mod proxy;
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use bytes::Bytes;
 use haksa::app::{App, Clock, OsEntropy};
@@ -18,7 +18,7 @@ use haksa::vault::{MasterKey, Vault};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::oneshot;
 
 /// The time at which every test begins.
@@ -194,6 +194,7 @@ impl Server {
 #[derive(Clone, Debug)]
 pub struct Request {
     address: SocketAddr,
+    from: Option<Ipv4Addr>,
     method: String,
     target: String,
     headers: Vec<(String, String)>,
@@ -205,6 +206,7 @@ impl Request {
     pub fn to(address: SocketAddr, method: &str, target: &str) -> Self {
         Self {
             address,
+            from: None,
             method: method.to_owned(),
             target: target.to_owned(),
             headers: Vec::new(),
@@ -215,6 +217,12 @@ impl Request {
     /// Adds a header.
     pub fn header(mut self, name: &str, value: impl Into<String>) -> Self {
         self.headers.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// Sends it from 127.0.0.`last`, as another machine would.
+    pub fn from(mut self, last: u8) -> Self {
+        self.from = Some(Ipv4Addr::new(127, 0, 0, last));
         self
     }
 
@@ -253,7 +261,14 @@ impl Request {
 
     /// Sends it; none when no whole answer came.
     pub async fn try_send(self) -> Option<Reply> {
-        let stream = TcpStream::connect(self.address).await.ok()?;
+        let stream = match self.from {
+            None => TcpStream::connect(self.address).await.ok()?,
+            Some(from) => {
+                let socket = TcpSocket::new_v4().ok()?;
+                socket.bind((from, 0).into()).ok()?;
+                socket.connect(self.address).await.ok()?
+            }
+        };
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.ok()?;
         tokio::spawn(connection);
