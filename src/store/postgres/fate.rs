@@ -124,7 +124,8 @@ impl Transaction {
         let Session { pid, started_at, life } = &self.session;
         let end = format!(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = {pid} \
-             AND wait_event IS DISTINCT FROM 'SyncRep' AND (extract(epoch FROM backend_start) * 1000000)::bigint = {started_at}"
+             AND (extract(epoch FROM backend_start) * 1000000)::bigint = {started_at} \
+             AND wait_event IS DISTINCT FROM 'SyncRep'"
         );
         while Instant::now() < until {
             connection.script(&end).await?;
