@@ -58,6 +58,7 @@ fn newest(record: &str, column: &str, [was, is]: [&str; 2], found: &'static str)
     Plant { damage: update(is), repair: update(was), found }
 }
 
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn plants(backend: Backend) -> Vec<Plant> {
     const RELATIONSHIP: &str = "CRMRL1260423091530123REL11122233";
     const HEAD: &str = "5f0c2b9e-0000-4000-8000-0000000000d0";
@@ -286,7 +287,7 @@ async fn what_was_edited_deleted_and_brought_back_is_sound(server: Server) {
 /// What changes while it is looked at is no fault.
 async fn beside_a_busy_server_nothing_is_found(server: Server) {
     let issue = |n: usize| {
-        let users: Vec<_> = (0..if n % 4 == 0 { 60 } else { 3 })
+        let users: Vec<_> = (0..if n.is_multiple_of(4) { 60 } else { 3 })
             .map(
                 |at| json!({"name": format!("사람 {n}"), "email": format!("{n}.{at}@example.com")}),
             )
