@@ -71,7 +71,7 @@ def beside(trial, server, name, plan, seconds, allowed, held=contextlib.nullcont
 
 def run(trial):
     server = trial.server().start()
-    client, seconds = server.client(), 0.7 if trial.is_quick else 6
+    client, seconds = server.client(), 1.3 if trial.is_quick else 6
     numbers = itertools.count(1)
 
     def send(dialect, method, target, body="", media_type=JSON, headers=None):

@@ -7,12 +7,12 @@
 
 mod alone;
 mod evaluate;
+mod job;
 mod naming;
 mod queue;
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 
 use crate::domain::actor::Actor;
 use crate::domain::change::Change;
-use crate::domain::command::{Command, Content, Entropy, FOLLOW_MAX, Kept, RefusedItem};
+use crate::domain::command::{Command, Content, Entropy, Kept, RefusedItem};
 use crate::domain::error::Error;
 use crate::domain::facts::{
     Fact, Facts, Header, Known, Need, Sequence, Signature, Stop, StoredAnswer, Token,
@@ -33,27 +33,41 @@ use crate::sabotage::Protection;
 use crate::turns::Bounds;
 pub use alone::{Latch, Sought, SoughtValues};
 use evaluate::{Evaluated, evaluate};
+use job::Ask;
+pub use job::{Hold, Job};
 pub use naming::Link;
-pub use queue::{Jobs, Look, Next, Part, WeakQueue};
+pub use queue::{Jobs, Look, Next, Part, WeakQueue, When};
 use queue::{Queue, Rules, queue};
 
 /// What waits to be gathered into batches; beyond it, [`Error::Unavailable`]. A batch's bytes are in
 /// memory several times over, and others wait while they are written.
 const BATCHES: Rules = Rules {
-    bounds: Bounds { each: 2048, in_all: 8192, weight: 32 << 20, quantum: 8 << 10 },
+    bounds: Bounds {
+        each: 2048,
+        each_weight: 8 << 20,
+        in_all: 8192,
+        weight: 32 << 20,
+        quantum: 8 << 10,
+    },
     longest: Duration::from_secs(5),
     jobs: 512,
     weight: 2 << 20,
 };
 /// The same of large commands.
 const LARGE: Rules = Rules {
-    bounds: Bounds { each: 4, in_all: 16, weight: 32 << 20, quantum: 8 << 10 },
+    bounds: Bounds {
+        each: 4,
+        each_weight: 16 << 20,
+        in_all: 16,
+        weight: 32 << 20,
+        quantum: 8 << 10,
+    },
     longest: Duration::from_mins(1),
     jobs: 1,
     weight: 0,
 };
-/// What a job weighs beside its request's body, bytes.
-const JOB_WEIGHT: usize = 1 << 10;
+/// Stands for the account of those of whom it is not known who they are.
+pub const STRANGERS: i64 = 0;
 /// How often a command may come back for more facts before that is taken for a fault of its own.
 const ROUNDS_MAX: u32 = 16;
 /// How long an idempotency key is remembered.
@@ -112,10 +126,12 @@ pub struct Envelope {
     /// Repeatable under a key.
     pub idempotency: Option<Idempotency>,
     /// The signature of the request, where it is good once: used up by the same commit, whatever
-    /// becomes of the command.
+    /// becomes of the command once it is begun.
     pub signature: Option<Signature>,
     /// The length of what the caller sent, bytes.
     pub body_length: usize,
+    /// Whose turn it takes: the actor's account's, or [`STRANGERS`].
+    pub payer: i64,
     /// How to word the outcome.
     pub encode: Encode,
 }
@@ -124,6 +140,7 @@ impl Envelope {
     /// A plain run for `actor`.
     pub fn new(actor: Actor, request_id: impl Into<String>) -> Self {
         Self {
+            payer: actor.account_id,
             actor,
             request_id: request_id.into(),
             is_dry_run: false,
@@ -135,16 +152,6 @@ impl Envelope {
     }
 }
 
-enum Ask {
-    Command {
-        command: Box<dyn Command>,
-        envelope: Box<Envelope>,
-    },
-    /// A signature by itself, and why what it signed is refused, where it is known.
-    Signature(Box<(Signature, Option<Error>)>),
-    Token(Token),
-}
-
 /// What the pipeline answers.
 #[derive(Debug)]
 pub enum Reply {
@@ -154,20 +161,6 @@ pub enum Reply {
     Repeated(Answer),
     /// A signature or a token was noted.
     Noted,
-}
-
-/// One thing to do, and whom to tell.
-pub struct Job {
-    ask: Ask,
-    /// Who pays for it.
-    account_id: i64,
-    reply: oneshot::Sender<Result<Reply, Error>>,
-    /// Since when it waits to be begun.
-    since: Instant,
-    /// It is decided beside the batches, and may write as much as it likes.
-    is_large: bool,
-    /// Since when somebody else holds what it needs.
-    held_since: Option<Instant>,
 }
 
 /// The sending end of the queues.
@@ -202,7 +195,7 @@ impl Pipeline {
     /// The command's refusal, or [`Error::Unavailable`] when the queue is full or the database is
     /// away.
     pub async fn run(&self, command: impl Command, envelope: Envelope) -> Result<Reply, Error> {
-        let (is_large, account_id) = (command.is_large(), envelope.actor.account_id);
+        let (is_large, account_id) = (command.is_large(), envelope.payer);
         let ask = Ask::Command { command: Box::new(command), envelope: Box::new(envelope) };
         self.ask(ask, account_id, is_large).await
     }
@@ -221,6 +214,13 @@ impl Pipeline {
     /// [`Error::Unavailable`] when it could not be kept.
     pub async fn keep_token(&self, account_id: i64, token: Token) -> Result<(), Error> {
         self.ask(Ask::Token(token), account_id, false).await.map(|_| ())
+    }
+
+    /// Refuses what has waited for too long. Whoever comes or takes sees to that as well: this is for when
+    /// nobody does.
+    pub fn look(&self) {
+        self.queue.look();
+        self.large.look();
     }
 
     /// True when the writer is gone: nothing can be written any more.
@@ -311,21 +311,6 @@ pub enum Blame {
     Kind(Kind),
     /// At this row.
     Record(Kind, Key),
-}
-
-/// What a job has to have to itself for its commit.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Hold {
-    /// A record that it changes.
-    Record(Kind, Key),
-    /// A record that it ends.
-    Ended(Kind, Key),
-    /// A record that what it writes names.
-    Named(Kind, Key),
-    /// An idempotency key, and the credential it belongs to.
-    Answer(i64, String),
-    /// What no two commits may have at once.
-    Latch(Latch),
 }
 
 /// Commands on their way through one commit.
@@ -604,46 +589,48 @@ impl Batch {
         let once_more = Look { attempt: 0, ..look };
         if let [job] = &*self.jobs {
             if look.attempt == 0 {
-                queue.again(self.into_jobs(), Look { attempt: 1, ..look }, true);
+                queue.again(self.into_jobs(), Look { attempt: 1, ..look }, When::Next);
                 return;
             }
             // What is only in the way is nobody's fault.
             if !matches!(error, Error::Unavailable { .. }) {
                 queue.blame(job);
             }
-            queue.again(self.refuse_signed(error).into_iter().collect(), once_more, false);
+            queue.again(self.refuse_signed(error).into_iter().collect(), once_more, When::Soon);
             return;
         }
         let mut results = self.results.iter();
         let (mut suspects, innocent): (Vec<Job>, Vec<Job>) =
-            self.jobs.into_iter().partition(|_| wrote(results.next(), blame));
+            self.jobs.into_iter().partition(|job| wrote(job, results.next(), blame));
         if innocent.is_empty() || suspects.is_empty() {
             suspects.extend(innocent);
             let second = suspects.split_off(suspects.len() / 2);
-            queue.again(suspects, once_more, false);
-            queue.again(second, once_more, false);
+            queue.again(second, once_more, When::Soon);
+            queue.again(suspects, once_more, When::Soon);
         } else {
-            queue.again(suspects, once_more, false);
-            queue.again(innocent, once_more, true);
+            queue.again(suspects, once_more, When::Soon);
+            queue.again(innocent, once_more, When::Next);
         }
     }
 
     /// What to do when the database made the whole wait for what no job is known to need, an entry of an
     /// index that another transaction has written, say: as with [`Batch::split`], but that the one which
-    /// stands alone is tried again, between the others, until somebody else has held it up for `longest`.
-    pub fn separate(self, look: Look, queue: &mut Jobs, blame: &Blame, longest: Duration) {
+    /// stands alone is tried again, apart from the others, until it was held up for `longest`.
+    pub fn separate(mut self, look: Look, queue: &mut Jobs, blame: &Blame, longest: Duration) {
         let in_the_way = Error::Unavailable { retry_after_s: 1 };
+        let now = Instant::now();
+        for job in &mut self.jobs {
+            job.held_since(now);
+        }
         if self.jobs.len() > 1 || look.attempt == 0 {
             return self.split(look, queue, blame, &in_the_way);
         }
-        let now = Instant::now();
         for mut job in self.into_jobs() {
             if now.duration_since(job.held_since(now)) > longest {
                 job.refuse(in_the_way.clone());
-                continue;
+            } else {
+                queue.again(vec![job], Look { is_apart: true, ..look }, When::Last);
             }
-            queue.blame(&job);
-            queue.again(vec![job], look, false);
         }
     }
 
@@ -657,8 +644,8 @@ impl Batch {
         let of = |job: &Job| {
             let mut holds = job.holds();
             let written = written(results.next());
-            if !written.is_empty() {
-                holds.push(Hold::Named(Kind::Account, job.account_id.into()));
+            if let Some(document) = written.first() {
+                holds.push(Hold::Named(Kind::Account, document.meta.account_id.into()));
             }
             for document in written {
                 let Meta { kind, key, version, deleted_at, .. } = &document.meta;
@@ -715,60 +702,14 @@ fn written(result: Option<&Result<Reply, Error>>) -> &[Arc<Document>] {
 }
 
 /// Whether a job may be the one that the database points at.
-fn wrote(result: Option<&Result<Reply, Error>>, blame: &Blame) -> bool {
-    written(result).iter().any(|document| match blame {
-        Blame::Unknown => true,
-        Blame::Kind(kind) => document.meta.kind == *kind,
-        Blame::Record(kind, key) => document.meta.kind == *kind && document.meta.key == *key,
-    })
-}
-
-/// Without what a caller sent.
-impl fmt::Debug for Job {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Job").field("account_id", &self.account_id).finish_non_exhaustive()
-    }
-}
-
-impl Job {
-    /// What it is sure to need to itself, before anything of it is decided.
-    pub fn holds(&self) -> Vec<Hold> {
-        let Ask::Command { command, envelope } = &self.ask else {
-            return Vec::new();
-        };
-        let records = command.needs().into_iter().filter_map(|need| match need {
-            Need::Record(kind, key) => Some(Hold::Record(kind, key)),
-            _ => None,
-        });
-        let credential_id = envelope.actor.credential_id;
-        let keyed = envelope.idempotency.iter().flat_map(|idempotency| {
-            let answer = Hold::Answer(credential_id, idempotency.key.clone());
-            [answer, Hold::Named(Kind::Credential, credential_id.into())]
-        });
-        records.chain(keyed).collect()
-    }
-
-    /// What it weighs, bytes.
-    fn weight(&self) -> usize {
-        match &self.ask {
-            Ask::Command { envelope, .. } => JOB_WEIGHT + envelope.body_length,
-            Ask::Signature(_) | Ask::Token(_) => JOB_WEIGHT,
-        }
-    }
-
-    /// Since when somebody else holds what it needs: since `now`, unless that was so before.
-    pub fn held_since(&mut self, now: Instant) -> Instant {
-        *self.held_since.get_or_insert(now)
-    }
-
-    fn follow_max(&self) -> usize {
-        if self.is_large { usize::MAX } else { FOLLOW_MAX }
-    }
-
-    /// Refuses it with `error`.
-    pub fn refuse(self, error: Error) {
-        let _ = self.reply.send(Err(error));
-    }
+fn wrote(job: &Job, result: Option<&Result<Reply, Error>>, blame: &Blame) -> bool {
+    let is_dry_run = matches!(&job.ask, Ask::Command { envelope, .. } if envelope.is_dry_run);
+    !is_dry_run
+        && written(result).iter().any(|document| match blame {
+            Blame::Unknown => true,
+            Blame::Kind(kind) => document.meta.kind == *kind,
+            Blame::Record(kind, key) => document.meta.kind == *kind && document.meta.key == *key,
+        })
 }
 
 #[cfg(test)]

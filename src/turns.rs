@@ -11,6 +11,8 @@ use foldhash::{HashMap, HashMapExt as _};
 pub struct Bounds {
     /// Items that may wait for one key.
     pub each: usize,
+    /// What those may weigh together; a single one may weigh more.
+    pub each_weight: usize,
     /// Items that may wait in all.
     pub in_all: usize,
     /// What all that wait may weigh together.
@@ -26,7 +28,8 @@ pub enum May {
     Go,
     /// Its key is passed over for now.
     Skip,
-    /// Nothing more is taken: whatever would fit behind it may not overtake it for ever.
+    /// Nothing more is taken when its turn has come: whatever would fit behind it may not overtake it for
+    /// ever.
     Stop,
 }
 
@@ -45,6 +48,7 @@ pub struct Turns<K, T> {
 #[derive(Debug)]
 struct Line<T> {
     waiting: VecDeque<(usize, T)>,
+    weight: usize,
     credit: usize,
 }
 
@@ -70,11 +74,16 @@ impl<K: Clone + Eq + Hash, T> Turns<K, T> {
     /// # Errors
     /// The item, where there is no room for it.
     pub fn push(&mut self, key: K, weight: usize, item: T) -> Result<(), T> {
-        let Bounds { each, in_all, weight: weight_max, .. } = self.bounds;
-        let own = self.lines.get(&key).map_or(0, |line| line.waiting.len());
+        let Bounds { each, each_weight, in_all, weight: weight_max, .. } = self.bounds;
+        let (own, own_weight) =
+            self.lines.get(&key).map_or((0, 0), |line| (line.waiting.len(), line.weight));
         // What is too heavy by itself is let in where nobody waits.
-        let is_too_heavy = self.count > 0 && self.weight.saturating_add(weight) > weight_max;
-        if own >= each || self.count >= in_all || is_too_heavy {
+        let is_too_heavy = |count, sum: usize, max| count > 0 && sum.saturating_add(weight) > max;
+        if own >= each
+            || self.count >= in_all
+            || is_too_heavy(own, own_weight, each_weight)
+            || is_too_heavy(self.count, self.weight, weight_max)
+        {
             return Err(item);
         }
         self.count += 1;
@@ -82,8 +91,9 @@ impl<K: Clone + Eq + Hash, T> Turns<K, T> {
         let ring = &mut self.ring;
         let line = self.lines.entry(key).or_insert_with_key(|key| {
             ring.push_back(key.clone());
-            Line { waiting: VecDeque::new(), credit: 0 }
+            Line { waiting: VecDeque::new(), weight: 0, credit: 0 }
         });
+        line.weight += weight;
         line.waiting.push_back((weight, item));
         Ok(())
     }
@@ -95,15 +105,13 @@ impl<K: Clone + Eq + Hash, T> Turns<K, T> {
             let key = self.ring.front()?;
             let line = self.lines.get_mut(key)?;
             let weight = line.waiting.front()?.0;
-            match may(key, weight) {
-                May::Stop => return None,
-                May::Skip => {
-                    skipped += 1;
-                    self.rotate();
-                    continue;
-                }
-                May::Go => skipped = 0,
+            let may = may(key, weight);
+            if may == May::Skip {
+                skipped += 1;
+                self.rotate();
+                continue;
             }
+            skipped = 0;
             if !self.is_begun {
                 line.credit += self.bounds.quantum;
                 self.is_begun = true;
@@ -112,7 +120,11 @@ impl<K: Clone + Eq + Hash, T> Turns<K, T> {
                 self.rotate();
                 continue;
             }
+            if may == May::Stop {
+                return None;
+            }
             line.credit = line.credit.saturating_sub(weight);
+            line.weight -= weight;
             let (_, item) = line.waiting.pop_front()?;
             let is_last = line.waiting.is_empty();
             let key = key.clone();
@@ -139,7 +151,7 @@ impl<K: Clone + Eq + Hash, T> Turns<K, T> {
         self.is_begun &= self.ring.front() != Some(key);
         self.ring.retain(|other| other != key);
         self.count -= line.waiting.len();
-        self.weight -= line.waiting.iter().map(|(weight, _)| weight).sum::<usize>();
+        self.weight -= line.weight;
         line.waiting.into()
     }
 
@@ -152,6 +164,7 @@ impl<K: Clone + Eq + Hash, T> Turns<K, T> {
                 if matches(&item) {
                     self.count -= 1;
                     self.weight -= weight;
+                    line.weight -= weight;
                     taken.push(item);
                 } else {
                     line.waiting.push_back((weight, item));
@@ -172,7 +185,13 @@ impl<K: Clone + Eq + Hash, T> Turns<K, T> {
 mod tests {
     use super::*;
 
-    const WIDE: Bounds = Bounds { each: 1000, in_all: 10_000, weight: 1_000_000, quantum: 10 };
+    const WIDE: Bounds = Bounds {
+        each: 1000,
+        each_weight: 1_000_000,
+        in_all: 10_000,
+        weight: 1_000_000,
+        quantum: 10,
+    };
 
     fn all(turns: &mut Turns<char, u32>) -> String {
         std::iter::from_fn(|| turns.next(|_, _| May::Go)).map(|(key, _)| key).collect()
@@ -222,7 +241,8 @@ mod tests {
 
     #[test]
     fn what_has_no_room_is_given_back() {
-        let mut turns = Turns::new(Bounds { each: 2, in_all: 3, weight: 10, quantum: 1 });
+        let bounds = Bounds { each: 2, each_weight: 8, in_all: 3, weight: 10, quantum: 1 };
+        let mut turns = Turns::new(bounds);
         assert_eq!(turns.push('a', 11, 1), Ok(()), "alone, it may weigh what it likes");
         assert_eq!(turns.push('b', 1, 2), Err(2));
         assert_eq!(all(&mut turns), "a");
@@ -232,6 +252,34 @@ mod tests {
         assert_eq!(turns.push('b', 9, 4), Err(4));
         assert_eq!(turns.push('b', 8, 5), Ok(()));
         assert_eq!(turns.push('c', 0, 6), Err(6));
+        assert_eq!(all(&mut turns).len(), 3);
+        assert_eq!(turns.push('a', 5, 1), Ok(()));
+        assert_eq!(turns.push('a', 4, 2), Err(2), "one key's share");
+        assert_eq!(turns.push('b', 5, 3), Ok(()), "the rest is others'");
+    }
+
+    #[test]
+    fn what_does_not_fit_ends_nobodys_turn_but_its_own() {
+        let mut turns = Turns::new(WIDE);
+        turns.push('h', 100, 0).unwrap();
+        for n in 0..30 {
+            turns.push('a', 5, n).unwrap();
+        }
+        // There is room for half of what the heavy one weighs, and it has saved up for less.
+        let (mut room, mut taken) = (50, String::new());
+        while let Some((key, _)) =
+            turns.next(|_, weight| if weight <= room { May::Go } else { May::Stop })
+        {
+            room -= 5;
+            taken.push(key);
+        }
+        assert_eq!(taken, "aaaaaaaaaa");
+        // Its turn comes, and then it is first.
+        let first = std::iter::repeat_with(|| {
+            turns.next(|_, weight| if weight <= 50 { May::Go } else { May::Stop })
+        });
+        assert_eq!(first.take(20).flatten().count(), 8);
+        assert_eq!(turns.next(|_, _| May::Go), Some(('h', 0)));
     }
 
     #[test]

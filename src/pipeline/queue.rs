@@ -27,14 +27,12 @@ pub struct Rules {
     pub weight: usize,
 }
 
-/// What of it may wait, and be done at once, of those who are served apart.
-const APART: Bounds = Bounds { each: 512, in_all: 2048, weight: 8 << 20, quantum: 8 << 10 };
-/// So many of their jobs are done in each [`WINDOW`],
+/// Jobs in one commit at the most, of those who are served apart.
 const APART_JOBS: usize = 16;
-/// or as many as take so long.
-const APART_TIME: Duration = Duration::from_millis(20);
-/// See [`APART_JOBS`].
-const WINDOW: Duration = Duration::from_millis(100);
+/// How long it is others' turn for each of these jobs, at the least,
+const APART_PAUSE: Duration = Duration::from_micros(6_250);
+/// and how many times as long as these took.
+const APART_SHARE: u32 = 4;
 /// A second fault within so long sets an account apart for so long: one may be anybody's.
 const FAULT_SPAN: Duration = Duration::from_secs(10);
 /// Each further fault doubles that, up to this.
@@ -66,6 +64,7 @@ struct Shared {
 struct State {
     waiting: Turns<i64, Job>,
     apart: Turns<i64, Job>,
+    /// Of the accounts whose jobs the database refused.
     faults: HashMap<i64, Faults>,
     looked: Instant,
     is_open: bool,
@@ -110,6 +109,17 @@ pub enum Next {
     Closed,
 }
 
+/// When jobs that were taken before are to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// Before anything else.
+    Next,
+    /// As soon as it is the turn of such jobs.
+    Soon,
+    /// After the others of that sort.
+    Last,
+}
+
 /// Whose turn it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Turn {
@@ -125,8 +135,10 @@ pub struct Jobs {
     again: VecDeque<Part>,
     again_apart: VecDeque<Part>,
     turn: Turn,
-    /// Since when, how many and for how long those apart were served.
-    window: (Instant, usize, Duration),
+    /// Of those apart, it was a new part's turn.
+    was_new_apart: bool,
+    /// From when on those apart may be served again.
+    apart_from: Instant,
 }
 
 /// A queue's two ends.
@@ -134,7 +146,7 @@ pub fn queue(rules: Rules) -> (Queue, Jobs) {
     let now = Instant::now();
     let state = State {
         waiting: Turns::new(rules.bounds),
-        apart: Turns::new(APART),
+        apart: Turns::new(rules.bounds),
         faults: HashMap::new(),
         looked: now,
         is_open: true,
@@ -147,7 +159,8 @@ pub fn queue(rules: Rules) -> (Queue, Jobs) {
         again: VecDeque::new(),
         again_apart: VecDeque::new(),
         turn: Turn::New,
-        window: (now, 0, Duration::ZERO),
+        was_new_apart: false,
+        apart_from: now,
     };
     (Queue(Arc::new(Open(shared))), jobs)
 }
@@ -159,19 +172,28 @@ impl Queue {
     /// The job, where there is no room for it, or nobody to do it.
     pub fn push(&self, job: Job) -> Result<(), Job> {
         let shared = &self.0.0;
-        {
+        let over = {
             let mut state = shared.state.lock();
             if !state.is_served {
                 return Err(job);
             }
-            state.look(job.since, shared.rules.longest);
+            let over = state.look(job.since, shared.rules.longest);
             let key = if Protection::FairTurns.is_on() { job.account_id } else { 0 };
             let is_apart = state.is_apart(key);
             let turns = if is_apart { &mut state.apart } else { &mut state.waiting };
             turns.push(key, job.weight(), job)?;
-        }
+            over
+        };
         shared.wake();
+        refuse(over);
         Ok(())
+    }
+
+    /// Sees to those who have waited for too long.
+    pub fn look(&self) {
+        let shared = &self.0.0;
+        let over = shared.state.lock().look(Instant::now(), shared.rules.longest);
+        refuse(over);
     }
 
     /// True when nobody takes from it any more.
@@ -202,11 +224,12 @@ impl Drop for Open {
 /// Whoever waits is told that nobody will see to it.
 impl Drop for Jobs {
     fn drop(&mut self) {
-        let state = &mut *self.shared.state.lock();
+        let mut state = self.shared.state.lock();
         state.is_served = false;
-        for turns in [&mut state.waiting, &mut state.apart] {
-            turns.take_if(|_| true);
-        }
+        let State { waiting, apart, .. } = &mut *state;
+        let left = [waiting, apart].map(|turns| turns.take_if(|_| true));
+        drop(state);
+        drop(left);
     }
 }
 
@@ -218,59 +241,63 @@ impl Shared {
 }
 
 impl State {
-    /// Refuses those who have waited for too long, forgets those who have gone, and lets accounts in
-    /// again whose time apart is over.
-    fn look(&mut self, now: Instant, longest: Duration) {
+    /// Lets accounts in again whose time apart is over. Gives the jobs that have waited for too long or
+    /// whose callers have gone: to be refused when this is no longer locked.
+    #[must_use]
+    fn look(&mut self, now: Instant, longest: Duration) -> Vec<Job> {
         if now.saturating_duration_since(self.looked) < LOOK_EVERY {
-            return;
+            return Vec::new();
         }
         self.looked = now;
-        let is_over =
-            |job: &Job| job.reply.is_closed() || now.saturating_duration_since(job.since) > longest;
-        for turns in [&mut self.waiting, &mut self.apart] {
-            for job in turns.take_if(is_over) {
-                job.refuse(Error::Unavailable { retry_after_s: 1 });
-            }
-        }
         let Self { waiting, apart, faults, .. } = self;
+        let mut over = waiting.take_if(|job| job.is_over(now, longest));
+        over.extend(apart.take_if(|job| job.is_over(now, longest)));
         faults.retain(|account_id, faults| {
             if faults.until.is_some_and(|until| until <= now) {
                 faults.until = None;
-                move_line(*account_id, apart, waiting);
+                over.extend(move_line(*account_id, apart, waiting));
             }
             faults.until.is_some() || now.saturating_duration_since(faults.last) < faults.span
         });
+        over
     }
 
     fn is_apart(&self, account_id: i64) -> bool {
         self.faults.get(&account_id).is_some_and(|faults| faults.until.is_some())
     }
 
-    /// Notes that the database refused what a job of an account would have written.
-    fn blame(&mut self, account_id: i64, now: Instant) {
+    /// Notes that the database refused what a job of an account would have written. Gives the jobs that
+    /// have no room apart.
+    #[must_use]
+    fn blame(&mut self, account_id: i64, now: Instant) -> Vec<Job> {
         let new = Faults { last: now, span: FAULT_SPAN, until: None };
         let Some(faults) = self.faults.get_mut(&account_id) else {
             self.faults.insert(account_id, new);
-            return;
+            return Vec::new();
         };
         faults.last = now;
-        if faults.until.is_none() {
-            faults.until = Some(now + faults.span);
-            faults.span = FAULT_SPAN_MAX.min(2 * faults.span);
-            let Self { waiting, apart, .. } = self;
-            move_line(account_id, waiting, apart);
+        if faults.until.is_some() {
+            return Vec::new();
         }
+        faults.until = Some(now + faults.span);
+        faults.span = FAULT_SPAN_MAX.min(2 * faults.span);
+        let Self { waiting, apart, .. } = self;
+        move_line(account_id, waiting, apart)
     }
 
-    /// The next jobs of some turns, as many as go into one commit.
+    /// The next jobs, as many as go into one commit: of those apart, one account's.
     fn take(&mut self, is_apart: bool, count: usize, weight: usize) -> Vec<Job> {
         let turns = if is_apart { &mut self.apart } else { &mut self.waiting };
-        let (mut jobs, mut room) = (Vec::new(), weight);
+        let (mut jobs, mut room) = (Vec::<Job>::new(), weight);
         while jobs.len() < count {
             let mut weight = 0;
-            let next = turns.next(|_, next| {
+            let next = turns.next(|account_id, next| {
                 weight = next;
-                if jobs.is_empty() || next <= room { May::Go } else { May::Stop }
+                match jobs.first() {
+                    Some(first) if is_apart && first.account_id != *account_id => May::Skip,
+                    Some(_) if next > room => May::Stop,
+                    _ => May::Go,
+                }
             });
             let Some((_, job)) = next else { break };
             if !job.reply.is_closed() {
@@ -282,12 +309,22 @@ impl State {
     }
 }
 
-/// Moves what waits for an account from some turns to others.
-fn move_line(account_id: i64, from: &mut Turns<i64, Job>, to: &mut Turns<i64, Job>) {
-    for (weight, job) in from.take_out(&account_id) {
-        if let Err(job) = to.push(account_id, weight, job) {
-            job.refuse(Error::Unavailable { retry_after_s: 1 });
-        }
+/// Moves what waits for an account from some turns to others; gives what has no room there.
+#[must_use]
+fn move_line(account_id: i64, from: &mut Turns<i64, Job>, to: &mut Turns<i64, Job>) -> Vec<Job> {
+    let moved = from.take_out(&account_id).into_iter();
+    moved.filter_map(|(weight, job)| to.push(account_id, weight, job).err()).collect()
+}
+
+fn refuse(jobs: Vec<Job>) {
+    for job in jobs {
+        job.refuse(Error::Unavailable { retry_after_s: 1 });
+    }
+}
+
+impl Look {
+    const fn apart(self) -> Self {
+        Self { is_apart: true, ..self }
     }
 }
 
@@ -296,19 +333,20 @@ impl Jobs {
     pub fn blocking_next(&mut self, patience: Option<Duration>) -> Next {
         let until = patience.map(|patience| Instant::now() + patience);
         loop {
-            let shared = Arc::clone(&self.shared);
-            let mut state = shared.state.lock();
-            let now = Instant::now();
-            match self.poll(&mut state, now) {
+            let opens = match self.poll() {
                 Ok(next) => return next,
-                Err(opens) => {
-                    if until.is_some_and(|until| until <= now) {
-                        return Next::Nobody;
-                    }
-                    match earlier(until, opens) {
-                        Some(at) => drop(shared.came.wait_until(&mut state, at)),
-                        None => shared.came.wait(&mut state),
-                    }
+                Err(opens) => opens,
+            };
+            if until.is_some_and(|until| until <= Instant::now()) {
+                return Next::Nobody;
+            }
+            let mut state = self.shared.state.lock();
+            // Whoever came since found nobody to wake.
+            let is_quiet = opens.is_some() || state.is_open && state.apart.is_empty();
+            if state.waiting.is_empty() && is_quiet {
+                match earlier(until, opens) {
+                    Some(at) => drop(self.shared.came.wait_until(&mut state, at)),
+                    None => self.shared.came.wait(&mut state),
                 }
             }
         }
@@ -318,99 +356,150 @@ impl Jobs {
     pub async fn next(&mut self, patience: Option<Duration>) -> Next {
         let until = patience.map(|patience| Instant::now() + patience);
         loop {
-            let shared = Arc::clone(&self.shared);
-            let now = Instant::now();
-            let polled = self.poll(&mut shared.state.lock(), now);
-            match polled {
+            let opens = match self.poll() {
                 Ok(next) => return next,
-                Err(opens) => {
-                    if until.is_some_and(|until| until <= now) {
-                        return Next::Nobody;
-                    }
-                    match earlier(until, opens) {
-                        Some(at) => {
-                            let _ =
-                                tokio::time::timeout_at(at.into(), shared.noticed.notified()).await;
-                        }
-                        None => shared.noticed.notified().await,
-                    }
-                }
+                Err(opens) => opens,
+            };
+            if until.is_some_and(|until| until <= Instant::now()) {
+                return Next::Nobody;
+            }
+            let came = self.shared.noticed.notified();
+            match earlier(until, opens) {
+                Some(at) => drop(tokio::time::timeout_at(at.into(), came).await),
+                None => came.await,
             }
         }
     }
 
     /// What comes next, or when to look again where nobody comes before.
-    fn poll(&mut self, state: &mut State, now: Instant) -> Result<Next, Option<Instant>> {
+    fn poll(&mut self) -> Result<Next, Option<Instant>> {
+        let shared = Arc::clone(&self.shared);
+        let now = Instant::now();
+        let mut state = shared.state.lock();
+        let mut over = state.look(now, shared.rules.longest);
+        let polled = self.take(&mut state, now, &mut over);
+        drop(state);
+        refuse(over);
+        polled
+    }
+
+    fn take(
+        &mut self,
+        state: &mut State,
+        now: Instant,
+        over: &mut Vec<Job>,
+    ) -> Result<Next, Option<Instant>> {
         let Rules { longest, jobs: jobs_max, weight, .. } = self.shared.rules;
-        state.look(now, longest);
-        if now.saturating_duration_since(self.window.0) >= WINDOW {
-            self.window = (now, 0, Duration::ZERO);
-        }
-        let (_, used, took) = self.window;
-        let has_time = took < APART_TIME;
-        for _ in 0..3 {
-            let turn = self.turn;
-            self.turn = match turn {
-                Turn::New => Turn::Again,
-                Turn::Again => Turn::Apart,
-                Turn::Apart => Turn::New,
-            };
-            let part = match turn {
-                Turn::New => {
-                    let jobs = state.take(false, jobs_max, weight);
-                    Some(Part { jobs, look: Look::default() }).filter(|part| !part.jobs.is_empty())
+        loop {
+            let mut is_idle = true;
+            for _ in 0..3 {
+                let part = match self.turn {
+                    Turn::New => {
+                        self.turn = Turn::Again;
+                        let jobs = state.take(false, jobs_max, weight);
+                        Some(Part { jobs, look: Look::default() })
+                            .filter(|part| !part.jobs.is_empty())
+                    }
+                    Turn::Again => {
+                        self.turn = Turn::Apart;
+                        self.again.pop_front()
+                    }
+                    Turn::Apart => {
+                        self.turn = Turn::New;
+                        if now < self.apart_from && state.is_open {
+                            None
+                        } else {
+                            self.take_apart(state, now)
+                        }
+                    }
+                };
+                let Some(Part { jobs, look }) = part else { continue };
+                is_idle = false;
+                // Whoever was taken before may have gone meanwhile, or be one of those apart now.
+                let (gone, jobs): (Vec<_>, Vec<_>) =
+                    jobs.into_iter().partition(|job| job.is_over(now, 2 * longest));
+                over.extend(gone);
+                let (apart, jobs): (Vec<_>, Vec<_>) = jobs
+                    .into_iter()
+                    .partition(|job| !look.is_apart && state.is_apart(job.account_id));
+                if !apart.is_empty() {
+                    self.again_apart.push_back(Part { jobs: apart, look: look.apart() });
                 }
-                Turn::Again => self.again.pop_front(),
-                Turn::Apart if !has_time => None,
-                Turn::Apart => self.again_apart.pop_front().or_else(|| {
-                    let count = APART_JOBS.saturating_sub(used).min(jobs_max);
-                    let jobs = state.take(true, count, weight);
-                    self.window.1 += jobs.len();
-                    let look = Look { is_apart: true, ..Look::default() };
-                    Some(Part { jobs, look }).filter(|part| !part.jobs.is_empty())
-                }),
-            };
-            if let Some(part) = part {
-                return Ok(Next::Part(part));
+                if !jobs.is_empty() {
+                    return Ok(Next::Part(Part { jobs, look }));
+                }
+            }
+            if is_idle {
+                break;
             }
         }
-        let is_apart_waiting = !self.again_apart.is_empty() || !state.apart.is_empty();
-        match (is_apart_waiting, state.is_open) {
-            (true, _) => Err(Some(self.window.0 + WINDOW)),
-            (false, true) => Err(None),
-            (false, false) => Ok(Next::Closed),
+        if !self.again_apart.is_empty() || !state.apart.is_empty() {
+            return Err(Some(self.apart_from));
         }
+        if state.is_open { Err(None) } else { Ok(Next::Closed) }
+    }
+
+    fn take_apart(&mut self, state: &mut State, now: Instant) -> Option<Part> {
+        self.was_new_apart = !self.was_new_apart;
+        if !self.was_new_apart
+            && let Some(part) = self.again_apart.pop_front()
+        {
+            return Some(part);
+        }
+        let Rules { jobs: jobs_max, weight, .. } = self.shared.rules;
+        let jobs = state.take(true, APART_JOBS.min(jobs_max), weight);
+        if jobs.is_empty() {
+            return self.again_apart.pop_front();
+        }
+        let count = u32::try_from(jobs.len()).unwrap_or(u32::MAX);
+        self.apart_from = now + APART_PAUSE * count;
+        Some(Part { jobs, look: Look::default().apart() })
     }
 
     /// Says how long it took to do a part.
     pub fn took(&mut self, look: Look, time: Duration) {
         if look.is_apart {
-            self.window.2 += time;
+            self.apart_from = self.apart_from.max(Instant::now() + APART_SHARE * time);
         }
     }
 
-    /// Puts jobs that were taken before in front of those that come: at once, or when it is their turn.
-    pub fn again(&mut self, jobs: Vec<Job>, mut look: Look, is_next: bool) {
-        match &*jobs {
-            [] => return,
-            [job] => look.is_apart |= self.shared.state.lock().is_apart(job.account_id),
-            _ => {}
+    /// Keeps jobs that were taken before.
+    pub fn again(&mut self, jobs: Vec<Job>, look: Look, when: When) {
+        if jobs.is_empty() {
+            return;
         }
+        let parts = if look.is_apart { &mut self.again_apart } else { &mut self.again };
         let part = Part { jobs, look };
-        match (look.is_apart, is_next) {
-            (true, _) => self.again_apart.push_front(part),
-            (false, true) => {
-                self.turn = Turn::Again;
-                self.again.push_front(part);
-            }
-            (false, false) => self.again.push_back(part),
+        if when == When::Last {
+            parts.push_back(part);
+        } else {
+            parts.push_front(part);
         }
+        if when == When::Next && !look.is_apart {
+            self.turn = Turn::Again;
+        }
+    }
+
+    /// Keeps jobs that had to wait for something, as if they came anew.
+    pub fn freed(&mut self, jobs: Vec<Job>) {
+        let Rules { jobs: jobs_max, weight: weight_max, .. } = self.shared.rules;
+        let (mut part, mut weight) = (Vec::new(), 0);
+        for job in jobs {
+            if part.len() == jobs_max || weight + job.weight() > weight_max {
+                self.again(std::mem::take(&mut part), Look::default(), When::Last);
+                weight = 0;
+            }
+            weight += job.weight();
+            part.push(job);
+        }
+        self.again(part, Look::default(), When::Last);
     }
 
     /// Notes that the database refused what a job would have written, and the others with it.
     pub fn blame(&self, job: &Job) {
         if Protection::OwnFaults.is_on() {
-            self.shared.state.lock().blame(job.account_id, Instant::now());
+            let over = self.shared.state.lock().blame(job.account_id, Instant::now());
+            refuse(over);
         }
     }
 }

@@ -151,41 +151,56 @@ fn who_did_not_write_where_the_fault_is_goes_on_in_one_commit() {
 fn an_account_that_is_refused_again_and_again_is_served_apart() {
     let (queue, mut jobs) = queue(BATCHES);
     let mut waiters = Vec::new();
-    let mut push = |account_id, number| {
+    let push = |waiters: &mut Vec<Waiter>, account_id, number| {
         let (job, waiter) = job_of(account_id, number);
         queue.push(job).unwrap();
         waiters.push(waiter);
     };
     let (faulty, _) = job_of(1, 0);
     for number in 0..40 {
-        push(1, number);
+        push(&mut waiters, 1, number);
     }
     jobs.blame(&faulty);
-    push(2, 100);
+    push(&mut waiters, 2, 100);
     let (both, look) = next(&mut jobs).unwrap();
     assert_eq!((both.len(), look.is_apart), (41, false), "once is nothing");
     for number in 0..20 {
-        push(1, number);
+        push(&mut waiters, 1, number);
     }
     jobs.blame(&faulty);
-    push(1, 20);
-    push(2, 100);
+    push(&mut waiters, 1, 20);
+    push(&mut waiters, 2, 100);
     let (mut apart, mut others) = (Vec::new(), Vec::new());
     while let Some((numbers, look)) = next(&mut jobs) {
         if look.is_apart { apart.extend(numbers) } else { others.extend(numbers) }
     }
     assert_eq!((others, apart), (vec![100], (0..16).collect()), "so many in a while");
-    push(2, 101);
+    push(&mut waiters, 2, 101);
     assert_eq!(next(&mut jobs).unwrap().0, [101]);
     let began = Instant::now();
     let rest = part(jobs.blocking_next(None)).expect("the rest waits");
     assert!(rest.look.is_apart && began.elapsed() < Duration::from_secs(5));
     assert_eq!(numbers(&rest.jobs), [16, 17, 18, 19, 20]);
     // What takes too long ends the while as well.
-    push(1, 21);
-    jobs.took(rest.look, Duration::from_secs(1));
+    push(&mut waiters, 1, 21);
+    let began = Instant::now();
+    jobs.took(rest.look, Duration::from_millis(60));
     assert_eq!(next(&mut jobs), None);
-    assert!(matches!(jobs.blocking_next(None), Next::Part(_)), "until the next");
+    assert!(matches!(jobs.blocking_next(None), Next::Part(_)), "until then");
+    assert!(began.elapsed() >= Duration::from_millis(240));
+    // What was taken of it before goes with it.
+    let (one, _) = job_of(1, 30);
+    let (other, _waiter) = job_of(2, 31);
+    let (mine, _own_waiter) = job_of(1, 32);
+    jobs.took(Look { is_apart: true, attempt: 0 }, Duration::from_millis(60));
+    jobs.again(vec![one, other, mine], Look::default(), When::Soon);
+    assert_eq!(next(&mut jobs), Some((vec![31], Look::default())), "one has gone");
+    assert_eq!(next(&mut jobs), None);
+    // In the end nobody waits.
+    drop(queue);
+    let left = part(jobs.blocking_next(None)).expect("it is done");
+    assert_eq!((numbers(&left.jobs), left.look.is_apart), (vec![32], true));
+    assert!(matches!(jobs.blocking_next(None), Next::Closed));
 }
 
 #[tokio::test]

@@ -21,6 +21,8 @@ pub const LOOK_EVERY: Duration = Duration::from_millis(20);
 pub const WAIT_MAX: Duration = Duration::from_secs(5);
 /// Jobs that may wait; more are refused.
 const WAITING_MAX: usize = 2048;
+/// Jobs of one account that may.
+const WAITING_EACH: usize = 256;
 
 /// Under which number an idempotency key is locked.
 pub fn lock_number(credential_id: i64, key: &str) -> i64 {
@@ -57,15 +59,24 @@ impl Aside {
     pub fn put(&mut self, jobs: Vec<Job>, holds: Vec<Vec<Hold>>, held: &HashSet<Hold>) -> Vec<Job> {
         let now = Instant::now();
         let mut rest = Vec::new();
+        let mut counts: HashMap<i64, usize> = HashMap::default();
+        for waiting in &self.waiting {
+            *counts.entry(waiting.job.account_id()).or_default() += 1;
+        }
         for (mut job, mut on) in jobs.into_iter().zip(holds) {
             on.retain(|hold| held.contains(hold));
             if on.is_empty() {
                 rest.push(job);
-            } else if now.duration_since(job.held_since(now)) > WAIT_MAX
+                continue;
+            }
+            let count = counts.entry(job.account_id()).or_default();
+            if now.duration_since(job.held_since(now)) > WAIT_MAX
                 || self.waiting.len() >= WAITING_MAX
+                || *count >= WAITING_EACH
             {
                 job.refuse(Error::Unavailable { retry_after_s: 1 });
             } else {
+                *count += 1;
                 self.waiting.push(Waiting { job, on });
             }
         }

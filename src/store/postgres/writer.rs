@@ -20,7 +20,7 @@ use crate::domain::kind::Kind;
 use crate::domain::record::Key;
 use crate::domain::table::KeyType;
 use crate::pipeline::{
-    Batch, Blame, Job, Jobs, Look, Next, Part, Pending, Touched, WeakQueue, Writes,
+    Batch, Blame, Job, Jobs, Look, Next, Part, Pending, Touched, WeakQueue, When, Writes,
 };
 use crate::sabotage::{APART_FOR, Protection};
 use crate::store::search;
@@ -118,7 +118,7 @@ impl WriterTask {
                 Next::Closed => tokio::time::sleep(aside::LOOK_EVERY).await,
             }
             let freed = self.look_aside().await;
-            jobs.again(freed, Look::default(), true);
+            jobs.freed(freed);
             if last_sweep.elapsed() > SWEEP_EVERY {
                 last_sweep = Instant::now();
                 self.sweep(now()).await;
@@ -174,13 +174,13 @@ impl WriterTask {
                     }
                     Ok(held) => {
                         let rest = self.aside.put(batch.into_jobs(), holds, &held);
-                        queue.again(rest, look, true);
+                        queue.again(rest, look, When::Next);
                     }
                     Err(fault) => self.give_up(batch, fault).await,
                 }
             }
             PgFault::Retry if attempt < RETRIES_MAX => {
-                queue.again(batch.into_jobs(), once_more, true);
+                queue.again(batch.into_jobs(), once_more, When::Next);
             }
             PgFault::Constraint(_) | PgFault::Internal(_) | PgFault::Retry => {
                 batch.split(look, queue, &blame, &fault.into_error());
