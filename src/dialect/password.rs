@@ -9,7 +9,7 @@ use crate::domain::actor::Actor;
 use crate::domain::error::Error;
 use crate::domain::people::network::{SITE, SUBSCRIBER, network};
 use crate::domain::people::person::Person;
-use crate::domain::people::throttle::{Count, CountGuess, Familiar, Guesser, Recognise, Throttle};
+use crate::domain::people::throttle::{CountGuess, Familiar, Guesser, Recognise, Throttle};
 use crate::domain::record::Stored;
 use crate::guesses::Turn;
 use crate::pipeline::{Envelope, Reply, STRANGERS};
@@ -53,11 +53,9 @@ pub async fn owner(
         (Some(_), Familiar::Long | Familiar::Recently) => format!("{} {mark}", guesser.key()),
     };
     let site = network(call.peer, SITE);
-    let mut turn = call.app.guesses.turn(door, site, &call.app.clock).await?;
+    let turn = call.app.guesses.turn(door, site, &call.app.clock).await?;
     let actor = Actor { dialect, ..Actor::worker(account_id) };
-    if turn.guess.is_none() {
-        turn.guess = count(call, actor.clone(), guesser.clone(), known.is_none()).await?;
-    }
+    let turn = counted(call, turn, actor.clone(), guesser.clone(), known.is_none()).await?;
     let known = known.filter(|_| turn.guess.is_some());
     let hash = hash.filter(|_| known.is_some());
     let is_right = is_right(call, site, given, hash, turn).await?;
@@ -70,29 +68,38 @@ pub async fn owner(
     Ok(known.filter(|_| is_right))
 }
 
-/// Counts a guess at `guesser`'s; none where there were too many. A guess at nobody's goes the same
+/// Has a guess of this turn counted, if it is none that was kept; none where there were too many. In a
+/// task of its own: of whoever hangs up meanwhile the guess is kept. A guess at nobody's goes the same
 /// way, and nothing is written.
-async fn count(
+async fn counted(
     call: &Call,
+    mut turn: Turn,
     actor: Actor,
     guesser: Guesser,
     is_nobodys: bool,
-) -> Result<Option<Count>, Error> {
-    let from = guesser.clone();
+) -> Result<Turn, Error> {
+    if turn.guess.is_some() {
+        return Ok(turn);
+    }
     let envelope = Envelope {
         is_dry_run: is_nobodys,
         // How long it takes must not tell who is known.
         payer: STRANGERS,
         ..Envelope::new(actor, call.request_id.clone())
     };
-    match call.app.pipeline.run(CountGuess(guesser), envelope).await {
-        Ok(Reply::Done(outcome, _)) if !is_nobodys => {
-            let throttle = outcome.subject.typed::<Throttle>()?;
-            Ok(Some(from.count_in(&throttle.record, call.app.clock.now())))
+    let app = call.app.clone();
+    let counting = tokio::spawn(async move {
+        match app.pipeline.run(CountGuess(guesser.clone()), envelope).await {
+            Ok(Reply::Done(outcome, _)) if !is_nobodys => {
+                let throttle = outcome.subject.typed::<Throttle>()?;
+                turn.guess = Some(guesser.count_in(&throttle.record, app.clock.now()));
+            }
+            Ok(_) | Err(Error::TooManyRequests { .. }) => {}
+            Err(error) => return Err(error),
         }
-        Ok(_) | Err(Error::TooManyRequests { .. }) => Ok(None),
-        Err(error) => Err(error),
-    }
+        Ok(turn)
+    });
+    counting.await.map_err(Error::internal)?
 }
 
 /// Whether a password is the one behind `hash`; where there is no hash it is wrong, and that takes as

