@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use haksa::budget::{Held, Payer};
 use haksa::config::Config;
+use haksa::demo;
 use haksa::domain::actor::Actor;
 use haksa::domain::certificate::design::CreateBadge;
 use haksa::domain::certificate::image::NewImage;
@@ -294,7 +295,7 @@ async fn history_comes_in_pages_of_bytes_too(server: Server) {
     }
     // One that has more than a page may is a page of its own.
     let id = server.numbers("SELECT max(id) FROM change").await[0];
-    let changes = server.app.store.history(1, id, 100, 10).await.expect("changes");
+    let changes = server.app.store.history(demo::ACCOUNT, id, 100, 10).await.expect("changes");
     assert_eq!(changes.iter().map(|change| change.id).collect::<Vec<_>>(), [id]);
 }
 
@@ -303,20 +304,15 @@ async fn history_comes_in_pages_of_bytes_too(server: Server) {
 async fn answers_take_of_their_accounts_part() {
     let server = Server::start(Backend::Sqlite).await;
     let list = |key: &str| server.request("GET", "/open-api/achievements/forms").bearer(key);
-    let of_account = |key: &str| {
-        let hash = hex::encode(haksa::vault::hash_token(key));
-        format!("SELECT account_id FROM credential WHERE secret_hash = '{hash}'")
-    };
     let comment = json!({"description": "가".repeat(3000)});
     for (form, key) in [(551, "demo-kolleges-key"), (9000, "demo-kolleges-other-key")] {
         let target = format!("/open-api/achievements/forms/{form}");
         server.request("PATCH", &target).bearer(key).json(&comment).send().await;
     }
-    let account = server.numbers(&of_account("demo-kolleges-key")).await[0];
     let answers = &server.app.memory.answers;
-    let mut all = answers.hold(Payer::Account(account));
+    let mut all = answers.hold(Payer::Account(demo::ACCOUNT));
     assert!(all.grow(8 * 1024 * 1024), "what it may have");
-    let mut place = answers.hold(Payer::Account(account));
+    let mut place = answers.hold(Payer::Account(demo::ACCOUNT));
     place.wait(1).await.expect("a place");
     let (refused, other) =
         tokio::join!(list("demo-kolleges-key").send(), list("demo-kolleges-other-key").send());
@@ -338,7 +334,8 @@ async fn a_picture_is_shared_by_those_who_look() {
     let hash = hex::encode(Sha256::digest(&bytes));
     let image = NewImage::new(hash, bytes, "image/png", (1, 1));
     let command = CreateBadge { name: "배지".to_owned(), image, base_url: String::new() };
-    let made = server.app.pipeline.run(command, Envelope::new(Actor::worker(1), "test")).await;
+    let made =
+        server.app.pipeline.run(command, Envelope::new(Actor::worker(demo::ACCOUNT), "test")).await;
     let Ok(Done::Done(outcome, _)) = made else { panic!("{made:?}") };
     let image = outcome.written.iter().find(|record| record.meta.kind == Kind::Image);
     let target = format!("/haksa/v1/images/{}", image.expect("a picture").meta.key);
@@ -362,11 +359,10 @@ async fn a_picture_is_shared_by_those_who_look() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn too_many_pictures_of_one_account_are_put_off() {
     let server = Server::start(Backend::Sqlite).await;
-    let account = 1;
     let decoding = &server.app.memory.decoding;
-    let first = decoding.take(account, 1).await.expect("a seat");
+    let first = decoding.take(demo::ACCOUNT, 1).await.expect("a seat");
     let (mut second, mut third) =
-        (Box::pin(decoding.take(account, 1)), Box::pin(decoding.take(account, 1)));
+        (Box::pin(decoding.take(demo::ACCOUNT, 1)), Box::pin(decoding.take(demo::ACCOUNT, 1)));
     for waiting in [&mut second, &mut third] {
         let wait = tokio::time::timeout(Duration::from_millis(10), waiting.as_mut());
         assert!(wait.await.is_err(), "one at once");
