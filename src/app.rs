@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::domain::command::Entropy;
 use crate::domain::delivery::outbox::Outbox;
 use crate::guesses::Guesses;
+use crate::memory::{self, Memory};
 use crate::pipeline::Pipeline;
 use crate::store::{OpenError, Store, Writer, WriterHandle};
 use crate::vault::Vault;
@@ -111,6 +112,8 @@ pub struct Parts {
     pub clock: Clock,
     /// The guesses at passwords that may be judged.
     pub guesses: Guesses,
+    /// Who may have how much memory.
+    pub memory: Memory,
     /// The words for messages to people, and the ways that are open to them.
     pub outbox: Outbox,
     /// The operator's choices.
@@ -157,7 +160,9 @@ impl App {
             fatal,
         })?;
         let guesses = Guesses::default();
-        let app = Self(Arc::new(Parts { store, pipeline, vault, clock, guesses, outbox, config }));
+        let memory = Memory::of(config.limits.memory_mib.unwrap_or(memory::MIB));
+        let parts = Parts { store, pipeline, vault, clock, guesses, memory, outbox, config };
+        let app = Self(Arc::new(parts));
         Ok((app, Running { writer, fatal: fatal_received }))
     }
 }

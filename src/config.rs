@@ -29,6 +29,18 @@ pub struct Config {
     pub mail: MailConfig,
     /// How text messages are sent.
     pub sms: SmsConfig,
+    /// What the server may take.
+    pub limits: LimitsConfig,
+}
+
+/// What the server may take.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct LimitsConfig {
+    /// Connections at the same time; fewer, where the process may not have as many descriptors.
+    pub connections: Option<usize>,
+    /// Memory, MiB: bodies, answers and pictures have shares of it.
+    pub memory_mib: Option<usize>,
 }
 
 /// Kolleges' choices.
@@ -126,6 +138,8 @@ pub const KEYS: &[&str] = &[
     "sms.api_secret",
     "sms.from",
     "sms.template",
+    "limits.connections",
+    "limits.memory_mib",
 ];
 
 /// Every section.
@@ -252,7 +266,7 @@ mod tests {
              [kolleges]\nunknown_fields = 'ignore'\n[partner]\nrules = 'vendor'\n\
              [solapi]\nhmac_md5 = true\n[mail]\nurl = 'smtp://u:demo-password@h'\nfrom = 'a@b.example'\n\
              template = 'm.txt'\n[sms]\nurl = 'https://h'\napi_key = 'K'\napi_secret = 'demo-secret'\n\
-             from = '021234567'\ntemplate = 's.txt'\n",
+             from = '021234567'\ntemplate = 's.txt'\n[limits]\nconnections = 9\nmemory_mib = 300\n",
         )
         .unwrap();
         assert_eq!(config.listen.as_deref(), Some("0.0.0.0:80"));
@@ -261,6 +275,7 @@ mod tests {
         assert!(config.solapi.hmac_md5);
         assert_eq!(config.mail.url.as_ref().unwrap().expose(), "smtp://u:demo-password@h");
         assert_eq!(config.sms.from.as_deref(), Some("021234567"));
+        assert_eq!(config.limits.connections.zip(config.limits.memory_mib), Some((9, 300)));
         let shown = format!("{config:?}");
         assert!(!shown.contains("demo-password") && !shown.contains("demo-secret"), "{shown}");
     }

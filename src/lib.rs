@@ -2,6 +2,7 @@
 //! database, one permission model and one history.
 
 pub mod app;
+pub mod budget;
 pub mod check;
 pub mod cli;
 pub mod config;
@@ -9,10 +10,12 @@ pub mod delivery;
 pub mod demo;
 pub mod dialect;
 pub mod domain;
+pub mod gallery;
 pub mod guesses;
 pub mod hmac_header;
 pub mod http;
 pub mod log;
+pub mod memory;
 pub mod picture;
 pub mod pipeline;
 pub mod sabotage;

@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use foldhash::{HashSet, HashSetExt as _};
 use jiff::Timestamp;
 use tokio::sync::oneshot;
@@ -99,7 +100,7 @@ pub struct Answer {
     /// Header names in lower case, with values.
     pub headers: Vec<Header>,
     /// The body.
-    pub body: Vec<u8>,
+    pub body: Bytes,
 }
 
 /// A request to repeat the first answer when the same key comes again.

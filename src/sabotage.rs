@@ -27,6 +27,8 @@ pub enum Protection {
     PlainXml,
     /// Bodies have a limit.
     BodyLimit,
+    /// Memory for what is sent and answered is shared out.
+    ByteBudgets,
     /// A head has to come in time.
     HeadTimeout,
     /// What is absent is answered as fast as what is another account's.

@@ -79,7 +79,7 @@ pub(super) async fn history(options: HistoryOptions) -> anyhow::Result<ExitCode>
         .await?
         .with_context(|| format!("there is no {}", options.record))?;
     let meta = &document.meta;
-    for change in store.history(meta.account_id, meta.change_id, options.limit).await? {
+    for change in store.history(meta.account_id, meta.change_id, options.limit, i64::MAX).await? {
         say(format_args!(
             "change {}  version {}  {}  {} by {} through {} ({})",
             change.id,

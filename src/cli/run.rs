@@ -18,6 +18,7 @@ use crate::delivery::{self, Sender};
 use crate::demo;
 use crate::domain::delivery::outbox::Outbox;
 use crate::http::Patience;
+use crate::memory;
 use crate::store::{Schema, Store};
 use crate::vault::Secret;
 
@@ -101,6 +102,13 @@ pub struct ServeOptions {
     /// A file with the words of a text message.
     #[arg(long, env = "HAKSA_SMS_TEMPLATE", value_name = "FILE")]
     sms_template: Option<PathBuf>,
+    /// Connections at the same time [default: 4096]; fewer, where `ulimit -n` has no room for as many.
+    #[arg(long, env = "HAKSA_LIMITS_CONNECTIONS", value_name = "COUNT")]
+    limits_connections: Option<usize>,
+    /// Memory that the server keeps to, MiB, 256 at the least [default: 512]: bodies, answers and
+    /// pictures have shares of it.
+    #[arg(long, env = "HAKSA_LIMITS_MEMORY_MIB", value_name = "MIB")]
+    limits_memory_mib: Option<usize>,
 }
 
 impl ServeOptions {
@@ -130,6 +138,16 @@ impl ServeOptions {
         sms.api_secret = self.sms_api_secret.map(Secret::new).or(sms.api_secret.take());
         sms.from = self.sms_from.or(sms.from.take());
         sms.template = self.sms_template.or(sms.template.take());
+        let limits = &mut config.limits;
+        limits.connections = self.limits_connections.or(limits.connections);
+        limits.memory_mib = self.limits_memory_mib.or(limits.memory_mib);
+        let memory_mib = limits.memory_mib.unwrap_or(memory::MIB);
+        anyhow::ensure!(
+            memory_mib >= memory::MIB_MIN,
+            "limits.memory_mib is {} at the least",
+            memory::MIB_MIN
+        );
+        anyhow::ensure!(limits.connections != Some(0), "limits.connections is 1 at the least");
         Ok(config)
     }
 }

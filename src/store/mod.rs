@@ -323,7 +323,8 @@ impl Store {
         Err(Error::internal("a read asked for facts without end"))
     }
 
-    /// A record's history, newest first, from change `from` of the account.
+    /// A record's history, newest first, from change `from` of the account: `limit` changes and about
+    /// `bytes` at the most, but never none of those that are there.
     ///
     /// # Errors
     /// [`Error::Unavailable`] when the database is away.
@@ -332,9 +333,10 @@ impl Store {
         account_id: i64,
         from: i64,
         limit: i64,
+        bytes: i64,
     ) -> Result<Vec<Change>, Error> {
-        let parameters = vec![sql::Sql::Int(from), sql::Sql::Int(limit)];
-        let rows = self.rows(sql::HISTORY.to_owned(), parameters, sql::CHANGE_WIDTH).await?;
+        let parameters = [from, limit, bytes].map(sql::Sql::Int).to_vec();
+        let rows = self.rows(sql::HISTORY_PAGE.to_owned(), parameters, sql::CHANGE_WIDTH).await?;
         let mut changes =
             rows.into_iter().map(sql::decode_change).collect::<Result<Vec<_>, _>>()?;
         changes.retain(|change| change.account_id == account_id);

@@ -280,6 +280,19 @@ pub(super) const HISTORY: &str = concat!(
     " FROM walk JOIN change ON id = here ORDER BY n"
 );
 
+/// The same, as many of them as take no more than `$3` bytes; the first in any case.
+pub(super) const HISTORY_PAGE: &str = concat!(
+    "WITH RECURSIVE walk (here, before_it, n, size) AS (\
+     SELECT id, previous_id, CAST(1 AS BIGINT), \
+     CAST(octet_length(before) + octet_length(after) AS BIGINT) FROM change WHERE id = $1 \
+     UNION ALL SELECT c.id, c.previous_id, w.n + 1, \
+     w.size + octet_length(c.before) + octet_length(c.after) \
+     FROM change c JOIN walk w ON c.id = w.before_it \
+     WHERE w.n < $2 AND w.size + octet_length(c.before) + octet_length(c.after) <= $3) SELECT ",
+    change_columns!(),
+    " FROM walk JOIN change ON id = here ORDER BY n"
+);
+
 /// The changes of act `$1`, whose last is `$2`, newest first: `$3` of them at the most.
 pub(super) const ACT: &str = concat!(
     "SELECT ",
@@ -658,6 +671,7 @@ pub(super) fn all() -> Vec<String> {
     let mut all: Vec<String> = [
         CHANGE_FIND,
         HISTORY,
+        HISTORY_PAGE,
         ACT,
         CHAIN_FAULTS,
         CONTENT_FIND,
@@ -697,7 +711,7 @@ pub(super) fn encode_answer(
         Sql::Text(answer.request_hash.clone()),
         Sql::Int(answer.status.into()),
         Sql::Text(serde_json::to_string(&answer.headers).map_err(Error::internal)?),
-        Sql::Text(String::from_utf8(answer.body.clone()).map_err(Error::internal)?),
+        Sql::Text(String::from_utf8(answer.body.to_vec()).map_err(Error::internal)?),
         Sql::Int(micros(answer.at)),
         optional(answer.act_id),
     ])
@@ -721,7 +735,7 @@ pub(super) fn decode_answer(values: Vec<Sql>) -> Result<StoredAnswer, Error> {
         request_hash,
         status: u16::try_from(status).map_err(|_| bad())?,
         headers: serde_json::from_str(&headers).map_err(Error::internal)?,
-        body: body.into_bytes(),
+        body: body.into(),
         at: instant(at)?,
         act_id: first_int(&[act]),
     })

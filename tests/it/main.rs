@@ -10,6 +10,7 @@
 mod support;
 
 mod acts;
+mod bounds;
 mod catalogue;
 mod cli;
 mod contacts;

@@ -37,7 +37,7 @@ pub fn unauthorized() -> Answer {
 }
 
 fn failed() -> Answer {
-    Answer::with_type(500, "text/plain; charset=utf-8", b"Internal Server Error".to_vec())
+    Answer::with_type(500, "text/plain; charset=utf-8", &b"Internal Server Error"[..])
 }
 
 /// Words a refusal.
@@ -62,9 +62,7 @@ pub fn reject(_call: &Call, error: &Error) -> Answer {
         Error::TooManyRequests { retry_after_s } => {
             detail(429, "Too Many Requests").header("retry-after", retry_after_s.to_string())
         }
-        Error::Unavailable { retry_after_s } => {
-            detail(503, "service_unavailable").header("retry-after", retry_after_s.to_string())
-        }
+        Error::Unavailable { retry_after_s } => unavailable(*retry_after_s),
         Error::Internal(_) => failed(),
     }
 }
@@ -83,6 +81,10 @@ fn broken_rule(error: &FieldError) -> Answer {
     }
 }
 
+fn unavailable(retry_after_s: u32) -> Answer {
+    detail(503, "service_unavailable").header("retry-after", retry_after_s.to_string())
+}
+
 /// Words a fault of the request itself.
 pub fn malformed(fault: Malformed, _path: &str, _headers: &HeaderMap) -> Answer {
     match fault {
@@ -90,6 +92,8 @@ pub fn malformed(fault: Malformed, _path: &str, _headers: &HeaderMap) -> Answer 
         Malformed::UnknownMethod => detail(405, "Method Not Allowed"),
         Malformed::TooLarge => detail(413, "Request Entity Too Large"),
         Malformed::Incomplete => detail(400, UNREADABLE),
+        Malformed::HeadTooLarge => detail(431, "Request Header Fields Too Large"),
+        Malformed::Busy => unavailable(1),
         Malformed::Failed => failed(),
     }
 }

@@ -491,7 +491,7 @@ async fn long_lists(server: Server) {
     }
     assert_eq!(get("pageSize=500&page=4").await, (vec![], 3));
     assert_eq!(get("search=%EC%82%AC%EB%9E%8C%2010&pageSize=200").await.0.len(), 111);
-    for search in ["%00", "a%00b", &"a".repeat(50_010), &"_".repeat(30_000)] {
+    for search in ["%00", "a%00b", &"a".repeat(32_000), &"_".repeat(30_000)] {
         assert_eq!(get(&format!("search={search}")).await, (vec![], 0));
     }
 }
