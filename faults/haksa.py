@@ -85,7 +85,8 @@ class Cluster:
 class Server:
     """`haksa demo` on a database of its own. `options` are further arguments; `wrap` comes before the program."""
 
-    def __init__(self, store, folder, url=None, sabotage=None, options=(), wrap=(), env=None, address="127.0.0.1:0"):
+    def __init__(self, store, folder, url=None, sabotage=None, options=(), wrap=(), env=None, address="127.0.0.1:0",
+                 stderr=None):
         self.store, self.folder, self.url = store, Path(folder), url
         self.folder.mkdir(parents=True, exist_ok=True)
         self.database = url or f"sqlite:{self.folder / 'haksa.db'}"
@@ -95,6 +96,8 @@ class Server:
         if sabotage:
             self.env["HAKSA_SABOTAGE"] = sabotage
         self.log = self.folder / "server.log"
+        # Where its log lines go, when not there.
+        self.stderr = stderr
         self.process = None
         self.ready_s = None
         self.demo = None
@@ -107,8 +110,8 @@ class Server:
         if self.url:
             command += ["--database", self.url]
         begun = time.perf_counter()
-        self.process = subprocess.Popen(command + self.options, stdout=subprocess.PIPE, stderr=open(self.log, "ab"),
-                                        env=self.env)
+        self.process = subprocess.Popen(command + self.options, stdout=subprocess.PIPE, env=self.env,
+                                        stderr=self.stderr or open(self.log, "ab"))
         line = self.process.stdout.readline()
         self.ready_s = time.perf_counter() - begun
         if not line:

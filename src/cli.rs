@@ -146,11 +146,9 @@ struct Desk {
 impl Desk {
     fn start(store: Store) -> anyhow::Result<Self> {
         let (pipeline, queues) = Pipeline::new();
-        // What the writer says there, it also answers to the one command.
-        let (fatal, _) = tokio::sync::oneshot::channel();
         let now = Arc::new(|| Clock::System.now());
         let entropy = || Box::new(OsEntropy) as Box<dyn Entropy + Send>;
-        let writer = store.start_writer(Writer { queues, now, entropy, fatal })?;
+        let writer = store.start_writer(Writer { queues, now, entropy })?;
         Ok(Self { store, pipeline, writer })
     }
 
@@ -220,7 +218,11 @@ fn run_to_end(command: CliCommand) -> anyhow::Result<ExitCode> {
     } else {
         logs.json().init();
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    crate::sabotage::announce();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .thread_name("haksa-serve")
+        .enable_all()
+        .build()?;
     runtime.block_on(run(command))
 }
 

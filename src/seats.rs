@@ -32,6 +32,7 @@ pub struct SeatRules {
 pub struct Seats<K: Clone + Eq + Hash> {
     shared: Arc<Mutex<Shared<K>>>,
     longest: Duration,
+    at_once: usize,
 }
 
 #[derive(Debug)]
@@ -57,7 +58,7 @@ pub struct Seat<K: Clone + Eq + Hash> {
 
 impl<K: Clone + Eq + Hash> Clone for Seats<K> {
     fn clone(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared), longest: self.longest }
+        Self { shared: Arc::clone(&self.shared), ..*self }
     }
 }
 
@@ -75,7 +76,12 @@ impl<K: Clone + Eq + Hash> Seats<K> {
         let each = each_at_once.min(at_once);
         let places = Places { free: at_once, each, by_key: HashMap::new() };
         let shared = Arc::new(Mutex::new(Shared { places, waiting: Turns::new(bounds) }));
-        Self { shared, longest }
+        Self { shared, longest, at_once }
+    }
+
+    /// How many seats there are in all.
+    pub const fn at_once(&self) -> usize {
+        self.at_once
     }
 
     /// Waits for `count` seats; no more than one key may have.

@@ -15,6 +15,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
+use hmac::{Hmac, Mac as _};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -37,6 +38,9 @@ const SEALED_V1: &str = "v1.";
 
 /// What proves a master key: this text, sealed for a credential of this name, which none can have.
 const PROOF: (&str, &str) = ("the master key", "haksa");
+
+/// From the master key and this comes the key of [`Vault::mark`].
+const MARKS: &str = "haksa: marks";
 
 /// A key file is 64 digits and a line end; whatever is longer is some other file.
 const KEY_FILE_BYTES_MAX: u64 = 256;
@@ -257,6 +261,8 @@ fn create_key_file(key_file: &Path, bytes: &[u8; MASTER_KEY_BYTES]) -> io::Resul
 #[derive(Clone)]
 pub struct Vault {
     cipher: XChaCha20Poly1305,
+    /// Begun with a key of its own.
+    marks: Hmac<Sha256>,
 }
 
 impl fmt::Debug for Vault {
@@ -268,7 +274,15 @@ impl fmt::Debug for Vault {
 impl Vault {
     /// A vault under this key.
     pub fn new(key: &MasterKey) -> Self {
-        Self { cipher: XChaCha20Poly1305::new(key.0.expose().into()) }
+        let derived = hmac(key.0.expose()).chain_update(MARKS).finalize().into_bytes();
+        Self { cipher: XChaCha20Poly1305::new(key.0.expose().into()), marks: hmac(&derived.into()) }
+    }
+
+    /// A text by which the same thing is known again, and from which nobody without the master key can
+    /// tell what it is, however few there are to be tried: an HMAC-SHA-256, the first half of it.
+    pub fn mark(&self, of: &str) -> String {
+        let mark = self.marks.clone().chain_update(of).finalize().into_bytes();
+        hex::encode(mark.first_chunk::<16>().unwrap_or(&[0; 16]))
     }
 
     /// Seals a secret for the credential with this public id.
@@ -320,6 +334,15 @@ impl Vault {
             .map_err(|_| VaultError::SealedForAnother)?;
         String::from_utf8(opened).map(Secret::new).map_err(|_| VaultError::SealedForm)
     }
+}
+
+/// An HMAC with this key, which is filled up with zeros to a whole block (RFC 2104 section 2).
+fn hmac(key: &[u8; 32]) -> Hmac<Sha256> {
+    let mut block = [0; 64];
+    for (to, from) in block.iter_mut().zip(key) {
+        *to = *from;
+    }
+    Hmac::new(&block.into())
 }
 
 /// A token to hand out: 256 random bits as 43 characters of base64url.
@@ -386,6 +409,15 @@ mod tests {
 
     fn forbidden(_: &mut [u8]) {
         unreachable!("no key may be made here");
+    }
+
+    #[test]
+    fn a_mark_is_of_one_thing_and_one_key() {
+        let mark = vault().mark("1 2 3 192.0.2.7");
+        assert_eq!(mark, vault().mark("1 2 3 192.0.2.7"));
+        assert_eq!(mark.len(), 32);
+        assert_ne!(mark, vault().mark("1 2 3 192.0.2.8"));
+        assert_ne!(mark, Vault::new(&MasterKey::from_bytes([8; 32])).mark("1 2 3 192.0.2.7"));
     }
 
     #[test]

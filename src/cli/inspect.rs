@@ -19,7 +19,7 @@ use crate::domain::kind::Kind;
 use crate::domain::record::Key;
 use crate::log;
 use crate::pipeline::Envelope;
-use crate::store::Store;
+use crate::store::{Store, Whom};
 
 /// How often a terminal is told how far a check is, and whatever else standard error may be.
 const TOLD_EVERY: Duration = Duration::from_secs(1);
@@ -57,7 +57,7 @@ pub struct UndoOptions {
 }
 
 pub(super) async fn migrate(options: &DatabaseOptions) -> anyhow::Result<ExitCode> {
-    let store = Store::open(address(&options.config()?)?).await?;
+    let store = Store::open_for(Whom::Operator, address(&options.config()?)?).await?;
     let applied = store.migrate().await?;
     if applied.is_empty() {
         say("up to date")?;
@@ -126,7 +126,7 @@ pub(super) async fn history(options: HistoryOptions) -> anyhow::Result<ExitCode>
         .await?
         .with_context(|| format!("there is no {}", options.record))?;
     let meta = &document.meta;
-    for change in store.history(meta.account_id, meta.change_id, options.limit).await? {
+    for change in store.history(meta.account_id, meta.change_id, options.limit, i64::MAX).await? {
         say(format_args!(
             "change {}  version {}  {}  {} by {} through {} ({})",
             change.id,
@@ -167,7 +167,8 @@ pub(super) async fn undo(options: UndoOptions) -> anyhow::Result<ExitCode> {
         .read(|facts| facts.change(options.change))
         .await?
         .with_context(|| format!("there is no change {}", options.change))?;
-    let command = desk.store.read(|facts| Undo::of(&change, Expected::Any, facts)).await?;
+    let mut command = desk.store.read(|facts| Undo::of(&change, Expected::Any, facts)).await?;
+    desk.store.go_back(&change, &mut command).await?;
     let envelope = Envelope::new(Actor::operator(change.account_id), "haksa undo");
     match desk.run(command, envelope).await {
         Ok(outcome) => {

@@ -1,22 +1,20 @@
 //! The one door at which passwords are judged, whatever the dialect: not too many at once, not too many
-//! of one person, and those of whom nobody knows as well.
+//! of one person, and those of whom nobody knows as well. Those who wait take turns by where they come
+//! from, and whoever comes from where the person has signed in before is no stranger.
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use std::net::IpAddr;
 
 use super::{Call, Dialect};
 use crate::domain::actor::Actor;
 use crate::domain::error::Error;
+use crate::domain::people::network::{SITE, SUBSCRIBER, network};
 use crate::domain::people::person::Person;
-use crate::domain::people::throttle::{CountGuess, Guesser, Throttle};
+use crate::domain::people::throttle::{CountGuess, Familiar, Guesser, Recognise, Throttle};
 use crate::domain::record::Stored;
 use crate::guesses::Turn;
 use crate::pipeline::{Envelope, Reply, STRANGERS};
 use crate::sabotage::Protection;
 use crate::vault::{hash_token, is_password};
-
-/// Who has a password checked: each check takes a core and 19 MiB for tens of milliseconds, so two
-/// are done at once. Those who wait for longer than 32 others take had better come again.
-static CHECKS: Queue = Queue::new(2, 32);
 
 /// The hash of a password that nobody has: checked for unknown callers, so that the time of an
 /// answer does not tell who is known.
@@ -40,55 +38,86 @@ pub async fn owner(
 ) -> Result<Option<Stored<Person>>, Error> {
     let (account_id, person_id) =
         known.as_ref().map_or((0, 0), |person| (person.meta.account_id, person.id()));
-    let guesser = Guesser::person(account_id, "password", person_id);
+    let hash = known.as_ref().and_then(|person| person.record.password_hash.clone());
+    // A new password is not known from anywhere, and the old one again from where it was.
+    let of = hash.as_deref().unwrap_or(NOBODYS_HASH);
+    let place = network(call.peer, SUBSCRIBER);
+    let mark = call.app.vault.mark(&format!("{account_id} {person_id} {of} {place}"));
+    let guesser = Guesser::person(account_id, "password", person_id).from(mark.clone());
+    let familiar = call.read(|facts| guesser.familiar(call.at, facts)).await?;
     // Those whom nobody knows wait as others do, or waiting would tell who is known. Names of any length
     // can be made up.
-    let nobodys = || format!("?{}", hex::encode(hash_token(name)));
-    let door = known.as_ref().map_or_else(nobodys, |_| guesser.key().to_owned());
-    let mut turn = call.app.guesses.turn(door, &call.app.clock).await?;
-    if turn.guess.is_none() {
-        let actor = Actor { dialect, ..Actor::worker(account_id) };
-        turn.guess = count(call, actor, guesser, known.is_none()).await?;
-    }
+    let door = match (&known, familiar) {
+        (None, _) => format!("?{}", hex::encode(hash_token(name))),
+        (Some(_), Familiar::Not) => guesser.key().to_owned(),
+        (Some(_), Familiar::Long | Familiar::Recently) => format!("{} {mark}", guesser.key()),
+    };
+    let site = network(call.peer, SITE);
+    let turn = call.app.guesses.turn(door, site, &call.app.clock).await?;
+    let actor = Actor { dialect, ..Actor::worker(account_id) };
+    let turn = counted(call, turn, actor.clone(), guesser.clone(), known.is_none()).await?;
     let known = known.filter(|_| turn.guess.is_some());
-    let hash = known.as_ref().and_then(|person| person.record.password_hash.clone());
-    let is_right = is_right(given, hash, turn).await?;
+    let hash = hash.filter(|_| known.is_some());
+    let is_right = is_right(call, site, given, hash, turn).await?;
+    if is_right && familiar != Familiar::Recently {
+        let envelope = Envelope::new(actor, call.request_id.clone());
+        if let Err(error) = call.app.pipeline.run(Recognise(guesser), envelope).await {
+            tracing::warn!(error.cause = %error, "where a person signs in was not kept");
+        }
+    }
     Ok(known.filter(|_| is_right))
 }
 
-/// Counts a guess at `guesser`'s; none where there were too many. A guess at nobody's goes the same
+/// Has a guess of this turn counted, if it is none that was kept; none where there were too many. In a
+/// task of its own: of whoever hangs up meanwhile the guess is kept. A guess at nobody's goes the same
 /// way, and nothing is written.
-async fn count(
+async fn counted(
     call: &Call,
+    mut turn: Turn,
     actor: Actor,
     guesser: Guesser,
     is_nobodys: bool,
-) -> Result<Option<Throttle>, Error> {
+) -> Result<Turn, Error> {
+    if turn.guess.is_some() {
+        return Ok(turn);
+    }
     let envelope = Envelope {
         is_dry_run: is_nobodys,
         // How long it takes must not tell who is known.
         payer: STRANGERS,
         ..Envelope::new(actor, call.request_id.clone())
     };
-    match call.app.pipeline.run(CountGuess(guesser), envelope).await {
-        Ok(Reply::Done(outcome, _)) if !is_nobodys => {
-            Ok(Some(Throttle::clone(&outcome.subject.typed()?.record)))
+    let app = call.app.clone();
+    let counting = tokio::spawn(async move {
+        match app.pipeline.run(CountGuess(guesser.clone()), envelope).await {
+            Ok(Reply::Done(outcome, _)) if !is_nobodys => {
+                let throttle = outcome.subject.typed::<Throttle>()?;
+                turn.guess = Some(guesser.count_in(&throttle.record, app.clock.now()));
+            }
+            Ok(_) | Err(Error::TooManyRequests { .. }) => {}
+            Err(error) => return Err(error),
         }
-        Ok(_) | Err(Error::TooManyRequests { .. }) => Ok(None),
-        Err(error) => Err(error),
-    }
+        Ok(turn)
+    });
+    counting.await.map_err(Error::internal)?
 }
 
 /// Whether a password is the one behind `hash`; where there is no hash it is wrong, and that takes as
 /// long to say.
-async fn is_right(password: &str, hash: Option<String>, turn: Turn) -> Result<bool, Error> {
+async fn is_right(
+    call: &Call,
+    site: IpAddr,
+    password: &str,
+    hash: Option<String>,
+    turn: Turn,
+) -> Result<bool, Error> {
     if hash.is_none() && !Protection::NobodysPassword.is_on() {
         return Ok(false);
     }
     let is_known = hash.is_some();
     let hash = hash.unwrap_or_else(|| NOBODYS_HASH.to_owned());
     let password = password.to_owned();
-    let place = CHECKS.turn().await?;
+    let place = call.app.guesses.check(site).await?;
     let check = tokio::task::spawn_blocking(move || {
         // Both end with the check, even when the caller has gone meanwhile.
         let _place = place;
@@ -101,59 +130,9 @@ async fn is_right(password: &str, hash: Option<String>, turn: Turn) -> Result<bo
     check.await.map_err(Error::internal)?
 }
 
-/// Lets a few in at once and some more wait; turns the rest away.
-struct Queue {
-    places: Semaphore,
-    turns: Semaphore,
-}
-
-impl Queue {
-    const fn new(at_once: usize, waiting: usize) -> Self {
-        Self {
-            places: Semaphore::const_new(at_once + waiting),
-            turns: Semaphore::const_new(at_once),
-        }
-    }
-
-    /// Waits for a turn, which lasts until both are dropped.
-    async fn turn(&self) -> Result<(SemaphorePermit<'_>, SemaphorePermit<'_>), Error> {
-        let place =
-            self.places.try_acquire().map_err(|_| Error::Unavailable { retry_after_s: 1 })?;
-        let turn = self.turns.acquire().await.map_err(Error::internal)?;
-        Ok((turn, place))
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use futures_util::FutureExt as _;
-
     use super::*;
-
-    #[tokio::test]
-    async fn a_queue_turns_away_whom_it_cannot_seat() {
-        let queue = Queue::new(1, 2);
-        let first = queue.turn().await.unwrap();
-        let mut second = std::pin::pin!(queue.turn());
-        let mut third = std::pin::pin!(queue.turn());
-        assert!(second.as_mut().now_or_never().is_none());
-        assert!(third.as_mut().now_or_never().is_none());
-        let is_full =
-            || matches!(queue.turn().now_or_never(), Some(Err(Error::Unavailable { .. })));
-        assert!(is_full());
-        // Who leaves makes room, whether waiting or done.
-        drop(first);
-        let second = second.await.unwrap();
-        let mut fourth = Box::pin(queue.turn());
-        assert!(fourth.as_mut().now_or_never().is_none());
-        assert!(is_full());
-        drop(fourth);
-        let mut fifth = std::pin::pin!(queue.turn());
-        assert!(fifth.as_mut().now_or_never().is_none());
-        drop(second);
-        drop(third.await.unwrap());
-        drop(fifth.await.unwrap());
-    }
 
     #[test]
     fn the_hash_that_nobody_has_can_be_checked() {

@@ -93,6 +93,11 @@ impl Actor {
         }
     }
 
+    /// True for the operator and for the server itself.
+    pub const fn is_of_the_house(&self) -> bool {
+        matches!((self.person_id, self.credential_id), (None, OPERATOR | WORKER))
+    }
+
     /// Whether its credential is still good.
     ///
     /// # Errors

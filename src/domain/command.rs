@@ -23,7 +23,7 @@ mod undo;
 
 pub use all::{All, Policy, RefusedItem};
 pub use delete::Delete;
-pub use undo::Undo;
+pub use undo::{Trail, Undo, act_id};
 
 /// Where new ids and secrets come from.
 pub trait Entropy {
@@ -559,6 +559,9 @@ fn refuse_faulty<R: Record>(
         // A text that nobody can have is told of before whose it is.
         Err(Stop::Refused(Error::Conflict(_))) if !texts.is_empty() => errors.extend(texts),
         others => errors.extend(texts.into_iter().chain(others?)),
+    }
+    if errors.is_empty() {
+        errors.extend(R::TABLE.too_large(fields, changed));
     }
     if !errors.is_empty() {
         return Err(Error::Invalid(errors).into());

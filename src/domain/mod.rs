@@ -16,6 +16,7 @@ pub mod record;
 pub mod standing;
 pub mod table;
 pub mod tag;
+pub mod text;
 
 pub mod certificate;
 pub mod delivery;

@@ -263,6 +263,18 @@ impl Store {
         self.look(list, true).await
     }
 
+    async fn listed(
+        &self,
+        list: &List,
+        text: String,
+        parameters: Vec<Sql>,
+    ) -> Result<Vec<Vec<Sql>>, Error> {
+        match list.account_id {
+            Some(account_id) => self.rows_for(account_id, text, parameters, 1).await,
+            None => self.rows(text, parameters, 1).await,
+        }
+    }
+
     async fn look(&self, list: &List, is_counted: bool) -> Result<(Vec<i64>, i64), Error> {
         let Question { count, page, broad_page, values } = Question::of(self.flavor(), list)?;
         if values.are_vain {
@@ -272,7 +284,7 @@ impl Store {
         if is_counted || broad_page.is_some() {
             #[cfg(debug_assertions)]
             plan::hold(self, list, &count, &values.all).await?;
-            let rows = self.rows(count, values.all.clone(), 1).await?;
+            let rows = self.listed(list, count, values.all.clone()).await?;
             total = rows.first().and_then(|row| sql::first_int(row)).unwrap_or_default();
         }
         if total <= list.offset {
@@ -283,7 +295,7 @@ impl Store {
         parameters.extend([list.limit, list.offset].map(Sql::Int));
         #[cfg(debug_assertions)]
         plan::hold(self, list, &page, &parameters).await?;
-        let ids = self.rows(page, parameters, 1).await?;
+        let ids = self.listed(list, page, parameters).await?;
         Ok((ids.iter().filter_map(|row| sql::first_int(row)).collect(), total))
     }
 }

@@ -13,6 +13,7 @@ mod question;
 mod search;
 mod sql;
 mod sqlite;
+mod sweep;
 mod trees;
 
 use std::collections::BTreeMap;
@@ -21,16 +22,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
-use tokio::sync::oneshot;
-
+use crate::alarm::Alarm;
 use crate::domain::change::Change;
 use crate::domain::command::Entropy;
 use crate::domain::error::Error;
-use crate::domain::facts::{Facts, Known, Stop};
+use crate::domain::facts::{Facts, Known, Need, Stop};
 use crate::domain::kind::Kind;
 use crate::domain::record::{Document, Key, Meta};
-use crate::pipeline::{Blame, Queues};
+use crate::pipeline::{Blame, Queues, Room};
+use crate::seats::{SeatRules, Seats};
+use jiff::Timestamp;
 
 pub use changes::ChangeQuery;
 pub use list::First;
@@ -42,6 +43,23 @@ pub use sqlite::Sqlite;
 /// Log directives that hold whatever an operator asks for: below these levels a driver logs what
 /// statements are run with, which is personal data, and what callers sent in the place of a key.
 pub const LOG_LIMITS: [&str; 2] = ["tokio_postgres=info", "tokio_postgres::query=info"];
+
+/// What the database is asked to see whether it answers.
+const PROBE: &str = "SELECT id FROM account LIMIT 1";
+/// How long a statement of an account's may take that reads a list, or what else may take long.
+const STOPPED_AFTER: Duration = Duration::from_secs(4);
+
+/// The seats at which these statements are run, by account: so many at once as there are cores.
+fn seats() -> Seats<i64> {
+    let at_once = std::thread::available_parallelism().map_or(2, |cores| cores.get().max(2));
+    Seats::new(SeatRules {
+        at_once,
+        each_at_once: at_once / 2,
+        waiting_each: 32,
+        waiting_in_all: 256,
+        longest: Duration::from_secs(5),
+    })
+}
 
 /// How many rounds of loading a read or a decision may take before it is taken for a fault.
 const ROUNDS_MAX: usize = 64;
@@ -125,6 +143,16 @@ pub enum Schema {
     Earlier,
 }
 
+/// For whom a database is opened, and so how long it may keep them waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whom {
+    /// Those whom a server serves: better told soon that it cannot be done.
+    Clients,
+    /// An operator at the command line, who waits for what may take long, and for their turn beside a
+    /// busy server.
+    Operator,
+}
+
 /// A database.
 #[derive(Clone, Debug)]
 pub enum Store {
@@ -142,8 +170,6 @@ pub struct Writer {
     pub now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     /// Where new ids and secrets come from.
     pub entropy: fn() -> Box<dyn Entropy + Send>,
-    /// Told when the writer meets a fault after which no write can be trusted.
-    pub fatal: oneshot::Sender<String>,
 }
 
 /// A record whose fields are not of its type.
@@ -156,18 +182,26 @@ pub struct Unreadable {
 }
 
 impl Store {
-    /// Opens `sqlite:PATH` or `postgres://…`; a file is made where there is none.
+    /// Opens `sqlite:PATH` or `postgres://…` for a server; a file is made where there is none.
     ///
     /// # Errors
     /// [`OpenError`] when the address is of no known form or the database does not answer.
     pub async fn open(address: &str) -> Result<Self, OpenError> {
+        Self::open_for(Whom::Clients, address).await
+    }
+
+    /// Opens it for whom it is to serve.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub async fn open_for(whom: Whom, address: &str) -> Result<Self, OpenError> {
         match sqlite_path(address)? {
-            Some(path) => Sqlite::open(path).map(Self::Sqlite),
-            None => Postgres::open(address).await.map(Self::Postgres),
+            Some(path) => Sqlite::open(path, whom).map(Self::Sqlite),
+            None => Postgres::open(address, whom).await.map(Self::Postgres),
         }
     }
 
-    /// Opens a database that is there and up to date, and changes nothing about it.
+    /// Opens a database that is there and up to date for an operator, and changes nothing about it.
     ///
     /// # Errors
     /// As [`Store::open`]; [`OpenError::Missing`], [`OpenError::Outdated`], [`OpenError::Newer`],
@@ -178,7 +212,7 @@ impl Store {
         {
             return Err(OpenError::Missing { path: path.to_owned() });
         }
-        Self::open(address).await?.if_current().await
+        Self::open_for(Whom::Operator, address).await?.if_current().await
     }
 
     /// The same for who only looks: a file may be read-only, and what lies beside it.
@@ -340,7 +374,8 @@ impl Store {
         Err(Error::internal("a read asked for facts without end"))
     }
 
-    /// A record's history, newest first, from change `from` of the account.
+    /// A record's history, newest first, from change `from` of the account: `limit` changes and about
+    /// `bytes` at the most, but never none of those that are there.
     ///
     /// # Errors
     /// [`Error::Unavailable`] when the database is away.
@@ -349,22 +384,29 @@ impl Store {
         account_id: i64,
         from: i64,
         limit: i64,
+        bytes: i64,
     ) -> Result<Vec<Change>, Error> {
-        let parameters = vec![sql::Sql::Int(from), sql::Sql::Int(limit)];
-        let rows = self.rows(sql::HISTORY.to_owned(), parameters, sql::CHANGE_WIDTH).await?;
+        let parameters = [from, limit, bytes].map(sql::Sql::Int).to_vec();
+        let text = sql::HISTORY_PAGE.to_owned();
+        let rows = self.rows_for(account_id, text, parameters, sql::CHANGE_WIDTH).await?;
         let mut changes =
             rows.into_iter().map(sql::decode_change).collect::<Result<Vec<_>, _>>()?;
         changes.retain(|change| change.account_id == account_id);
         Ok(changes)
     }
 
-    /// The content with this hash.
+    /// The content with this hash, of a picture of this account's.
     ///
     /// # Errors
     /// [`Error::Unavailable`] when the database is away.
-    pub async fn content(&self, hash: &str) -> Result<Option<bytes::Bytes>, Error> {
+    pub async fn content(
+        &self,
+        account_id: i64,
+        hash: &str,
+    ) -> Result<Option<bytes::Bytes>, Error> {
         let parameters = vec![sql::Sql::Text(hash.to_owned())];
-        let rows = self.rows(sql::CONTENT_FIND.to_owned(), parameters, 1).await?;
+        let text = sql::CONTENT_FIND.to_owned();
+        let rows = self.rows_for(account_id, text, parameters, 1).await?;
         Ok(match rows.into_iter().next().and_then(|row| row.into_iter().next()) {
             Some(sql::Sql::Bytes(bytes)) => Some(bytes),
             _ => None,
@@ -392,9 +434,42 @@ impl Store {
         rows.iter().map(decode).collect()
     }
 
-    /// True when the database answers.
-    pub async fn is_ready(&self) -> bool {
-        self.rows("SELECT 1".to_owned(), Vec::new(), 1).await.is_ok()
+    /// Rung when what works for the database in the background cannot go on.
+    pub fn alarm(&self) -> &Alarm {
+        match self {
+            Self::Sqlite(sqlite) => &sqlite.alarm,
+            Self::Postgres(postgres) => &postgres.alarm,
+        }
+    }
+
+    /// Tries the way that reads of records go.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when it is not open.
+    pub async fn probe_read(&self) -> Result<(), Error> {
+        match self {
+            Self::Sqlite(_) => Ok(()),
+            Self::Postgres(postgres) => postgres.load(vec![Need::Change(0)]).await.map(|_| ()),
+        }
+    }
+
+    /// Tries the way that lists go, past all that wait there.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when it is not open.
+    pub async fn probe_list(&self) -> Result<(), Error> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.probe(PROBE).await,
+            Self::Postgres(postgres) => postgres.probe(PROBE).await,
+        }
+    }
+
+    /// Looks how many bytes can still be written; a server's own disk is that server's to watch.
+    pub fn room(&self) -> Room {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.room(),
+            Self::Postgres(_) => Box::new(|| None),
+        }
     }
 
     const fn flavor(&self) -> Flavor {
@@ -404,6 +479,7 @@ impl Store {
         }
     }
 
+    /// Runs a statement of the server's own, or of an operator's command.
     async fn rows(
         &self,
         text: String,
@@ -411,8 +487,29 @@ impl Store {
         width: usize,
     ) -> Result<Vec<Vec<sql::Sql>>, Error> {
         match self {
-            Self::Sqlite(sqlite) => sqlite.rows(text, parameters, width).await,
+            Self::Sqlite(sqlite) => sqlite.rows(None, text, parameters, width).await,
             Self::Postgres(postgres) => postgres.rows(&text, &parameters, width).await,
+        }
+    }
+
+    /// Runs a statement that an account has to wait for: beside others of its own and of other
+    /// accounts, and not for ever.
+    async fn rows_for(
+        &self,
+        account_id: i64,
+        text: String,
+        parameters: Vec<sql::Sql>,
+        width: usize,
+    ) -> Result<Vec<Vec<sql::Sql>>, Error> {
+        match self {
+            Self::Sqlite(sqlite) => {
+                let seat = sqlite.seats.take(account_id, 1).await?;
+                sqlite.rows(Some(seat), text, parameters, width).await
+            }
+            Self::Postgres(postgres) => {
+                let seat = postgres.seats.take(account_id, 1).await?;
+                postgres.rows_alone(seat, text, parameters, width).await
+            }
         }
     }
 }

@@ -8,6 +8,7 @@ mod look;
 mod pool;
 mod staging;
 mod statement;
+mod sweep;
 mod writer;
 
 use std::collections::HashMap;
@@ -25,11 +26,14 @@ use self::pool::Pool;
 use self::statement::{Rerun, SqliteFault, execute, load, numbered, numbered_statements, query};
 use super::cache::Cache;
 use super::sql::{Sql, Statements};
-use super::{OpenError, Writer};
+use super::{OpenError, STOPPED_AFTER, Whom, Writer};
+use crate::alarm::Alarm;
 use crate::domain::error::Error;
 use crate::domain::facts::{Fact, Facts, Need};
 use crate::domain::kind::Kind;
+use crate::pipeline::Room;
 use crate::sabotage::Protection;
+use crate::seats::{Seat, Seats};
 
 mod migrations {
     refinery::embed_migrations!("migrations/sqlite");
@@ -48,38 +52,61 @@ const OWNER_FIND: &str = "SELECT (SELECT application_id FROM pragma_application_
      FROM sqlite_master WHERE type = 'table'";
 /// The mark: "Haks".
 const APPLICATION_ID: i64 = 0x4861_6b73;
-/// Long reads at once; each holds a connection, and more would only share the same disk.
-const SEATS: usize = 16;
-/// How long a statement waits for another connection's lock.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a statement of a server's waits for another connection's lock.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
+/// The same for an operator's command: beside a server that writes without pause its turn may be long in
+/// coming.
+const OPERATOR_TIMEOUT: Duration = Duration::from_secs(10);
 /// Statements held ready per connection.
 const STATEMENTS_MAX: usize = 192;
+
+/// Where the file is, and how long a connection to it waits for another's lock.
+#[derive(Debug)]
+struct Place {
+    path: PathBuf,
+    busy_timeout: Duration,
+}
 
 /// A database in one file.
 #[derive(Clone, Debug)]
 pub struct Sqlite {
-    path: Arc<PathBuf>,
+    place: Arc<Place>,
     readers: Arc<Pool>,
     statements: Arc<HashMap<Kind, Statements>>,
     cache: Arc<Cache>,
-    /// Seats for statements that may take long.
-    seats: Arc<tokio::sync::Semaphore>,
+    pub(super) alarm: Alarm,
+    pub(super) seats: Seats<i64>,
     /// Open for as long as the store is: with the last connection that closes, SQLite copies the whole
     /// log into the file, and the next one opens when it is done.
     _first: Arc<parking_lot::Mutex<Connection>>,
 }
 
 impl Sqlite {
+    /// Looks how many bytes the file's disk still has.
+    pub(super) fn room(&self) -> Room {
+        let path = self.place.path.clone();
+        Box::new(move || {
+            let disk = rustix::fs::statvfs(&*path).ok()?;
+            Some(disk.f_bavail.saturating_mul(disk.f_frsize))
+        })
+    }
+
     /// Opens or makes the file.
     ///
     /// # Errors
     /// [`OpenError`] when it cannot be opened as a database.
-    pub fn open(path: &Path) -> Result<Self, OpenError> {
+    pub fn open(path: &Path, whom: Whom) -> Result<Self, OpenError> {
         if rusqlite::version_number() < SQLITE_VERSION_MIN {
             return Err(OpenError::Open(format!("SQLite {} is too old", rusqlite::version())));
         }
+        let busy_timeout = match whom {
+            Whom::Clients => BUSY_TIMEOUT,
+            Whom::Operator => OPERATOR_TIMEOUT,
+        };
+        let place = Arc::new(Place { path: path.to_owned(), busy_timeout });
         // The first connection turns the log on, which is a property of the file.
-        Ok(Self::over(path, connect(path, true)?, connect_to_read))
+        let first = connect(&place, true)?;
+        Ok(Self::over(place, first, connect_to_read))
     }
 
     /// Opens a file, and changes nothing: neither the file nor what lies beside it, where it may not.
@@ -87,35 +114,37 @@ impl Sqlite {
     /// # Errors
     /// As [`Sqlite::open`].
     pub fn open_to_look(path: &Path) -> Result<Self, OpenError> {
-        Ok(Self::over(path, connect_to_look(path)?, connect_to_look))
+        let place = Place { path: path.to_owned(), busy_timeout: OPERATOR_TIMEOUT };
+        let first = connect_to_look(&place)?;
+        Ok(Self::over(Arc::new(place), first, connect_to_look))
     }
 
-    fn over(path: &Path, first: Connection, connect: pool::Connect) -> Self {
-        let path = Arc::new(path.to_owned());
+    fn over(place: Arc<Place>, first: Connection, connect: pool::Connect) -> Self {
         Self {
-            readers: Arc::new(Pool::new(Arc::clone(&path), connect)),
-            path,
+            readers: Arc::new(Pool::new(Arc::clone(&place), connect)),
+            place,
             statements: Arc::new(
                 Kind::ALL.iter().map(|kind| (*kind, numbered_statements(*kind))).collect(),
             ),
             cache: Arc::new(Cache::new()),
-            seats: Arc::new(tokio::sync::Semaphore::new(SEATS)),
+            alarm: Alarm::default(),
+            seats: super::seats(),
             _first: Arc::new(parking_lot::Mutex::new(first)),
         }
     }
 
     /// Takes the lock of a file beside the database, which the system releases when the process ends.
     pub(super) fn claim(&self) -> Result<File, OpenError> {
-        let open = |cause| OpenError::Open(format!("{}: {cause}", self.path.display()));
+        let open = |cause| OpenError::Open(format!("{}: {cause}", self.place.path.display()));
         // One file may go by several names.
-        let mut name = self.path.canonicalize().map_err(open)?.into_os_string();
+        let mut name = self.place.path.canonicalize().map_err(open)?.into_os_string();
         name.push(".lock");
         let file = File::options().create(true).truncate(false).write(true).open(&name);
         let file = file.map_err(|cause| OpenError::Open(format!("{}: {cause}", name.display())))?;
         match file.try_lock() {
             Ok(()) => Ok(file),
             Err(TryLockError::WouldBlock) => {
-                Err(OpenError::Served { path: self.path.to_path_buf() })
+                Err(OpenError::Served { path: self.place.path.clone() })
             }
             Err(TryLockError::Error(cause)) => Err(open(cause)),
         }
@@ -123,12 +152,12 @@ impl Sqlite {
 
     /// Runs a statement by itself, outside of the writer: for what is done before there is one.
     pub(super) fn execute(&self, text: &str, parameters: &[Sql]) -> Result<(), Error> {
-        let connection = connect(&self.path, true).map_err(Error::internal)?;
+        let connection = connect(&self.place, true).map_err(Error::internal)?;
         execute(&connection, text, parameters).map(|_| ()).map_err(SqliteFault::into_error)
     }
 
     pub(super) fn migrate(&self) -> Result<Vec<String>, OpenError> {
-        let mut connection = connect(&self.path, true)?;
+        let mut connection = connect(&self.place, true)?;
         let report = migrations::migrations::runner()
             .run(&mut connection)
             .map_err(|cause| OpenError::Migrate(why_not_migrated(&cause)))?;
@@ -164,22 +193,35 @@ impl Sqlite {
         self.readers.read(|connection| Ok(connection.prepare(&numbered(text)).map(|_| ())?))
     }
 
-    /// Runs a statement that may take long, away from the threads that serve requests.
+    /// Runs a statement that may take long, away from the threads that serve requests. Whoever has a
+    /// seat has it stopped when it takes too long.
     pub(super) async fn rows(
         &self,
+        seat: Option<Seat<i64>>,
         text: String,
         parameters: Vec<Sql>,
         width: usize,
     ) -> Result<Vec<Vec<Sql>>, Error> {
-        let seat = Arc::clone(&self.seats).acquire_owned().await.map_err(Error::internal)?;
         let this = self.clone();
         tokio::task::spawn_blocking(move || {
+            let ask = |connection: &Connection| query(connection, &text, &parameters, width);
+            let rows = match seat {
+                Some(_) => this.readers.read_within(STOPPED_AFTER, ask),
+                None => this.readers.read(ask),
+            };
             // Kept by the statement itself: it runs on when its caller is gone.
-            let _seat = seat;
-            this.readers.read(|connection| query(connection, &text, &parameters, width))
+            drop(seat);
+            rows
         })
         .await
         .map_err(Error::internal)?
+    }
+
+    /// Asks whether the file can be read, waiting for nobody's seat.
+    pub(super) async fn probe(&self, text: &'static str) -> Result<(), Error> {
+        let this = self.clone();
+        let read = move || this.readers.read(|connection| query(connection, text, &[], 1));
+        tokio::task::spawn_blocking(read).await.map_err(Error::internal)?.map(|_| ())
     }
 
     /// Starts the only thread that changes records, and what works beside it.
@@ -195,16 +237,17 @@ fn is_ours(connection: &Connection) -> rusqlite::Result<bool> {
     Ok(mark == APPLICATION_ID || (mark == 0 && (others == 0 || ours == 3)))
 }
 
-fn connect_to_read(path: &Path) -> Result<Connection, OpenError> {
-    connect(path, false)
+fn connect_to_read(place: &Place) -> Result<Connection, OpenError> {
+    connect(place, false)
 }
 
 /// A connection that can only read, also where nothing can be written.
-fn connect_to_look(path: &Path) -> Result<Connection, OpenError> {
+fn connect_to_look(place: &Place) -> Result<Connection, OpenError> {
+    let Place { path, busy_timeout } = place;
     let failed = |cause: rusqlite::Error| OpenError::Open(format!("{}: {cause}", path.display()));
     let flags = OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_READ_ONLY;
     let mut connection = Connection::open_with_flags(path, flags).map_err(failed)?;
-    connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
+    connection.busy_timeout(*busy_timeout).map_err(failed)?;
     let mut is_our_file = is_ours(&connection);
     // To read beside a log takes a file for locks, which cannot be made in a folder that is read-only.
     // Where there is no log, none is needed either, as long as nobody writes; and nobody can.
@@ -234,17 +277,18 @@ fn has_log(path: &Path) -> bool {
     std::fs::metadata(name).is_ok_and(|log| log.len() > 0)
 }
 
-fn connect(path: &Path, is_writer: bool) -> Result<Connection, OpenError> {
+fn connect(place: &Place, is_writer: bool) -> Result<Connection, OpenError> {
+    let Place { path, busy_timeout } = place;
     let open = |cause: rusqlite::Error| OpenError::Open(format!("{}: {cause}", path.display()));
     let mut flags = OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_READ_WRITE;
     if is_writer {
         flags |= OpenFlags::SQLITE_OPEN_CREATE;
     }
     let connection = Connection::open_with_flags(path, flags).map_err(open)?;
-    connection.busy_timeout(BUSY_TIMEOUT).map_err(open)?;
+    connection.busy_timeout(*busy_timeout).map_err(open)?;
     // Before anything is set that stays with the file.
     if is_writer && !is_ours(&connection).map_err(open)? {
-        return Err(OpenError::Foreign { path: path.to_owned() });
+        return Err(OpenError::Foreign { path: path.clone() });
     }
     // One plan for a statement whatever it is run with: some were planned anew each time.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(open)?;
@@ -300,8 +344,9 @@ mod tests {
     fn what_is_deleted_is_written_over() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("haksa.db");
-        Sqlite::open(&path).unwrap().migrate().unwrap();
-        let connection = connect(&path, true).unwrap();
+        let store = Sqlite::open(&path, Whom::Clients).unwrap();
+        store.migrate().unwrap();
+        let connection = connect(&store.place, true).unwrap();
         let has = |text: &str| {
             connection.pragma_update(None, "wal_checkpoint", "TRUNCATE").unwrap();
             let file = std::fs::read(&path).unwrap();

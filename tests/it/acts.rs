@@ -242,7 +242,8 @@ async fn an_undo_needs_its_right_on_every_record(server: Server) {
     let undo = |actor: Actor| async {
         let change_id = made["change_id"].as_i64().expect("an id");
         let expected = Expected::Any;
-        let command = Undo { change_id, expected, held: Vec::new(), is_large: false };
+        let command =
+            Undo { change_id, expected, held: Vec::new(), is_large: false, trails: Vec::new() };
         server.app.pipeline.run(command, Envelope::new(actor, "test")).await
     };
     let refused = undo(actor).await;
@@ -435,6 +436,7 @@ async fn who_may_not_is_not_told_what_is_in_the_way(server: Server) {
         expected: Expected::Any,
         held: Vec::new(),
         is_large: false,
+        trails: Vec::new(),
     };
     let refused = server.app.pipeline.run(undo, Envelope::new(actor, "test")).await;
     assert!(matches!(refused, Err(Error::Denied | Error::NotFound(_))), "{refused:?}");

@@ -51,8 +51,17 @@ async fn edit<R: Record>(server: &Server, key: &Key, edit: R::Edit) -> Outcome {
 
 async fn undo(server: &Server, outcome: &Outcome) {
     let change_id = outcome.changes[0].id;
-    run(server, Undo { change_id, expected: Expected::Any, held: Vec::new(), is_large: false })
-        .await;
+    run(
+        server,
+        Undo {
+            change_id,
+            expected: Expected::Any,
+            held: Vec::new(),
+            is_large: false,
+            trails: Vec::new(),
+        },
+    )
+    .await;
 }
 
 fn person(grants: &[(&Key, &[&Key])]) -> Person {

@@ -35,6 +35,8 @@ on_both_stores!(
     an_unreadable_row_is_the_trouble_of_who_asks_for_it,
     a_class_with_many_codes_goes,
     a_guess_that_cannot_be_counted_is_not_judged,
+    a_list_that_takes_long_is_its_accounts_alone,
+    an_undo_of_what_was_long_ago_holds_up_nobody,
 );
 
 /// Sends `bad` over and over from several connections while another tenant edits. Returns what the
@@ -110,6 +112,9 @@ async fn a_class_with_many_codes_goes(server: Server) {
     for reply in beside(&server, dry).await {
         assert_eq!((reply.status, reply.header("haksa-changes")), (204, "622"), "{}", reply.text());
     }
+    // Alone, at a server that has seen nothing of it.
+    let server = Server::start_on(&server.url).await;
+    let delete = server.request("DELETE", "/partner/7/classes/11").bearer("demo-partner-token");
     assert_eq!(delete.send().await.status, 204);
     server.assert_sound().await;
 }
@@ -143,6 +148,105 @@ async fn a_guess_that_cannot_be_counted_is_not_judged(server: Server) {
         lock.rollback().await.expect("let go");
     }
     assert_eq!(ask(right).await.status, 200);
+}
+
+/// Lists of an account's that never come to an end: they are stopped, and meanwhile nobody else waits.
+async fn a_list_that_takes_long_is_its_accounts_alone(server: Server) {
+    let list = |path: &str, key: &str| server.request("GET", path).bearer(key).send();
+    let bad = || list("/haksa/v1/models", "demo-admin-key");
+    let good = || list("/open-api/achievements/forms", "demo-kolleges-other-key");
+    assert_eq!((bad().await.status, good().await.status), (200, 200));
+    let endless = if server.url.starts_with("sqlite:") {
+        "(WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n)"
+    } else {
+        "pg_sleep(600)"
+    };
+    let spoilt = format!(
+        "ALTER TABLE model RENAME TO kept; \
+         CREATE VIEW model AS SELECT kept.* FROM kept, {endless} AS endless"
+    );
+    server.spoil(&spoilt).await;
+
+    let begun = Instant::now();
+    let tasks: Vec<_> = (0..20).map(|_| tokio::spawn(bad())).collect();
+    let mut first = None;
+    while begun.elapsed() < Duration::from_secs(6) {
+        let asked = Instant::now();
+        let reply = timeout(Duration::from_secs(2), good()).await.expect("nobody else waits");
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+        // What is no list waits for none.
+        let (status, _) = edit(&server, ONE, "demo-kolleges-key", 3).await;
+        assert_eq!(status, 200);
+        let is_told = tasks.iter().any(|task| task.is_finished());
+        first = first.or_else(|| is_told.then(|| begun.elapsed()));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let first = first.expect("the first is stopped");
+    assert!((3..6).contains(&first.as_secs()), "{first:?}");
+    for task in tasks {
+        let reply = timeout(Duration::from_secs(8), task).await.expect("an answer").expect("it");
+        assert_eq!((reply.status, reply.header("retry-after")), (503, "1"), "{}", reply.text());
+    }
+    server.spoil("DROP VIEW model; ALTER TABLE kept RENAME TO model").await;
+    assert_eq!(bad().await.status, 200);
+}
+
+/// Ten trial runs at once, each of which has to know what happened in ten thousand changes since.
+async fn an_undo_of_what_was_long_ago_holds_up_nobody(server: Server) {
+    for level in 1..=3 {
+        assert_eq!(edit(&server, ONE, "demo-kolleges-key", level).await.0, 200);
+    }
+    let history = server.history("achievement/1539").await;
+    let [newest, before, ..] = &history[..] else { panic!("{history:?}") };
+    // Of another field than the edit whose undo is asked for.
+    let [id, version] = ["change_id", "version"].map(|name| newest[name].as_i64().expect("it"));
+    let (first, last) = (1_000_000, 1_009_999);
+    let count = last - first + 1;
+    let advance = if server.url.starts_with("sqlite:") {
+        String::new()
+    } else {
+        format!("SELECT setval('change_id_seq', {last});")
+    };
+    let spoilt = format!(
+        "INSERT INTO change SELECT * FROM (\
+         WITH RECURSIVE n (i) AS (SELECT {first} UNION ALL SELECT i + 1 FROM n WHERE i < {last}) \
+         SELECT i, account_id, kind, record_id, {version} + 1 + i - {first}, \
+         CASE WHEN i = {first} THEN {id} ELSE i - 1 END, CAST(NULL AS BIGINT), CAST(NULL AS BIGINT), \
+         CAST(NULL AS BIGINT), at, actor, dialect, request_id, action, \
+         CASE WHEN i % 2 = 0 THEN '{{\"admin_comment\":null}}' ELSE '{{\"admin_comment\":\"a\"}}' END, \
+         CASE WHEN i % 2 = 0 THEN '{{\"admin_comment\":\"a\"}}' ELSE '{{\"admin_comment\":null}}' END \
+         FROM n, change WHERE change.id = {id}) AS made; \
+         UPDATE achievement SET version = version + {count}, change_id = {last} WHERE id = 1539; \
+         {advance}"
+    );
+    server.spoil(&spoilt).await;
+    // A server that has it in memory would not notice.
+    let server = Server::start_on(&server.url).await;
+    let dry = server.undo(newest).header("haksa-dry-run", "true");
+    let undoing: Vec<_> = (0..10).map(|_| tokio::spawn(dry.clone().send())).collect();
+    let mut took = Vec::new();
+    while undoing.iter().any(|task| !task.is_finished()) || took.len() < 50 {
+        let (path, key) = ("/open-api/achievements/9001", "demo-kolleges-other-key");
+        let (status, time) = edit(&server, path, key, took.len()).await;
+        assert_eq!(status, 200);
+        took.push(time);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    for task in undoing {
+        let reply = task.await.expect("no panic");
+        assert_eq!((reply.status, reply.header("haksa-changes")), (200, "1"), "{}", reply.text());
+    }
+    took.sort();
+    assert!(took[took.len() * 98 / 100] < Duration::from_millis(500), "{took:?}");
+    // What came in the meantime is seen, whether it was before the look or after.
+    let undone = server.undo(newest).send().await;
+    assert_eq!(undone.status, 200, "{}", undone.text());
+    let again = server.undo(newest).send().await;
+    assert_eq!((again.status, again.json()["conflicts"].clone()), (409, json!(["undone"])));
+    let touched = server.undo(before).send().await;
+    assert_eq!(touched.status, 200, "what took it back was taken back: {}", touched.text());
+    server.assert_sound().await;
 }
 
 /// A value that the database does not take, whatever its reason: here an entry too long for an index.

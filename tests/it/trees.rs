@@ -80,7 +80,13 @@ async fn cross(nodes: [&Server; 2], are_large: [bool; 2]) {
     // Nor by taking back what had been so before.
     let away = try_run(nodes[0], to_below(&y, &root)).await.expect("away from X");
     let change_id = away.changes[0].id;
-    let undo = Undo { change_id, expected: Expected::Any, held: Vec::new(), is_large: false };
+    let undo = Undo {
+        change_id,
+        expected: Expected::Any,
+        held: Vec::new(),
+        is_large: false,
+        trails: Vec::new(),
+    };
     let (undone, moved) =
         overtaken((nodes[0], Box::new(undo), are_large[0]), (nodes[1], to_below(&x, &below_y)))
             .await;

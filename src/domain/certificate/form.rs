@@ -12,7 +12,7 @@ use crate::domain::names::names;
 use crate::domain::patch::edit;
 use crate::domain::people::person::fold;
 use crate::domain::record::{Changed, Meta, Record};
-use crate::domain::table::{Column, Gone, KeyType, Table, data};
+use crate::domain::table::{Column, Gone, KeyType, Table, Text, data};
 use crate::domain::time::Instant;
 
 /// Letters of a prefix at the most.
@@ -158,6 +158,32 @@ impl Record for Form {
             Column::text("name_key"),
             Column::names("certificate_design_id", Kind::Design, Gone::Refuses),
             Column::names("badge_design_id", Kind::Design, Gone::Refuses),
+        ],
+        texts: &[
+            Text::name("name"),
+            Text::prose("description"),
+            Text::name("tags").each(),
+            Text::name("prefix"),
+            Text::name("program_name"),
+            Text::name("program_type"),
+            Text::url("program_url"),
+            Text::list("requirements"),
+            Text::name("requirements.type"),
+            Text::url("requirements.url"),
+            Text::prose("requirements.description"),
+            Text::list("institutions"),
+            Text::name("institutions.name"),
+            Text::name("institutions.type"),
+            Text::url("institutions.website_url"),
+            Text::list("institutions.images"),
+            Text::url("institutions.images.path"),
+            Text::name("institutions.images.type"),
+            Text::name("representative_institution.name"),
+            Text::name("representative_institution.type"),
+            Text::url("representative_institution.website_url"),
+            Text::list("representative_institution.images"),
+            Text::url("representative_institution.images.path"),
+            Text::name("representative_institution.images.type"),
         ],
         data: data! {
             Free: name, description, tags, program_name, requirements, institutions,

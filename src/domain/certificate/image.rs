@@ -8,7 +8,7 @@ use crate::domain::command::{Content, Context, Write, make_with, permit};
 use crate::domain::facts::{Facts, Known, Need, Selector};
 use crate::domain::kind::Kind;
 use crate::domain::record::{Key, Record, Stored};
-use crate::domain::table::{Column, KeyType, Table, data};
+use crate::domain::table::{Column, KeyType, Table, Text, data};
 
 /// The address under which pictures are served.
 const PATH: &str = "/haksa/v1/images/";
@@ -44,6 +44,7 @@ impl Record for Image {
         key: KeyType::Text,
         columns: &[Column::text("content_hash")],
         known_by: &["content_hash"],
+        texts: &[Text::name("content_hash"), Text::name("media_type")],
         data: data! {
             Plain: content_hash, media_type, width, height, size;
         },

@@ -34,6 +34,21 @@ pub struct Undo {
     pub held: Vec<(Kind, Key)>,
     /// More than a batch may have.
     pub is_large: bool,
+    /// Of each record that has changed since: what did.
+    pub trails: Vec<Trail>,
+}
+
+/// The way back from a record's newest change to an act, as somebody has gone it who holds up nobody
+/// meanwhile: it may be long. What has changed since is little.
+#[derive(Debug)]
+pub struct Trail {
+    record: (Kind, Key),
+    /// The change from which it goes back.
+    newest: i64,
+    /// The change that is next; none at its end.
+    next: Option<i64>,
+    walk: Walk,
+    is_undone: bool,
 }
 
 impl Undo {
@@ -43,7 +58,13 @@ impl Undo {
     /// # Errors
     /// [`Stop::Missing`] until the records are loaded.
     pub fn of(change: &Arc<Change>, expected: Expected, facts: &Facts) -> Known<Self> {
-        let mut this = Self { change_id: change.id, expected, held: Vec::new(), is_large: false };
+        let mut this = Self {
+            change_id: change.id,
+            expected,
+            held: Vec::new(),
+            is_large: false,
+            trails: Vec::new(),
+        };
         let Some(act) = act_of(change, super::FOLLOW_MAX, facts)? else {
             return Ok(Self { is_large: true, ..this });
         };
@@ -51,10 +72,38 @@ impl Undo {
         for (kind, key) in act.iter().filter_map(place) {
             if let Some(document) = facts.document(kind, &key)? {
                 this.held.extend(kind.references(&document)?);
+                let newest = document.meta.change_id;
+                let is_new = !this.trails.iter().any(|trail| trail.record == (kind, key.clone()));
+                if is_new && !act.iter().any(|change| change.id == newest) {
+                    let (record, walk) = ((kind, key.clone()), Walk::default());
+                    let next = Some(newest);
+                    this.trails.push(Trail { record, newest, next, walk, is_undone: false });
+                }
                 this.held.push((kind, key));
             }
         }
         Ok(this)
+    }
+
+    /// The change from which some record's way back goes on; none when all are gone.
+    pub fn way_on(&self) -> Option<i64> {
+        self.trails.iter().find_map(|trail| trail.next)
+    }
+
+    /// Goes on, over a record's changes from [`Undo::way_on`] back, newest first.
+    pub fn go(&mut self, act_id: i64, changes: &[Change]) {
+        let Some(trail) = self.trails.iter_mut().find(|trail| trail.next.is_some()) else { return };
+        trail.next = None;
+        for change in changes {
+            match trail.walk.step(change, act_id) {
+                Ok(false) => trail.next = change.previous_id,
+                Ok(true) => return trail.next = None,
+                Err(_) => {
+                    trail.is_undone = true;
+                    return trail.next = None;
+                }
+            }
+        }
     }
 }
 
@@ -96,6 +145,7 @@ impl Command for Undo {
         let back = Back {
             act_id: act_id(&change),
             subject: Arc::clone(&subject),
+            trails: &self.trails,
             kept: Vec::new(),
             naming: Vec::new(),
         };
@@ -106,7 +156,7 @@ impl Command for Undo {
 }
 
 /// The first change of a change's act.
-fn act_id(change: &Change) -> i64 {
+pub fn act_id(change: &Change) -> i64 {
     change.act_id.unwrap_or(change.id)
 }
 
@@ -156,15 +206,16 @@ struct Taken {
 }
 
 /// An undo on its way.
-struct Back {
+struct Back<'a> {
     act_id: i64,
     subject: Arc<Document>,
+    trails: &'a [Trail],
     kept: Vec<Kept>,
     /// The kinds of those who name what stays.
     naming: Vec<String>,
 }
 
-impl Back {
+impl Back<'_> {
     fn decide(
         mut self,
         records: &[Taken],
@@ -238,7 +289,8 @@ impl Back {
         let since = if is_untouched {
             Since::default()
         } else {
-            Since::of(document, self.act_id, context.follow_max, facts)?
+            let trail = self.trails.iter().find(|trail| trail.record == of(document));
+            Since::of(document, self.act_id, trail, context.follow_max, facts)?
         };
         let is_deleted = document.meta.deleted_at.is_some();
         match (oldest.action, newest.action) {
@@ -396,7 +448,7 @@ fn of(document: &Document) -> (Kind, Key) {
 }
 
 /// What happened to a record since an act, but what was taken back.
-#[derive(Default)]
+#[derive(Clone, Debug, Default)]
 struct Since {
     /// Fields that were changed.
     touched: HashSet<String>,
@@ -409,40 +461,43 @@ impl Since {
         self.touched.is_empty() && !self.has_ended
     }
 
-    /// Walks from the record's newest change back to the act. A long way is not gone in a batch.
-    fn of(document: &Document, until: i64, follow_max: usize, facts: &Facts) -> Known<Self> {
+    /// Walks from the record's newest change back to the act, or to where a trail begins. A long way is
+    /// not gone in a batch.
+    fn of(
+        document: &Document,
+        until: i64,
+        trail: Option<&Trail>,
+        follow_max: usize,
+        facts: &Facts,
+    ) -> Known<Self> {
         let mut way = WALK_MAX.max(follow_max);
-        // By the act that it took back: what an undo did counts unless that act came after `until`, too.
-        let mut undoing: HashMap<i64, Self> = HashMap::new();
-        let mut cancelled = HashSet::new();
-        let mut since = Self::default();
+        let mut walk = Walk::default();
+        // What was taken back since the trail was gone may lie on it: then it is gone anew.
+        let mut trail = trail.filter(|trail| trail.next.is_none());
         let mut id = document.meta.change_id;
         loop {
+            if let Some(trail) = trail.filter(|trail| trail.newest == id) {
+                if trail.is_undone {
+                    return Err(undone().into());
+                }
+                let mut since = trail.walk.clone().end();
+                since.extend(walk.since);
+                return Ok(since);
+            }
             let broken = || Error::internal("a record's history does not lead to its change");
             let change = facts.change_in_walk(id)?.ok_or_else(broken)?;
-            let act = act_id(&change);
-            if act == until {
-                break;
+            if walk.step(&change, until)? {
+                return Ok(walk.end());
             }
-            if cancelled.contains(&act) {
-                undoing.remove(&act);
-            } else if let Some(undone) = change.undoes {
-                if undone == until {
-                    return Err(Error::Conflict(vec![UNDONE.to_owned()]).into());
-                }
-                cancelled.insert(undone);
-                undoing.entry(undone).or_default().add(&change);
-            } else {
-                since.add(&change);
-            }
+            trail = trail.filter(|_| change.undoes.is_none());
             id = change.previous_id.ok_or_else(broken)?;
             way = way.checked_sub(1).ok_or(Stop::Large)?;
         }
-        for undo in undoing.into_values() {
-            since.touched.extend(undo.touched);
-            since.has_ended |= undo.has_ended;
-        }
-        Ok(since)
+    }
+
+    fn extend(&mut self, other: Self) {
+        self.touched.extend(other.touched);
+        self.has_ended |= other.has_ended;
     }
 
     fn add(&mut self, change: &Change) {
@@ -451,5 +506,48 @@ impl Since {
             Action::Edit => self.touched.extend(fields.map(|(name, _)| name.to_owned())),
             Action::Create | Action::Delete | Action::Restore => self.has_ended = true,
         }
+    }
+}
+
+fn undone() -> Error {
+    Error::Conflict(vec![UNDONE.to_owned()])
+}
+
+/// What was seen on the way from a record's newest change back to an act.
+#[derive(Clone, Debug, Default)]
+struct Walk {
+    since: Since,
+    /// By the act that it took back: what an undo did counts unless that act came after the one that is
+    /// walked to, too.
+    undoing: HashMap<i64, Since>,
+    cancelled: HashSet<i64>,
+}
+
+impl Walk {
+    /// Looks at the next change; true when the act is reached.
+    fn step(&mut self, change: &Change, until: i64) -> Result<bool, Error> {
+        let act = act_id(change);
+        if act == until {
+            return Ok(true);
+        }
+        if self.cancelled.contains(&act) {
+            self.undoing.remove(&act);
+        } else if let Some(other) = change.undoes {
+            if other == until {
+                return Err(undone());
+            }
+            self.cancelled.insert(other);
+            self.undoing.entry(other).or_default().add(change);
+        } else {
+            self.since.add(change);
+        }
+        Ok(false)
+    }
+
+    fn end(mut self) -> Since {
+        for undo in self.undoing.into_values() {
+            self.since.extend(undo);
+        }
+        self.since
     }
 }

@@ -4,6 +4,7 @@ pub mod account;
 pub mod credential;
 pub mod department;
 pub mod known;
+pub mod network;
 pub mod person;
 pub mod role;
 pub mod throttle;

@@ -12,7 +12,8 @@ use crate::domain::kind::Kind;
 use crate::domain::names::names;
 use crate::domain::patch::edit;
 use crate::domain::record::{Changed, Key, Meta, Record};
-use crate::domain::table::{Column, Gone, KeyType, Table, Unique, data};
+use crate::domain::table::{Column, Gone, KeyType, Table, Text, Unique, data};
+use crate::domain::text::NAME_MAX;
 use crate::domain::time::Instant;
 
 /// What codes are made of: letters and digits that nobody takes for one another.
@@ -114,7 +115,8 @@ impl InviteCode {
 /// of its length.
 pub fn normalise(typed: &str) -> Option<String> {
     let code = typed.trim().to_uppercase();
-    (code.chars().count() == CODE_LENGTH).then_some(code)
+    let is_code = typed.chars().count() <= NAME_MAX && code.chars().count() == CODE_LENGTH;
+    is_code.then_some(code)
 }
 
 /// The same for a code that is to be made: of the alphabet's characters only.
@@ -179,6 +181,7 @@ impl Record for InviteCode {
             Column::instant("expires_at"),
         ],
         unique: &[Unique::live(&["code"], "code")],
+        texts: &[Text::name("code"), Text::name("target_role")],
         data: data! {
             Plain: partner_id, class_id, code, target_role, expires_at, max_uses, used_count,
                 status, created_by;

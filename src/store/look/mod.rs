@@ -59,6 +59,7 @@ impl Store {
         statements.extend(list::statements(self.flavor())?);
         statements.extend(super::links::statements());
         statements.extend(super::changes::statements());
+        statements.extend(super::sweep::statements(self.flavor()));
         statements.extend(match self {
             Self::Sqlite(_) => sqlite::statements(),
             Self::Postgres(_) => postgres::statements(),

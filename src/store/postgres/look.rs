@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::TryStreamExt as _;
 use tokio_postgres::types::ToSql;
 
-use super::{Connection, OpenError, Parameters, PgFault, Postgres, parameter, read_row};
+use super::{Connection, OpenError, Parameters, Patience, PgFault, Postgres, parameter, read_row};
 use crate::domain::error::Error;
 use crate::store::look::{Objects, differences};
 use crate::store::sql::Sql;
@@ -47,9 +47,8 @@ impl Postgres {
     /// A connection for whoever looks at everything.
     pub(in crate::store) async fn eye(&self) -> Result<Eye, OpenError> {
         let opened = async {
-            let connection = Connection::open(&self.config).await?;
-            // What is looked through may be large.
-            connection.script("SET statement_timeout = 0; SET jit = off").await?;
+            let connection = Connection::open(&self.way, Patience::Operator).await?;
+            connection.script("SET jit = off").await?;
             Ok::<_, PgFault>(Eye(Arc::new(connection)))
         };
         opened.await.map_err(|fault| OpenError::Open(fault.into_text()))
@@ -78,7 +77,7 @@ impl Eye {
         let statement = self.0.statement(text).await?;
         let parameters: Parameters = parameters.iter().map(parameter).collect();
         let borrowed = parameters.iter().map(|value| &**value as &(dyn ToSql + Sync));
-        let mut rows = pin!(self.0.client.query_raw(&statement, borrowed).await?);
+        let mut rows = pin!(self.0.client().query_raw(&statement, borrowed).await?);
         let (mut found, mut bytes) = (Vec::new(), 0);
         while bytes < bytes_max {
             let Some(row) = rows.try_next().await? else { return Ok((found, true)) };
@@ -96,7 +95,7 @@ impl Eye {
     }
 
     async fn compared(&self) -> Result<Option<Vec<String>>, PgFault> {
-        let client = &self.0.client;
+        let client = self.0.client();
         let schema: Option<String> =
             client.query_one("SELECT current_schema()::text", &[]).await?.get(0);
         let Some(schema) = schema else { return Ok(None) };
@@ -114,14 +113,14 @@ impl Eye {
     async fn fresh(&self) -> Result<Option<Objects>, PgFault> {
         for migration in super::migrations().get_migrations() {
             if let Some(text) = migration.sql() {
-                self.0.client.batch_execute(text).await?;
+                self.0.client().batch_execute(text).await?;
             }
         }
         self.objects(FRESH).await.map(Some)
     }
 
     async fn objects(&self, schema: &str) -> Result<Objects, PgFault> {
-        let rows = self.0.client.query(OBJECTS, &[&schema]).await?;
+        let rows = self.0.client().query(OBJECTS, &[&schema]).await?;
         let text = |row: &tokio_postgres::Row, place| row.try_get::<_, String>(place);
         let mut all = Objects::new();
         for row in rows {

@@ -34,7 +34,7 @@ pub struct Eye(Arc<Mutex<Connection>>);
 impl Sqlite {
     /// A connection for whoever looks at everything.
     pub(in crate::store) fn eye(&self) -> Result<Eye, OpenError> {
-        Ok(Eye(Arc::new(Mutex::new(super::connect_to_look(&self.path)?))))
+        Ok(Eye(Arc::new(Mutex::new(super::connect_to_look(&self.place)?))))
     }
 }
 

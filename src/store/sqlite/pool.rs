@@ -2,21 +2,25 @@
 //! around several system calls, which many readers would queue for; so a connection keeps its view
 //! from one read to the next, as long as nothing is committed.
 
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
-use super::{OpenError, SqliteFault, execute};
+use super::{OpenError, Place, SqliteFault, execute};
 use crate::domain::error::Error;
 
 /// Opens a connection that reads.
-pub(super) type Connect = fn(&Path) -> Result<Connection, OpenError>;
+pub(super) type Connect = fn(&Place) -> Result<Connection, OpenError>;
+
+/// Steps of SQLite's machine after which it is asked for how long it has run: some fractions of a
+/// millisecond.
+const STEPS: i32 = 10_000;
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Pool {
-    path: Arc<PathBuf>,
+    place: Arc<Place>,
     connect: Connect,
     idle: Mutex<Idle>,
 }
@@ -44,8 +48,8 @@ impl PooledReader {
 }
 
 impl Pool {
-    pub(super) fn new(path: Arc<PathBuf>, connect: Connect) -> Self {
-        Self { path, connect, idle: Mutex::default() }
+    pub(super) fn new(place: Arc<Place>, connect: Connect) -> Self {
+        Self { place, connect, idle: Mutex::default() }
     }
 
     fn idle(&self) -> MutexGuard<'_, Idle> {
@@ -57,10 +61,29 @@ impl Pool {
         &self,
         f: impl FnOnce(&Connection) -> Result<T, SqliteFault>,
     ) -> Result<T, Error> {
-        let mut reader = self.take().map_err(Error::internal)?;
+        let mut reader = self.take()?;
         reader.end_view();
         let result = f(&reader.connection);
         self.give_back(reader);
+        result.map_err(SqliteFault::into_error)
+    }
+
+    /// The same; what is not done `within` that time is stopped.
+    pub(super) fn read_within<T>(
+        &self,
+        within: Duration,
+        f: impl FnOnce(&Connection) -> Result<T, SqliteFault>,
+    ) -> Result<T, Error> {
+        let mut reader = self.take().map_err(Error::internal)?;
+        reader.end_view();
+        let end = Instant::now() + within;
+        let is_over = move || Instant::now() > end;
+        let watched = reader.connection.progress_handler(STEPS, Some(is_over));
+        let result = watched.map_err(SqliteFault::from).and_then(|()| f(&reader.connection));
+        // A reader that would go on stopping what others ask is not given back.
+        if reader.connection.progress_handler(0, None::<fn() -> bool>).is_ok() {
+            self.give_back(reader);
+        }
         result.map_err(SqliteFault::into_error)
     }
 
@@ -71,7 +94,7 @@ impl Pool {
         generation: u64,
         f: impl FnOnce(&Connection) -> Result<T, SqliteFault>,
     ) -> Result<T, Error> {
-        let mut reader = self.take().map_err(Error::internal)?;
+        let mut reader = self.take()?;
         let result = if reader.view == Some(generation) {
             f(&reader.connection)
         } else {
@@ -88,11 +111,13 @@ impl Pool {
         result.map_err(SqliteFault::into_error)
     }
 
-    fn take(&self) -> Result<PooledReader, OpenError> {
+    fn take(&self) -> Result<PooledReader, Error> {
         if let Some(reader) = self.idle().readers.pop() {
             return Ok(reader);
         }
-        Ok(PooledReader { connection: (self.connect)(&self.path)?, view: None })
+        // Mostly no file descriptor left.
+        let away = |cause: OpenError| SqliteFault::Unavailable(cause.to_string()).into_error();
+        Ok(PooledReader { connection: (self.connect)(&self.place).map_err(away)?, view: None })
     }
 
     fn give_back(&self, mut reader: PooledReader) {

@@ -178,9 +178,10 @@ mod tests {
     #[test]
     fn edits_of_every_kind_find_their_rows_by_id() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Sqlite::open(&folder.path().join("haksa.db")).unwrap();
+        let store =
+            Sqlite::open(&folder.path().join("haksa.db"), crate::store::Whom::Clients).unwrap();
         store.migrate().unwrap();
-        let connection = crate::store::sqlite::connect(&store.path, true).unwrap();
+        let connection = crate::store::sqlite::connect(&store.place, true).unwrap();
         make_edits(&connection).unwrap();
         for kind in Kind::ALL {
             let width = sql::written(kind.table(), Touched::All).len() + 1;

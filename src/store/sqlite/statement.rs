@@ -32,6 +32,8 @@ pub(super) enum SqliteFault {
     Constraint(String),
     /// What a command was decided by has moved on meanwhile.
     Moved,
+    /// It took longer than it may, and was stopped.
+    Late,
     /// Nothing was written; later attempts may work (disk full, locked, read-only).
     Unavailable(String),
     /// What is on disk is no longer known: no further write can be trusted.
@@ -48,7 +50,7 @@ impl SqliteFault {
                 tracing::error!(error.cause = %cause, "database unavailable");
                 Error::Unavailable { retry_after_s: 5 }
             }
-            Self::Moved => Error::Unavailable { retry_after_s: 1 },
+            Self::Moved | Self::Late => Error::Unavailable { retry_after_s: 1 },
             Self::Fatal(cause) => Error::Internal(cause),
             Self::Internal(error) => error,
         }
@@ -66,6 +68,7 @@ impl From<rusqlite::Error> for SqliteFault {
                 Some(refusal) => Self::Constraint(refusal.to_owned()),
                 None => Self::Internal(Error::Internal(text)),
             },
+            ErrorCode::OperationInterrupted => Self::Late,
             _ if failure.extended_code == ffi::SQLITE_IOERR_FSYNC => Self::Fatal(text),
             ErrorCode::DiskFull
             | ErrorCode::DatabaseBusy

@@ -28,11 +28,19 @@ on_both_stores!(
     tokens_end,
     a_new_password_ends_every_session,
     a_spent_token_that_comes_again_ends_its_family,
+    strangers_keep_nobody_out_who_is_known,
+    a_person_is_known_by_a_password_for_some_time,
+    a_crowd_at_one_address_keeps_no_other_out,
 );
 
 pub(super) async fn login(server: &Server, email: &str, password: &str) -> Reply {
+    login_from(server, 1, email, password).await
+}
+
+/// Signs in from 127.0.0.`last`.
+pub(super) async fn login_from(server: &Server, last: u8, email: &str, password: &str) -> Reply {
     let body = json!({"email": email, "password": password});
-    server.request("POST", "/user/login").json(&body).send().await
+    server.request("POST", "/user/login").json(&body).from(last).send().await
 }
 
 async fn refresh(server: &Server, token: &Value) -> Reply {
@@ -113,7 +121,8 @@ async fn who_guesses_meanwhile_is_refused(server: Server) {
         let found = server.app.store.read(|facts| facts.find::<Throttle>(3, key));
         found.await.unwrap().map_or(0, |throttle| throttle.record.count)
     };
-    let wrong = join_all((0..24).map(|_| login(&server, EMAIL, "demo-guess")));
+    // From so many places that all may wait.
+    let wrong = join_all((0..24).map(|n| login_from(&server, 2 + n / 3, EMAIL, "demo-guess")));
     // It comes while they wait for their turns, when the limit is far.
     let right = async {
         while counted().await == 0 {
@@ -176,7 +185,8 @@ async fn a_clock_that_goes_back_frees_no_guesses(server: Server) {
 }
 
 async fn right_passwords_are_no_guesses(server: Server) {
-    for reply in join_all((0..30).map(|_| login(&server, EMAIL, PASSWORD))).await {
+    // From as many places as a person is known from.
+    for reply in join_all((0..30).map(|n| login_from(&server, 1 + n / 4, EMAIL, PASSWORD))).await {
         access(&reply);
     }
     // Whoever has gone meanwhile has not guessed wrong, either.
@@ -304,4 +314,116 @@ async fn a_spent_token_that_comes_again_ends_its_family(server: Server) {
     let last = refresh(&server, &third.json()["refresh_token"]).await;
     assert_detail(&last, 401, "invalid refresh token");
     server.assert_sound().await;
+}
+
+const GUESS: &str = "demo-guess";
+const STUDENT: &str = "hajun@example.com";
+const STUDENT_PASSWORD: &str = "demo-student-password";
+
+/// Ten wrong guesses from 127.0.0.`last`, and that the next are not judged, be they right.
+async fn tire(server: &Server, last: u8, right: &str) {
+    for _ in 0..PERSON_MAX {
+        let reply = login_from(server, last, EMAIL, GUESS).await;
+        assert_detail(&reply, 401, "invalid credentials");
+    }
+    let reply = login_from(server, last, EMAIL, right).await;
+    assert_detail(&reply, 401, "invalid credentials");
+}
+
+async fn strangers_keep_nobody_out_who_is_known(server: Server) {
+    access(&login_from(&server, 2, EMAIL, PASSWORD).await);
+    access(&login_from(&server, 3, EMAIL, PASSWORD).await);
+    // The second's guess is of the same count as the first's, which was none.
+    tire(&server, 9, PASSWORD).await;
+    let stranger = login_from(&server, 10, EMAIL, PASSWORD).await;
+    assert_detail(&stranger, 401, "invalid credentials");
+    access(&login_from(&server, 2, EMAIL, PASSWORD).await);
+    // A known place is counted by itself: it locks out nobody but those who come from there.
+    tire(&server, 2, PASSWORD).await;
+    access(&login_from(&server, 3, EMAIL, PASSWORD).await);
+    server.clock.advance(jiff::SignedDuration::from_secs(60));
+    for last in [2, 9, 10] {
+        access(&login_from(&server, last, EMAIL, PASSWORD).await);
+    }
+    // Nobody sees from where, neither in the history nor in the database.
+    let target = "/haksa/v1/changes?kind=throttle&limit=100";
+    let changes = server.request("GET", target).bearer("demo-admin-key").send().await;
+    assert_eq!(changes.status, 200, "{}", changes.text());
+    let items = changes.json()["items"].as_array().unwrap().clone();
+    let known = |item: &Value| item["after"].get("known").cloned();
+    let shown: Vec<Value> = items.iter().filter_map(known).collect();
+    assert!(shown.len() > 3 && shown.iter().all(|known| known == "•••"), "{shown:?}");
+    assert!(!changes.text().contains("127.0.0"), "{}", changes.text());
+    let found = server.app.store.read(|facts| facts.find::<Throttle>(3, THROTTLE)).await;
+    let found = found.unwrap().expect("a count");
+    assert_eq!(found.record.known.len(), 4);
+    assert!(!format!("{found:?}").contains("127.0.0"));
+    server.assert_sound().await;
+}
+
+const THROTTLE: &str = "3/password/person/101";
+
+async fn a_person_is_known_by_a_password_for_some_time(server: Server) {
+    let change = async |password: &str| {
+        let hash = haksa::vault::hash_password(password, [5; 16]).expect("a hash");
+        let edit = PersonEdit { password_hash: Patch::Value(hash), ..<_>::default() };
+        set::<Person>(&server, 101, edit).await;
+    };
+    // From eight places at the most, of which the oldest makes room.
+    for last in 2..=10 {
+        access(&login_from(&server, last, EMAIL, PASSWORD).await);
+        server.clock.advance(jiff::SignedDuration::from_mins(2));
+    }
+    tire(&server, 99, PASSWORD).await;
+    assert_eq!(login_from(&server, 2, EMAIL, PASSWORD).await.status, 401);
+    access(&login_from(&server, 3, EMAIL, PASSWORD).await);
+    // Whoever comes again stays known; others are strangers after thirty days.
+    server.clock.advance(jiff::SignedDuration::from_hours(24 * 20));
+    access(&login_from(&server, 3, EMAIL, PASSWORD).await);
+    server.clock.advance(jiff::SignedDuration::from_hours(24 * 11));
+    tire(&server, 99, PASSWORD).await;
+    access(&login_from(&server, 3, EMAIL, PASSWORD).await);
+    assert_eq!(login_from(&server, 10, EMAIL, PASSWORD).await.status, 401);
+    // A new password is known from nowhere.
+    change("demo-new-password").await;
+    assert_eq!(login_from(&server, 3, EMAIL, "demo-new-password").await.status, 401);
+    server.clock.advance(jiff::SignedDuration::from_mins(2));
+    access(&login_from(&server, 3, EMAIL, "demo-new-password").await);
+    tire(&server, 99, "demo-new-password").await;
+    access(&login_from(&server, 3, EMAIL, "demo-new-password").await);
+    server.assert_sound().await;
+}
+
+/// Forty connections that never stop guessing, at the person's own name and at others.
+async fn a_crowd_at_one_address_keeps_no_other_out(server: Server) {
+    access(&login_from(&server, 3, EMAIL, PASSWORD).await);
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let crowd: Vec<_> = (0..40)
+        .map(|n| {
+            let email =
+                if n % 4 == 0 { EMAIL.to_owned() } else { format!("nobody{n}@example.com") };
+            let body = json!({"email": email, "password": GUESS});
+            let guess = server.request("POST", "/user/login").json(&body).from(2);
+            let stop = stop.clone();
+            tokio::spawn(async move {
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    let reply = guess.clone().send().await;
+                    assert!(matches!(reply.status, 401 | 503), "{}", reply.text());
+                    if reply.status == 503 {
+                        assert_eq!(reply.header("retry-after"), "1");
+                        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                    }
+                }
+            })
+        })
+        .collect();
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    for _ in 0..5 {
+        access(&login_from(&server, 3, EMAIL, PASSWORD).await);
+        access(&login_from(&server, 4, STUDENT, STUDENT_PASSWORD).await);
+    }
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    for guessing in crowd {
+        guessing.await.expect("no panic");
+    }
 }

@@ -3,8 +3,9 @@
 pub mod command;
 pub mod document;
 pub mod paused;
+pub mod proxy;
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use bytes::Bytes;
 use haksa::app::{App, Clock, OsEntropy};
@@ -17,7 +18,7 @@ use haksa::vault::{MasterKey, Vault};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::oneshot;
 
 /// The time at which every test begins.
@@ -97,7 +98,21 @@ impl Server {
         Self::run(url, Config::default(), None).await
     }
 
+    /// Starts another on the same database, which has all of a server's patience.
+    pub async fn patient(&self, config: Config) -> Self {
+        Self::run_with(&self.url, config, None, Patience::default()).await
+    }
+
     async fn run(url: &str, config: Config, folder: Option<tempfile::TempDir>) -> Self {
+        Self::run_with(url, config, folder, PATIENCE).await
+    }
+
+    async fn run_with(
+        url: &str,
+        config: Config,
+        folder: Option<tempfile::TempDir>,
+        patience: Patience,
+    ) -> Self {
         keep_logs();
         let store = Store::open(url).await.expect("the database opens");
         store.migrate().await.expect("the migrations apply");
@@ -112,7 +127,7 @@ impl Server {
         let (stop, stopped) = oneshot::channel::<()>();
         let serving = app.clone();
         tokio::spawn(async move {
-            haksa::http::serve(listener, serving, PATIENCE, async {
+            haksa::http::serve(listener, serving, patience, async {
                 let _ = stopped.await;
             })
             .await
@@ -179,6 +194,7 @@ impl Server {
 #[derive(Clone, Debug)]
 pub struct Request {
     address: SocketAddr,
+    from: Option<Ipv4Addr>,
     method: String,
     target: String,
     headers: Vec<(String, String)>,
@@ -190,6 +206,7 @@ impl Request {
     pub fn to(address: SocketAddr, method: &str, target: &str) -> Self {
         Self {
             address,
+            from: None,
             method: method.to_owned(),
             target: target.to_owned(),
             headers: Vec::new(),
@@ -200,6 +217,12 @@ impl Request {
     /// Adds a header.
     pub fn header(mut self, name: &str, value: impl Into<String>) -> Self {
         self.headers.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// Sends it from 127.0.0.`last`, as another machine would.
+    pub fn from(mut self, last: u8) -> Self {
+        self.from = Some(Ipv4Addr::new(127, 0, 0, last));
         self
     }
 
@@ -238,7 +261,14 @@ impl Request {
 
     /// Sends it; none when no whole answer came.
     pub async fn try_send(self) -> Option<Reply> {
-        let stream = TcpStream::connect(self.address).await.ok()?;
+        let stream = match self.from {
+            None => TcpStream::connect(self.address).await.ok()?,
+            Some(from) => {
+                let socket = TcpSocket::new_v4().ok()?;
+                socket.bind((from, 0).into()).ok()?;
+                socket.connect(self.address).await.ok()?
+            }
+        };
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.ok()?;
         tokio::spawn(connection);
