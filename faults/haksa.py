@@ -24,6 +24,7 @@ import tempfile
 import threading
 import time
 import urllib.parse
+import zlib
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -84,7 +85,8 @@ class Cluster:
 class Server:
     """`haksa demo` on a database of its own. `options` are further arguments; `wrap` comes before the program."""
 
-    def __init__(self, store, folder, url=None, sabotage=None, options=(), wrap=(), env=None, address="127.0.0.1:0"):
+    def __init__(self, store, folder, url=None, sabotage=None, options=(), wrap=(), env=None, address="127.0.0.1:0",
+                 stderr=None):
         self.store, self.folder, self.url = store, Path(folder), url
         self.folder.mkdir(parents=True, exist_ok=True)
         self.database = url or f"sqlite:{self.folder / 'haksa.db'}"
@@ -94,6 +96,8 @@ class Server:
         if sabotage:
             self.env["HAKSA_SABOTAGE"] = sabotage
         self.log = self.folder / "server.log"
+        # Where its log lines go, when not there.
+        self.stderr = stderr
         self.process = None
         self.ready_s = None
         self.demo = None
@@ -106,8 +110,8 @@ class Server:
         if self.url:
             command += ["--database", self.url]
         begun = time.perf_counter()
-        self.process = subprocess.Popen(command + self.options, stdout=subprocess.PIPE, stderr=open(self.log, "ab"),
-                                        env=self.env)
+        self.process = subprocess.Popen(command + self.options, stdout=subprocess.PIPE, env=self.env,
+                                        stderr=self.stderr or open(self.log, "ab"))
         line = self.process.stdout.readline()
         self.ready_s = time.perf_counter() - begun
         if not line:
@@ -383,18 +387,41 @@ def joined(server, name):
     return made, told(server, "POST", "/user/class/invites/redeem", code)
 
 
-def newcomer(server, name):
-    """A person of its own who has joined a class; gives the membership."""
+def newcomer_token(server, name):
+    """The token of a person of its own."""
     def haksa(*words):
         done = subprocess.run([str(PROGRAM), *words, "--account", "3", "--database", server.database], capture_output=True,
                               text=True, check=True)
         return done.stdout.split()
 
     person = haksa("person", "create", name, "--email", f"{name}@example.com")[1]
-    token = haksa("credential", "create", "--dialect", "partner", "--person", person)[-1]
+    return haksa("credential", "create", "--dialect", "partner", "--person", person)[-1]
+
+
+def newcomer(server, name):
+    """A person of its own who has joined a class; gives the membership."""
+    token = newcomer_token(server, name)
     made = told(server, "POST", "/partner/7/classes", {"name": name})
     return told(server, "POST", "/user/class/invites/redeem", {"code": made["invite_codes"][0]["code"]},
                 {"Authorization": f"Bearer {token}"})
+
+
+def picture():
+    """A picture of one point, of another colour each time."""
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    point = b"\0" + secrets.token_bytes(3)
+    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 2, 0, 0, 0))
+            + chunk(b"IDAT", zlib.compress(point)) + chunk(b"IEND", b""))
+
+
+def upload(server, data, name="picture"):
+    """Makes a badge design of a picture; gives its answer."""
+    body = (f'--x\r\nContent-Disposition: form-data; name="badge_image"; filename="{name}.png"\r\n'
+            "Content-Type: image/png\r\n\r\n").encode() + data + b"\r\n--x--\r\n"
+    headers = {"Authorization": "Bearer " + server.demo["kolleges"]["api_key"], "Content-Type": "multipart/form-data; boundary=x"}
+    return server.client().send("POST", "/open-api/badge-designs", headers, body)
 
 
 def parallel(jobs):

@@ -21,25 +21,36 @@ TEACHER = "demo-partner-token"
 
 def fill(trial, server, class_id):
     """Writes codes, students and memberships of a class, with their changes, past the server, which is stopped."""
+    def text(words):
+        """As SQL: `#` is the number of a row."""
+        return "'" + words.replace("#", "' || CAST(n AS TEXT) || '") + "'"
+
+    # Columns, their values, the body, and what of the fields is not in it, as history has them.
     rows = {
         "invite_code": ("partner_id, class_id, code, status, body",
-                        f"7, {class_id}, CAST(200000 + n AS TEXT), 'active', '{{\"target_role\":\"student\"}}'"),
+                        f"7, {class_id}, {text('CODE#')}, 'active'", '"target_role":"student"',
+                        f'"partner_id":7,"class_id":{class_id},"code":"CODE#","status":"active"'),
         "student": ("partner_id, email_key, search_key, status, body",
-                    "7, CAST(n AS TEXT) || '@large.example.com', CAST(n AS TEXT), 'active', "
-                    "'{\"full_name\":\"' || CAST(n AS TEXT) || '\",\"email\":\"' || CAST(n AS TEXT) || "
-                    "'@large.example.com\"}'"),
+                    f"7, {text('#@large.example.com')}, {text(chr(31).join(('#', '#@large.example.com', '')))}, 'active'",
+                    '"full_name":"#","email":"#@large.example.com"',
+                    '"partner_id":7,"email_key":"#@large.example.com","status":"active",'
+                    r'"search_key":"#\u001f#@large.example.com\u001f"'),
         "membership": ("partner_id, class_id, student_id, invite_code_id, status, enrolled_at, body",
-                       f"7, {class_id}, 100000 + n, 100000 + n, 'active', 1760000000000000, '{{}}'"),
+                       f"7, {class_id}, 100000 + n, 100000 + n, 'active', 1760000000000000", "",
+                       f'"partner_id":7,"class_id":{class_id},"student_id":%,"invite_code_id":%,"status":"active",'
+                       '"enrolled_at":"2025-10-09T08:53:20Z"'),
     }
     last, numbers = server.last_change(), f"WITH RECURSIVE s (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < {SIZE}) "
     texts = []
-    for place, (kind, (columns, values)) in enumerate(rows.items()):
+    for place, (kind, (columns, values, body, others)) in enumerate(rows.items()):
         first = last + place * SIZE
+        after = text("{" + ",".join(part for part in (body, others) if part) + "}")
+        after = after.replace("%", "' || CAST(100000 + n AS TEXT) || '")
         texts.append(f"{numbers} INSERT INTO change (id, account_id, kind, record_id, version, at, actor, dialect, "
                      f"request_id, action, before, after) SELECT {first} + n, 3, '{kind}', CAST(100000 + n AS TEXT), 1, "
-                     "1760000000000000, 'operator', 'native', 'fill', 'create', 'null', '{}' FROM s")
+                     f"1760000000000000, 'operator', 'native', 'fill', 'create', 'null', {after} FROM s")
         texts.append(f"{numbers} INSERT INTO {kind} (id, account_id, version, change_id, created_at, updated_at, {columns}) "
-                     f"SELECT 100000 + n, 3, 1, {first} + n, 1760000000000000, 1760000000000000, {values} FROM s")
+                     f"SELECT 100000 + n, 3, 1, {first} + n, 1760000000000000, 1760000000000000, {values}, {text('{' + body + '}')} FROM s")
     if server.url is None:
         with contextlib.closing(sqlite3.connect(server.folder / "haksa.db")) as database, database:
             for text in texts:

@@ -5,16 +5,17 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use jiff::{SignedDuration, Timestamp};
-use tokio::sync::oneshot;
-
+use crate::alarm::Alarm;
 use crate::config::Config;
 use crate::domain::command::Entropy;
 use crate::domain::delivery::outbox::Outbox;
 use crate::guesses::Guesses;
-use crate::pipeline::Pipeline;
+use crate::health::Health;
+use crate::memory::{self, Memory};
+use crate::pipeline::{Meter, Pipeline};
 use crate::store::{OpenError, Store, Writer, WriterHandle};
 use crate::vault::Vault;
+use jiff::{SignedDuration, Timestamp};
 
 /// The source of the current time, whole microseconds.
 #[derive(Clone, Debug)]
@@ -111,6 +112,10 @@ pub struct Parts {
     pub clock: Clock,
     /// The guesses at passwords that may be judged.
     pub guesses: Guesses,
+    /// Whether it can do what it is asked.
+    pub health: Health,
+    /// Who may have how much memory.
+    pub memory: Memory,
     /// The words for messages to people, and the ways that are open to them.
     pub outbox: Outbox,
     /// The operator's choices.
@@ -125,14 +130,13 @@ impl Deref for App {
     }
 }
 
-/// A server's writer, and the word that it gives when it meets a fault after which no write can be
-/// trusted.
+/// What a server has running.
 #[derive(Debug)]
 pub struct Running {
     /// The writer.
     pub writer: WriterHandle,
-    /// Resolves with the cause of such a fault.
-    pub fatal: oneshot::Receiver<String>,
+    /// Rung when it cannot go on.
+    pub alarm: Alarm,
 }
 
 impl App {
@@ -148,16 +152,19 @@ impl App {
         config: Config,
     ) -> Result<(Self, Running), OpenError> {
         let (pipeline, queues) = Pipeline::new();
-        let (fatal, fatal_received) = oneshot::channel();
+        let pipeline =
+            pipeline.metered(Meter::new(config.limits.account_write_mib_s, store.room()));
         let now = clock.clone();
         let writer = store.start_writer(Writer {
             queues,
             now: Arc::new(move || now.now()),
             entropy: || Box::new(OsEntropy),
-            fatal,
         })?;
-        let guesses = Guesses::default();
-        let app = Self(Arc::new(Parts { store, pipeline, vault, clock, guesses, outbox, config }));
-        Ok((app, Running { writer, fatal: fatal_received }))
+        let alarm = store.alarm().clone();
+        let (guesses, health) = (Guesses::default(), Health::default());
+        let memory = Memory::of(config.limits.memory_mib.unwrap_or(memory::MIB));
+        let parts =
+            Parts { store, pipeline, vault, clock, guesses, health, memory, outbox, config };
+        Ok((Self(Arc::new(parts)), Running { writer, alarm }))
     }
 }

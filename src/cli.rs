@@ -57,11 +57,13 @@ enum CliCommand {
     Serve(Box<run::ServeOptions>),
     /// Bring a database's tables up to date.
     Migrate(DatabaseOptions),
-    /// Check a database: history agrees with every record, references hold, rows can be read.
-    #[command(
-        after_help = "Exit codes: 0 all is well, 1 faults were found (one per line), 2 could not check."
-    )]
-    Check(DatabaseOptions),
+    /// Check a database: every record is what its history makes of it, and all that it names is there.
+    ///
+    /// Nothing is changed, a server may be running, and the database may be a copy that is read-only.
+    #[command(after_help = "Example:\n  haksa check --database sqlite:haksa.db\n\n\
+        Exit codes: 0 all is well, 1 faults were found (one per line), 2 could not check. Of each sort of\n\
+        fault a hundred are told, and how many more there are. Sealed secrets need the master key.")]
+    Check(inspect::CheckOptions),
     /// Manage accounts, the customers on this server.
     #[command(subcommand)]
     Account(manage::AccountCommand),
@@ -144,11 +146,9 @@ struct Desk {
 impl Desk {
     fn start(store: Store) -> anyhow::Result<Self> {
         let (pipeline, queues) = Pipeline::new();
-        // What the writer says there, it also answers to the one command.
-        let (fatal, _) = tokio::sync::oneshot::channel();
         let now = Arc::new(|| Clock::System.now());
         let entropy = || Box::new(OsEntropy) as Box<dyn Entropy + Send>;
-        let writer = store.start_writer(Writer { queues, now, entropy, fatal })?;
+        let writer = store.start_writer(Writer { queues, now, entropy })?;
         Ok(Self { store, pipeline, writer })
     }
 
@@ -218,7 +218,11 @@ fn run_to_end(command: CliCommand) -> anyhow::Result<ExitCode> {
     } else {
         logs.json().init();
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    crate::sabotage::announce();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .thread_name("haksa-serve")
+        .enable_all()
+        .build()?;
     runtime.block_on(run(command))
 }
 

@@ -29,6 +29,8 @@ pub struct Config {
     pub mail: MailConfig,
     /// How text messages are sent.
     pub sms: SmsConfig,
+    /// What the server may take, and an account of it.
+    pub limits: LimitsConfig,
 }
 
 /// Kolleges' choices.
@@ -108,6 +110,24 @@ pub struct SmsConfig {
     pub template: Option<PathBuf>,
 }
 
+/// What the server may take, and an account of it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default)]
+pub struct LimitsConfig {
+    /// What one account may write for ever, MiB of history and contents a second.
+    pub account_write_mib_s: u32,
+    /// Connections at the same time; fewer, where the process may not have as many descriptors.
+    pub connections: Option<usize>,
+    /// Memory, MiB: bodies, answers and pictures have shares of it.
+    pub memory_mib: Option<usize>,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self { account_write_mib_s: 4, connections: None, memory_mib: None }
+    }
+}
+
 /// Every key, with dots.
 pub const KEYS: &[&str] = &[
     "listen",
@@ -126,6 +146,9 @@ pub const KEYS: &[&str] = &[
     "sms.api_secret",
     "sms.from",
     "sms.template",
+    "limits.account_write_mib_s",
+    "limits.connections",
+    "limits.memory_mib",
 ];
 
 /// Every section.
@@ -252,7 +275,8 @@ mod tests {
              [kolleges]\nunknown_fields = 'ignore'\n[partner]\nrules = 'vendor'\n\
              [solapi]\nhmac_md5 = true\n[mail]\nurl = 'smtp://u:demo-password@h'\nfrom = 'a@b.example'\n\
              template = 'm.txt'\n[sms]\nurl = 'https://h'\napi_key = 'K'\napi_secret = 'demo-secret'\n\
-             from = '021234567'\ntemplate = 's.txt'\n",
+             from = '021234567'\ntemplate = 's.txt'\n[limits]\naccount_write_mib_s = 9\n\
+             connections = 9\nmemory_mib = 300\n",
         )
         .unwrap();
         assert_eq!(config.listen.as_deref(), Some("0.0.0.0:80"));
@@ -261,6 +285,7 @@ mod tests {
         assert!(config.solapi.hmac_md5);
         assert_eq!(config.mail.url.as_ref().unwrap().expose(), "smtp://u:demo-password@h");
         assert_eq!(config.sms.from.as_deref(), Some("021234567"));
+        assert_eq!(config.limits.connections.zip(config.limits.memory_mib), Some((9, 300)));
         let shown = format!("{config:?}");
         assert!(!shown.contains("demo-password") && !shown.contains("demo-secret"), "{shown}");
     }

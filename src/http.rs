@@ -1,6 +1,10 @@
 //! The HTTP server: connections, limits, request ids, and the way from a path to a dialect. Bodies
 //! are read here, whole and bounded, so that no dialect can forget to.
 
+mod bodies;
+mod connections;
+mod heads;
+
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -11,44 +15,33 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, get, on};
 use axum::{Json, Router};
-use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::{HeaderMap, HeaderValue, StatusCode};
-use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use serde_json::json;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio_io_timeout::TimeoutStream;
 use tower::ServiceExt as _;
 
-use crate::app::{App, OsEntropy};
-use crate::dialect::{Answer, Arrival, BODY_MAX, Call, Malformed, WIRES, Wire};
-use crate::domain::command::Entropy as _;
+use self::bodies::Reading;
+use self::connections::Connections;
+use crate::app::App;
+use crate::budget::Payer;
+use crate::dialect::{Answer, Arrival, Call, Malformed, WIRES, Wire};
 use crate::sabotage::Protection;
-use crate::telemetry;
+use crate::{health, telemetry};
 
-/// How much of a body over the limit is read and thrown away, bytes.
-const DISCARD_MAX: usize = 16 * BODY_MAX;
-/// How long that may take.
-const DISCARD_WITHIN: Duration = Duration::from_secs(5);
 /// How long requests in flight may take after the server was told to stop.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
-/// Connections at the same time; more wait in the listener's queue.
-const CONNECTIONS_MAX: usize = 4096;
-/// Bodies longer than [`BODY_MAX`] in memory at the same time; more wait to be read.
-static LONG_BODIES: Semaphore = Semaphore::const_new(8);
-/// A request id's length at the most.
-const REQUEST_ID_MAX: usize = 128;
 
 /// How patient the server is.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
     /// How long a client may take to send its head, and a connection may rest between requests.
     pub head_within: Duration,
-    /// How long a client may take to send its body.
+    /// How long a client may take to send its body, beside a second for each 16 KiB of it.
     pub body_within: Duration,
     /// How long a client may take to make room for more of an answer.
     pub answer_within: Duration,
@@ -58,7 +51,7 @@ impl Default for Patience {
     fn default() -> Self {
         Self {
             head_within: Duration::from_secs(15),
-            body_within: Duration::from_secs(20),
+            body_within: Duration::from_secs(5),
             answer_within: Duration::from_secs(20),
         }
     }
@@ -81,14 +74,13 @@ pub fn router(app: App) -> Router {
     for wire in WIRES {
         let Some(document) = wire.openapi else { continue };
         let path = format!("/openapi/{}.json", wire.dialect.name());
-        let answer =
-            async move || Answer::with_type(200, "application/json", document.as_bytes().to_vec());
+        let answer = async move || Answer::with_type(200, "application/json", document.as_bytes());
         router = router.route(&path, get(answer));
         documents.push(path);
     }
     let docs = utoipa_swagger_ui::Config::new(documents);
     router
-        .route("/healthz", get(async || Json(json!({"status": "ok"}))))
+        .route("/healthz", get(alive))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics_text))
         .fallback(async |request: Request| malformed(&request, Malformed::UnknownPath))
@@ -104,8 +96,16 @@ fn malformed(request: &Request, fault: Malformed) -> Answer {
     (Wire::of(path).malformed)(fault, path, request.headers())
 }
 
+async fn alive(State(app): State<App>) -> Response {
+    if app.store.alarm().cause().is_none() {
+        Json(json!({"status": "ok"})).into_response()
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"status": "failed"}))).into_response()
+    }
+}
+
 async fn ready(State(app): State<App>) -> Response {
-    if app.store.is_ready().await && !app.pipeline.is_closed() {
+    if app.health.is_ready().await && app.store.alarm().cause().is_none() {
         Json(json!({"status": "ready"})).into_response()
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"status": "unavailable"}))).into_response()
@@ -133,15 +133,21 @@ pub async fn serve(
     patience: Patience,
     stop: impl Future<Output = ()>,
 ) -> std::io::Result<()> {
-    let counting = tokio::spawn(telemetry::run());
+    let alarm = app.store.alarm();
+    let watched = app.clone();
+    let beside = [
+        tokio::spawn(alarm.clone().keep_up("counting", telemetry::run)),
+        tokio::spawn(alarm.clone().keep_up("readiness", move || health::watch(watched.clone()))),
+    ];
     let router = router(app.clone());
     let graceful = GracefulShutdown::new();
-    let seats = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let connections_max = app.config.limits.connections.unwrap_or(connections::MAX);
+    let connections = Arc::new(Connections::new(connections_max));
     // Dropped when patience is over. Each connection holds the app, and so the writer's queue open.
     let (patient, _) = tokio::sync::watch::channel(());
     let mut stop = std::pin::pin!(stop);
     loop {
-        let seat = Arc::clone(&seats).acquire_owned();
+        let seat = connections.seat();
         let (seat, stream, peer) = tokio::select! {
             () = &mut stop => break,
             (seat, accepted) = async { (seat.await, listener.accept().await) } => match accepted {
@@ -154,21 +160,30 @@ pub async fn serve(
                 }
             },
         };
+        let Some(seat) = seat else { break };
+        let place = connections.take_in(Payer::stranger(peer.ip()), seat);
+        let guest = place.guest();
         let _ = stream.set_nodelay(true);
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(patience.answer_within));
         let (app, router) = (app.clone(), router.clone());
         let service = hyper::service::service_fn(move |request| {
-            let (app, router) = (app.clone(), router.clone());
+            let (app, router, guest) = (app.clone(), router.clone(), guest.clone());
+            guest.is_served();
             async move {
                 let response = answer(&app, router, peer, patience, request).await;
                 // All who can be answered are, before any of it is sent: then a client that has many
                 // connections is woken once and not once for each.
                 tokio::task::yield_now().await;
+                guest.rests();
                 Ok::<_, std::convert::Infallible>(response)
             }
         });
-        let connection = hyper::server::conn::http1::Builder::new()
+        let mut builder = hyper::server::conn::http1::Builder::new();
+        if Protection::ByteBudgets.is_on() {
+            builder.max_buf_size(heads::BUFFER_MAX);
+        }
+        let connection = builder
             .timer(TokioTimer::new())
             .header_read_timeout(
                 Some(patience.head_within).filter(|_| Protection::HeadTimeout.is_on()),
@@ -181,8 +196,8 @@ pub async fn serve(
                 // What goes wrong on a connection is the client's affair and already answered.
                 _ = connection => {}
                 _ = cut_off.changed() => {}
+                () = place.cut_off() => {}
             }
-            drop(seat);
         });
     }
     drop(listener);
@@ -190,7 +205,7 @@ pub async fn serve(
         tracing::warn!("connections were still busy after {STOP_WITHIN:?} and are cut off");
     }
     drop(patient);
-    counting.abort();
+    beside.iter().for_each(tokio::task::JoinHandle::abort);
     Ok(())
 }
 
@@ -204,14 +219,22 @@ async fn answer(
     let begun = Instant::now();
     let arrival = Arrival {
         peer: peer.ip(),
-        request_id: request_id(request.headers()),
+        request_id: heads::request_id(request.headers()),
         at: app.clock.now(),
         body_fault: None,
     };
     let uri = request.uri().clone();
     let wire = Wire::of(uri.path());
     let method = request.method().clone();
-    let serving = serve_one(app, wire, router, &arrival, patience, request);
+    let is_too_long = heads::is_too_long(&uri, request.headers());
+    let serving = async {
+        if is_too_long {
+            // Its body may be as long, and is not read.
+            let answer = (wire.malformed)(Malformed::HeadTooLarge, uri.path(), request.headers());
+            return answer.header("connection", "close").into_response();
+        }
+        serve_one(app, wire, router, &arrival, patience, request).await
+    };
     let served = AssertUnwindSafe(serving).catch_unwind();
     let mut response = served.await.unwrap_or_else(|_| {
         tracing::error!(request_id = %arrival.request_id, "a request panicked");
@@ -236,10 +259,10 @@ async fn serve_one(
 ) -> Response {
     let (mut parts, body) = request.into_parts();
     let mut arrival = arrival.clone();
-    let body_max = wire.body_max(app, parts.uri.path(), &parts.headers, &arrival).await;
     // Held until the answer is there: so long is the body in memory.
-    let _seat = if body_max > BODY_MAX { LONG_BODIES.acquire().await.ok() } else { None };
-    let body = match collect(&parts.headers, body, body_max, patience.body_within).await {
+    let (body, _held) =
+        Reading::new(app, wire, &parts, &arrival).whole(body, patience.body_within).await;
+    let body = match body {
         Ok(body) => Body::from(body),
         Err(fault) => {
             arrival.body_fault = Some(fault);
@@ -261,83 +284,4 @@ async fn serve_one(
         response.headers_mut().insert("connection", HeaderValue::from_static("close"));
     }
     response
-}
-
-async fn collect(
-    headers: &HeaderMap,
-    mut body: Incoming,
-    body_max: usize,
-    within: Duration,
-) -> Result<Bytes, Malformed> {
-    let declared = headers
-        .get("content-length")
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.parse::<u64>().ok());
-    let body_max = if Protection::BodyLimit.is_on() { body_max } else { usize::MAX };
-    if declared.is_some_and(|length| length > body_max as u64) {
-        // A client that waits to be told to go on is told not to.
-        if !headers.contains_key("expect") {
-            discard(body, within);
-        }
-        return Err(Malformed::TooLarge);
-    }
-    if hyper::body::Body::is_end_stream(&body) {
-        return Ok(Bytes::new());
-    }
-    // Most bodies come in one piece. Of longer ones there is never more than one copy.
-    let (mut piece, mut whole) = (None::<Bytes>, Vec::new());
-    let mut length = 0;
-    let reading = async {
-        while let Some(frame) = body.frame().await {
-            let Ok(part) = frame.map_err(|_| Malformed::Incomplete)?.into_data() else { continue };
-            length += part.len();
-            if length > body_max {
-                return Err(Malformed::TooLarge);
-            }
-            if length == part.len() {
-                piece = Some(part);
-                continue;
-            }
-            if let Some(first) = piece.take() {
-                let expected = declared.and_then(|declared| usize::try_from(declared).ok());
-                whole.reserve_exact(expected.unwrap_or_default().max(length));
-                whole.extend_from_slice(&first);
-            }
-            whole.extend_from_slice(&part);
-        }
-        Ok(())
-    };
-    match tokio::time::timeout(within, reading).await {
-        Ok(Ok(())) => {}
-        Ok(Err(Malformed::TooLarge)) => {
-            discard(body, within);
-            return Err(Malformed::TooLarge);
-        }
-        Ok(Err(_)) | Err(_) => return Err(Malformed::Incomplete),
-    }
-    Ok(piece.unwrap_or_else(|| whole.into()))
-}
-
-/// Reads on for a while without keeping anything: a connection that is closed while its client still
-/// sends takes the answer with it.
-fn discard(mut body: Incoming, within: Duration) {
-    tokio::spawn(tokio::time::timeout(within.min(DISCARD_WITHIN), async move {
-        let mut left = DISCARD_MAX;
-        while let Some(Ok(frame)) = body.frame().await {
-            let Some(less) = left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) else {
-                break;
-            };
-            left = less;
-        }
-    }));
-}
-
-/// The caller's id for the request where it is a plain word, else a new one.
-fn request_id(headers: &HeaderMap) -> String {
-    headers
-        .get("x-request-id")
-        .and_then(|value| value.to_str().ok())
-        .filter(|id| (1..=REQUEST_ID_MAX).contains(&id.len()))
-        .filter(|id| id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b)))
-        .map_or_else(|| OsEntropy.uuid(), str::to_owned)
 }

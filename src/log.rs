@@ -4,10 +4,13 @@
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{self, Write};
+use std::panic::AssertUnwindSafe;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
+
+use crate::sabotage::Protection;
 
 /// Lines that may wait to be written.
 const LINES_MAX: usize = 1024;
@@ -33,6 +36,9 @@ pub struct Lines;
 
 impl Write for Lines {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        if !Protection::DroppableLog.is_on() {
+            return io::stderr().write_all(line).map(|()| line.len());
+        }
         let is_taken = |queue: &SyncSender<Item>| queue.try_send(Item::Line(cut(line))).is_ok();
         if !QUEUE.get().is_some_and(is_taken) {
             LOST.fetch_add(1, Ordering::Relaxed);
@@ -57,8 +63,12 @@ pub fn lost() -> u64 {
 pub fn start() -> io::Result<()> {
     let (queue, items) = sync_channel(LINES_MAX);
     let tell = |lost| tracing::warn!(lost, "log lines could not be written");
-    let write = move || write_out(&items, io::stderr(), &LOST, tell);
-    std::thread::Builder::new().name("log".to_owned()).spawn(write)?;
+    // Whatever goes wrong with a line, the next is written.
+    let write = move || {
+        let write = || write_out(&items, io::stderr(), &LOST, tell);
+        while std::panic::catch_unwind(AssertUnwindSafe(write)).is_err() {}
+    };
+    std::thread::Builder::new().name("haksa-log".to_owned()).spawn(write)?;
     let _ = QUEUE.set(queue);
     std::panic::set_hook(Box::new(|panic| {
         let thread = std::thread::current();

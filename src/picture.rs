@@ -6,19 +6,17 @@ use std::io::Cursor;
 use bytes::Bytes;
 use image::{ImageError, ImageFormat, ImageReader, Limits};
 use sha2::{Digest as _, Sha256};
-use tokio::sync::Semaphore;
 
 use crate::domain::certificate::image::NewImage;
+use crate::domain::error::Error;
+use crate::seats::Seats;
 
 /// Bytes of a picture at the most: 10 MiB.
 pub const BYTES_MAX: usize = 10 * 1024 * 1024;
 /// Pixels across and down at the most.
 pub const SIDE_MAX: u32 = 4096;
 /// What a decoder may take from memory, bytes: four for each of the pixels, and as much to work with.
-const MEMORY_MAX: u64 = 4 * (SIDE_MAX as u64) * (SIDE_MAX as u64) * 2;
-
-/// Pictures that are unpacked at the same time: each may take [`MEMORY_MAX`].
-static SEATS: Semaphore = Semaphore::const_new(2);
+pub const MEMORY_MAX: u64 = 4 * (SIDE_MAX as u64) * (SIDE_MAX as u64) * 2;
 
 /// Why something is not kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,17 +38,24 @@ pub enum PictureFault {
     Damaged,
 }
 
-/// Looks a picture through, away from the threads that serve requests.
+/// Looks an account's picture through, away from the threads that serve requests: a few at once, each of
+/// which may take [`MEMORY_MAX`], on `seats`.
 ///
 /// # Errors
-/// [`PictureFault`].
-pub async fn look_through(bytes: Bytes) -> Result<NewImage, PictureFault> {
-    let Ok(_seat) = SEATS.acquire().await else {
-        return Err(PictureFault::Damaged);
-    };
-    let looking = tokio::task::spawn_blocking(move || decode(bytes));
+/// [`Error::Unavailable`] when too many wait, or it takes too long; otherwise [`PictureFault`].
+pub async fn look_through(
+    bytes: Bytes,
+    account_id: i64,
+    seats: &Seats<i64>,
+) -> Result<Result<NewImage, PictureFault>, Error> {
+    let seat = seats.take(account_id, 1).await?;
+    let looking = tokio::task::spawn_blocking(move || {
+        // Its memory is taken until it is done, though its caller has gone.
+        let _seat = seat;
+        decode(bytes)
+    });
     // A decoder that panics has met something that is no picture.
-    looking.await.unwrap_or(Err(PictureFault::Damaged))
+    Ok(looking.await.unwrap_or(Err(PictureFault::Damaged)))
 }
 
 fn decode(bytes: Bytes) -> Result<NewImage, PictureFault> {

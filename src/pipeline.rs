@@ -6,8 +6,10 @@
 //! `advance` …) → write [`Batch::writes`] → commit → [`Batch::answer`].
 
 mod alone;
+mod doubt;
 mod evaluate;
 mod job;
+mod meter;
 mod naming;
 mod queue;
 
@@ -16,6 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use foldhash::{HashSet, HashSetExt as _};
 use jiff::Timestamp;
 use tokio::sync::oneshot;
@@ -32,9 +35,11 @@ use crate::domain::record::{Document, Key, Meta};
 use crate::sabotage::Protection;
 use crate::turns::Bounds;
 pub use alone::{Latch, Sought, SoughtValues};
+use doubt::AGAIN;
 use evaluate::{Evaluated, evaluate};
 use job::Ask;
 pub use job::{Hold, Job};
+pub use meter::{Meter, Room};
 pub use naming::Link;
 pub use queue::{Jobs, Look, Next, Part, WeakQueue, When};
 use queue::{Queue, Rules, queue};
@@ -89,6 +94,8 @@ pub struct Outcome {
     pub kept: Vec<Kept>,
     /// Which of several commands were not done.
     pub refused: Vec<RefusedItem>,
+    /// What it adds to history, and contents, bytes.
+    pub bytes: u64,
 }
 
 /// An HTTP answer as bytes, for an idempotency key to repeat.
@@ -99,7 +106,7 @@ pub struct Answer {
     /// Header names in lower case, with values.
     pub headers: Vec<Header>,
     /// The body.
-    pub body: Vec<u8>,
+    pub body: Bytes,
 }
 
 /// A request to repeat the first answer when the same key comes again.
@@ -168,6 +175,7 @@ pub enum Reply {
 pub struct Pipeline {
     queue: Queue,
     large: Queue,
+    meter: Option<Arc<Meter>>,
 }
 
 /// The ends that a store's writers take from.
@@ -186,15 +194,18 @@ impl Pipeline {
     pub fn new() -> (Self, Queues) {
         let ((queue, jobs), (large, large_jobs)) = (self::queue(BATCHES), self::queue(LARGE));
         let to_large = large.downgrade();
-        (Self { queue, large }, Queues { jobs, to_large, large: large_jobs })
+        (Self { queue, large, meter: None }, Queues { jobs, to_large, large: large_jobs })
     }
 
     /// Runs a command and waits until it is durable.
     ///
     /// # Errors
-    /// The command's refusal, or [`Error::Unavailable`] when the queue is full or the database is
-    /// away.
+    /// The command's refusal, [`Error::TooManyRequests`] to an account that writes too much, or
+    /// [`Error::Unavailable`] when the queue or the disk is full or the database is away.
     pub async fn run(&self, command: impl Command, envelope: Envelope) -> Result<Reply, Error> {
+        if let Some(meter) = self.meter.as_ref().filter(|_| !envelope.actor.is_of_the_house()) {
+            meter.admit(envelope.payer)?;
+        }
         let (is_large, account_id) = (command.is_large(), envelope.payer);
         let ask = Ask::Command { command: Box::new(command), envelope: Box::new(envelope) };
         self.ask(ask, account_id, is_large).await
@@ -216,6 +227,15 @@ impl Pipeline {
         self.ask(Ask::Token(token), account_id, false).await.map(|_| ())
     }
 
+    /// Does nothing, by the way that commands go.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when that is not open.
+    pub async fn probe(&self) -> Result<(), Error> {
+        // No account has this id.
+        self.ask(Ask::Probe, 0, false).await.map(|_| ())
+    }
+
     /// Refuses what has waited for too long. Whoever comes or takes sees to that as well: this is for when
     /// nobody does.
     pub fn look(&self) {
@@ -231,10 +251,14 @@ impl Pipeline {
     async fn ask(&self, ask: Ask, account_id: i64, is_large: bool) -> Result<Reply, Error> {
         let queue = if is_large { &self.large } else { &self.queue };
         let (reply, answer) = oneshot::channel();
+        let meter = self.meter.clone();
         let since = Instant::now();
-        let job = Job { ask, account_id, reply, since, is_large, held_since: None };
+        let job = Job { ask, account_id, reply, since, is_large, held_since: None, meter };
+        let is_harmless = job.may_be_repeated();
         queue.push(job).map_err(|_| Error::Unavailable { retry_after_s: 1 })?;
-        answer.await.map_err(|_| Error::Unavailable { retry_after_s: 1 })?
+        // A writer that was cut off may have been about to answer.
+        let dropped = |_| if is_harmless { AGAIN } else { Error::Uncertain };
+        answer.await.map_err(dropped)?
     }
 }
 
@@ -333,6 +357,11 @@ impl Batch {
         Self { jobs, rounds, results, large: Vec::new(), facts, writes: Writes::default(), at }
     }
 
+    /// The time of its decisions.
+    pub const fn at(&self) -> Timestamp {
+        self.at
+    }
+
     /// How many jobs it holds.
     pub fn len(&self) -> usize {
         self.jobs.len()
@@ -360,7 +389,7 @@ impl Batch {
                     asked
                 }
                 Ask::Signature(signed) => vec![Need::Signature(signed.0.clone())],
-                Ask::Token(_) => Vec::new(),
+                Ask::Token(_) | Ask::Probe => Vec::new(),
             };
             needs.extend(asked.into_iter().filter(|need| seen.insert(need.clone())));
         }
@@ -445,7 +474,7 @@ impl Batch {
         let signature = match &job.ask {
             Ask::Command { envelope, .. } => envelope.signature.clone(),
             Ask::Signature(signed) => Some(signed.0.clone()),
-            Ask::Token(_) => None,
+            Ask::Token(_) | Ask::Probe => None,
         };
         let Some(signature) = signature.filter(|_| Protection::SignatureOnce.is_on()) else {
             return self.decide_signed(index, entropy);
@@ -477,7 +506,7 @@ impl Batch {
                 writes.tokens.push(token.clone());
                 return Ok(Reply::Noted);
             }
-            None => return Ok(Reply::Noted),
+            Some(Ask::Probe) | None => return Ok(Reply::Noted),
         };
         let actor = &envelope.actor;
         if let Some(idempotency) = &envelope.idempotency
@@ -499,6 +528,9 @@ impl Batch {
         if envelope.is_dry_run {
             facts.release_ids();
             return Ok(Reply::Done(outcome, answer));
+        }
+        if let Some(meter) = jobs.get(index).and_then(|job| job.metered().map(|(meter, _)| meter)) {
+            meter.fits(outcome.bytes)?;
         }
         let mut own_ids: HashSet<(Kind, i64)> = HashSet::new();
         for (sequence, id) in facts.keep_ids() {
@@ -571,6 +603,11 @@ impl Batch {
                     Ok(()) => continue,
                     Err(refused) => job = refused,
                 }
+            }
+            if let (Some((meter, account_id)), Ok(Reply::Done(outcome, _))) =
+                (job.metered(), &result)
+            {
+                meter.charge(account_id, outcome.bytes);
             }
             // A caller that hung up has no use for the answer; the write stands.
             let _ = job.reply.send(result);

@@ -56,6 +56,7 @@ pub async fn run() {
     let Some(prometheus) = &meters().prometheus else { return };
     loop {
         tokio::time::sleep(SORT_EVERY).await;
+        crate::sabotage::stumble("meters");
         prometheus.run_upkeep();
     }
 }

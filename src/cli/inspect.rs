@@ -1,21 +1,39 @@
 //! `haksa migrate`, `check`, `history` and `undo`.
 
+use std::convert::Infallible;
+use std::io::Write as _;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
 
 use super::key::KeyPlace;
 use super::{DatabaseOptions, Desk, address, say};
-use crate::check::{self, Findings};
+use crate::check::{self, Findings, How, Progress};
 use crate::domain::actor::Actor;
 use crate::domain::command::{Expected, Undo};
 use crate::domain::error::Error;
 use crate::domain::fields::Fields;
 use crate::domain::kind::Kind;
 use crate::domain::record::Key;
+use crate::log;
 use crate::pipeline::Envelope;
-use crate::store::Store;
+use crate::store::{Store, Whom};
+
+/// How often a terminal is told how far a check is, and whatever else standard error may be.
+const TOLD_EVERY: Duration = Duration::from_secs(1);
+const LOGGED_EVERY: Duration = Duration::from_secs(30);
+
+/// Options of `haksa check`.
+#[derive(Args, Debug)]
+pub struct CheckOptions {
+    /// Leave out what takes long: histories, but their newest changes, and pictures.
+    #[arg(long)]
+    quick: bool,
+    #[command(flatten)]
+    database: DatabaseOptions,
+}
 
 /// Options of `haksa history`.
 #[derive(Args, Debug)]
@@ -39,7 +57,7 @@ pub struct UndoOptions {
 }
 
 pub(super) async fn migrate(options: &DatabaseOptions) -> anyhow::Result<ExitCode> {
-    let store = Store::open(address(&options.config()?)?).await?;
+    let store = Store::open_for(Whom::Operator, address(&options.config()?)?).await?;
     let applied = store.migrate().await?;
     if applied.is_empty() {
         say("up to date")?;
@@ -50,25 +68,54 @@ pub(super) async fn migrate(options: &DatabaseOptions) -> anyhow::Result<ExitCod
     Ok(ExitCode::SUCCESS)
 }
 
-pub(super) async fn check(options: &DatabaseOptions) -> anyhow::Result<ExitCode> {
-    let store = options.open().await?;
-    let Findings { records, mut faults } = check::run(&store).await?;
-    match KeyPlace::find(&options.config()?) {
-        Some(place) if place.is_there() => faults.extend(place.fault(&store).await?),
+pub(super) async fn check(options: &CheckOptions) -> anyhow::Result<ExitCode> {
+    let config = options.database.config()?;
+    let store = Store::open_to_look(address(&config)?).await?;
+    let mut vault = None;
+    let mut wrong_key = None;
+    match KeyPlace::find(&config) {
+        Some(place) if place.is_there() => match place.look(&store).await? {
+            Ok(found) => vault = Some(found),
+            Err(fault) => wrong_key = Some(fault),
+        },
         _ if store.master_key_proof().await?.is_some() => {
-            say("the master key is not here and was not checked")?;
+            say("the master key is not here and was not checked, nor were sealed secrets")?;
         }
         _ => {}
     }
-    if faults.is_empty() {
+    let progress = Progress::default();
+    let how = How { is_quick: options.quick, vault: vault.as_ref(), progress: Some(&progress) };
+    let Findings { records, mut faults, mut count, notes } = tokio::select! {
+        findings = check::run_as(&store, how) => findings?,
+        never = tell_of(&progress) => match never {},
+    };
+    if let Some(fault) = wrong_key {
+        faults.push(fault);
+        count += 1;
+    }
+    for line in faults.iter().chain(&notes) {
+        say(line)?;
+    }
+    if count == 0 {
         say(format_args!("{records} records, no faults"))?;
         return Ok(ExitCode::SUCCESS);
     }
-    for fault in &faults {
-        say(fault)?;
-    }
-    say(format_args!("{records} records, {} faults", faults.len()))?;
+    say(format_args!("{records} records, {count} faults"))?;
     Ok(ExitCode::from(1))
+}
+
+/// Tells how far a check is: each second on a terminal, in one line; elsewhere now and then.
+async fn tell_of(progress: &Progress) -> Infallible {
+    let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let pause = if is_terminal { TOLD_EVERY } else { LOGGED_EVERY };
+    loop {
+        tokio::time::sleep(pause).await;
+        let [records, changes] = [&progress.records, &progress.changes]
+            .map(|counter| counter.load(std::sync::atomic::Ordering::Relaxed));
+        let words = format!("checked {records} records and {changes} changes so far");
+        let line = if is_terminal { format!("\r{words} ") } else { format!("haksa: {words}\n") };
+        let _ = log::Lines.write(line.as_bytes());
+    }
 }
 
 pub(super) async fn history(options: HistoryOptions) -> anyhow::Result<ExitCode> {
@@ -79,7 +126,7 @@ pub(super) async fn history(options: HistoryOptions) -> anyhow::Result<ExitCode>
         .await?
         .with_context(|| format!("there is no {}", options.record))?;
     let meta = &document.meta;
-    for change in store.history(meta.account_id, meta.change_id, options.limit).await? {
+    for change in store.history(meta.account_id, meta.change_id, options.limit, i64::MAX).await? {
         say(format_args!(
             "change {}  version {}  {}  {} by {} through {} ({})",
             change.id,

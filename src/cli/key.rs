@@ -58,16 +58,15 @@ impl KeyPlace {
         self.admit(vault, &proof)
     }
 
-    /// What is wrong with the key that is here, for a database that is only looked at.
-    pub(super) async fn fault(&self, store: &Store) -> anyhow::Result<Option<String>> {
-        let Some(proof) = store.master_key_proof().await? else {
-            return Ok(None);
-        };
-        let admitted = match self.read(false) {
-            Ok(key) => self.admit(Vault::new(&key), &proof),
-            Err(error) => Err(error.into()),
-        };
-        Ok(admitted.err().map(|error| error.to_string()))
+    /// The vault under the key that is here, or what is wrong with it, for a database that is only looked
+    /// at.
+    pub(super) async fn look(&self, store: &Store) -> anyhow::Result<Result<Vault, String>> {
+        let proof = store.master_key_proof().await?;
+        let admitted = self.read(false).map_err(anyhow::Error::from).and_then(|key| {
+            let vault = Vault::new(&key);
+            proof.map_or(Ok(vault.clone()), |proof| self.admit(vault, &proof))
+        });
+        Ok(admitted.map_err(|error| error.to_string()))
     }
 
     /// True when there is a key to look at.

@@ -20,7 +20,7 @@ use crate::domain::people::person::Person;
 use crate::domain::record::{Document, Key, Stored};
 use crate::domain::sign_in::tenant::{CreateWithTenant, Tenant};
 use crate::pipeline::Envelope;
-use crate::store::Store;
+use crate::store::{Store, Whom};
 use crate::vault::{NONCE_BYTES, hash_token, random_token};
 
 /// Records read at once.
@@ -168,7 +168,7 @@ async fn create_account(new: NewAccount, database: &DatabaseOptions) -> anyhow::
         time_zone,
         ..Account::default()
     };
-    let store = Store::open(address(&database.config()?)?).await?;
+    let store = Store::open_for(Whom::Operator, address(&database.config()?)?).await?;
     store.migrate().await?;
     refuse_taken(&store, &account, ncloud_tenant_alias.as_deref()).await?;
     let desk = Desk::start(store)?;

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
@@ -18,6 +19,7 @@ use crate::delivery::{self, Sender};
 use crate::demo;
 use crate::domain::delivery::outbox::Outbox;
 use crate::http::Patience;
+use crate::memory;
 use crate::store::{Schema, Store};
 use crate::vault::Secret;
 
@@ -25,6 +27,8 @@ const LISTEN: &str = "127.0.0.1:8080";
 /// How many connections may wait to be taken: as many as may be open. Of a crowd that comes at once,
 /// those beyond it are lost and come again only after seconds.
 const BACKLOG: u32 = 4096;
+/// How long a writer may take to end after something else has.
+const JOIN_WITHIN: Duration = Duration::from_secs(5);
 
 /// Options of `haksa demo`.
 #[derive(Args, Debug)]
@@ -75,6 +79,9 @@ pub struct ServeOptions {
         value_parser = clap::builder::BoolishValueParser::new()
     )]
     solapi_hmac_md5: Option<bool>,
+    /// What one account may write for ever, MiB of history and pictures a second; 4, if absent.
+    #[arg(long, env = "HAKSA_LIMITS_ACCOUNT_WRITE_MIB_S", value_name = "MIB")]
+    limits_account_write_mib_s: Option<u32>,
     /// The mail server that certificates are announced through,
     /// `smtp://[USER:PASSWORD@]HOST[:PORT][?tls=required]` or `smtps://…`. Without one, e-mail waits.
     #[arg(long, env = "HAKSA_MAIL_URL", hide_env_values = true, value_name = "URL")]
@@ -101,6 +108,13 @@ pub struct ServeOptions {
     /// A file with the words of a text message.
     #[arg(long, env = "HAKSA_SMS_TEMPLATE", value_name = "FILE")]
     sms_template: Option<PathBuf>,
+    /// Connections at the same time [default: 4096]; fewer, where `ulimit -n` has no room for as many.
+    #[arg(long, env = "HAKSA_LIMITS_CONNECTIONS", value_name = "COUNT")]
+    limits_connections: Option<usize>,
+    /// Memory that the server keeps to, MiB, 256 at the least [default: 512]: bodies, answers and
+    /// pictures have shares of it.
+    #[arg(long, env = "HAKSA_LIMITS_MEMORY_MIB", value_name = "MIB")]
+    limits_memory_mib: Option<usize>,
 }
 
 impl ServeOptions {
@@ -121,6 +135,9 @@ impl ServeOptions {
         if let Some(hmac_md5) = self.solapi_hmac_md5 {
             config.solapi.hmac_md5 = hmac_md5;
         }
+        if let Some(mib_s) = self.limits_account_write_mib_s {
+            config.limits.account_write_mib_s = mib_s;
+        }
         let Config { mail, sms, .. } = &mut config;
         mail.url = self.mail_url.map(Secret::new).or(mail.url.take());
         mail.from = self.mail_from.or(mail.from.take());
@@ -130,6 +147,16 @@ impl ServeOptions {
         sms.api_secret = self.sms_api_secret.map(Secret::new).or(sms.api_secret.take());
         sms.from = self.sms_from.or(sms.from.take());
         sms.template = self.sms_template.or(sms.template.take());
+        let limits = &mut config.limits;
+        limits.connections = self.limits_connections.or(limits.connections);
+        limits.memory_mib = self.limits_memory_mib.or(limits.memory_mib);
+        let memory_mib = limits.memory_mib.unwrap_or(memory::MIB);
+        anyhow::ensure!(
+            memory_mib >= memory::MIB_MIN,
+            "limits.memory_mib is {} at the least",
+            memory::MIB_MIN
+        );
+        anyhow::ensure!(limits.connections != Some(0), "limits.connections is 1 at the least");
         Ok(config)
     }
 }
@@ -276,28 +303,28 @@ async fn run(
     listener: TcpListener,
     signals: impl Future<Output = ()>,
 ) -> anyhow::Result<ExitCode> {
-    let Running { writer, mut fatal } = running;
+    let Running { writer, alarm } = running;
     let worker = Worker::start(&app, senders, Pace::default());
     let mut fault = None;
     let stop = async {
         tokio::select! {
             () = signals => {}
-            // A writer that ends without a word has met something worse.
-            cause = &mut fatal => {
-                fault = Some(cause.unwrap_or_else(|_| "the writer ended".to_owned()));
-            }
+            cause = alarm.rung() => fault = Some(cause),
         }
     };
     let served = crate::http::serve(listener, app, Patience::default(), stop).await;
     worker.stop().await;
     served?;
-    writer.join().await;
     match fault {
-        None => Ok(ExitCode::SUCCESS),
-        Some(cause) => anyhow::bail!(
-            "the database could not be written safely and the server stopped: {cause}. Check the \
-             disk, then start again; everything acknowledged is on disk"
-        ),
+        None => {
+            writer.join().await;
+            Ok(ExitCode::SUCCESS)
+        }
+        Some(cause) => {
+            // What is left of it may wait for what has ended.
+            let _ = tokio::time::timeout(JOIN_WITHIN, writer.join()).await;
+            anyhow::bail!("the server stopped: {cause}; everything acknowledged is on disk")
+        }
     }
 }
 

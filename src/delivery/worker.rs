@@ -24,7 +24,7 @@ use crate::domain::delivery::message::{Channel, Message, MessageStatus};
 use crate::domain::error::Error;
 use crate::domain::list::List;
 use crate::pipeline::{Envelope, Reply};
-use crate::telemetry;
+use crate::{sabotage, telemetry};
 
 /// Accounts whose messages are looked for at a time.
 const PAGE: i64 = 100;
@@ -94,9 +94,15 @@ impl Worker {
                 aside: Mutex::default(),
                 outcomes: outcomes.clone(),
             };
-            tasks.spawn(Arc::new(office).run(stopped.clone()));
+            let (office, stopped) = (Arc::new(office), stopped.clone());
+            // Attempts on their way outlive a fault of who began them.
+            let attempts = Arc::new(tokio::sync::Mutex::default());
+            let run = move || Arc::clone(&office).run(Arc::clone(&attempts), stopped.clone());
+            tasks.spawn(app.store.alarm().clone().keep_up("delivery", run));
         }
-        tasks.spawn(record(app.clone(), to_record, pace, stopped));
+        let (to_record, recording) = (Arc::new(tokio::sync::Mutex::new(to_record)), app.clone());
+        let record = move || record(recording.clone(), to_record.clone(), pace, stopped.clone());
+        tasks.spawn(app.store.alarm().clone().keep_up("recording outcomes", record));
         Self { stop, tasks }
     }
 
@@ -151,11 +157,16 @@ struct Office {
 
 impl Office {
     /// Begins an attempt at what is due whenever a lane is free.
-    async fn run(self: Arc<Self>, mut stopped: watch::Receiver<bool>) {
+    async fn run(
+        self: Arc<Self>,
+        attempts: Arc<tokio::sync::Mutex<JoinSet<()>>>,
+        mut stopped: watch::Receiver<bool>,
+    ) {
         let mut round = Round::new(Arc::clone(&self));
-        let mut attempts = JoinSet::new();
+        let mut attempts = attempts.lock().await;
         let mut rest = self.pace.rest_first;
         while !*stopped.borrow() {
+            sabotage::stumble("delivery");
             while attempts.try_join_next().is_some() {}
             let Ok(lane) = Arc::clone(&self.lanes).acquire_owned().await else { return };
             if self.is_down.load(Ordering::Relaxed) {
@@ -372,10 +383,11 @@ async fn wait(pause: Duration, stopped: &mut watch::Receiver<bool>) {
 /// Records outcomes, as many at once as there are, until every office has closed.
 async fn record(
     app: App,
-    mut outcomes: mpsc::Receiver<Outcome>,
+    outcomes: Arc<tokio::sync::Mutex<mpsc::Receiver<Outcome>>>,
     pace: Pace,
     stopped: watch::Receiver<bool>,
 ) {
+    let mut outcomes = outcomes.lock().await;
     let outcomes = stream::poll_fn(|context| outcomes.poll_recv(context));
     let settle = |outcome| settle(&app, outcome, pace, stopped.clone());
     outcomes.for_each_concurrent(OUTCOMES_MAX, settle).await;
@@ -389,7 +401,9 @@ async fn settle(app: &App, outcome: Outcome, pace: Pace, mut stopped: watch::Rec
         let command = Settle { message_id: id, attempt, outcome: fate.clone() };
         let Err(error) = run(app, account_id, command).await else { return };
         log("cannot record an attempt", &error);
-        let may_pass = matches!(error, Error::Unavailable { .. } | Error::Internal(_));
+        // To record it twice is refused.
+        let may_pass =
+            matches!(error, Error::Unavailable { .. } | Error::Uncertain | Error::Internal(_));
         if !may_pass || app.pipeline.is_closed() {
             return;
         }

@@ -5,6 +5,7 @@ use std::fmt::Display;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 
@@ -30,11 +31,15 @@ impl Answer {
     }
 
     /// An answer of a media type.
-    pub fn with_type(status: u16, media_type: impl Into<Cow<'static, str>>, body: Vec<u8>) -> Self {
+    pub fn with_type(
+        status: u16,
+        media_type: impl Into<Cow<'static, str>>,
+        body: impl Into<Bytes>,
+    ) -> Self {
         // Room for an entity tag too.
         let mut headers = Vec::with_capacity(2);
         headers.push(("content-type".into(), media_type.into()));
-        Self { status, headers, body }
+        Self { status, headers, body: body.into() }
     }
 
     /// The same with another header.

@@ -3,17 +3,21 @@
 
 use std::any::Any;
 use std::net::{IpAddr, Ipv4Addr};
+use std::pin::Pin;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use axum::RequestExt as _;
 use axum::extract::{FromRequest, MatchedPath, Request};
 use bytes::Bytes;
+use futures_util::Stream;
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method};
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
 use super::{Answer, Malformed};
 use crate::app::App;
+use crate::budget::Payer;
 use crate::domain::actor::Actor;
 use crate::domain::command::{Command, Expected};
 use crate::domain::error::Error;
@@ -78,7 +82,12 @@ pub struct Call {
     parameters: Vec<(String, String)>,
     note: OnceLock<Box<dyn Any + Send + Sync>>,
     signature: Mutex<Option<(i64, Signature)>>,
+    account_id: OnceLock<i64>,
+    rest: Mutex<Option<Rest>>,
 }
+
+/// What comes after the beginning of an answer's body; a fault cuts the connection.
+pub type Rest = Pin<Box<dyn Stream<Item = Result<Bytes, Error>> + Send>>;
 
 impl FromRequest<App> for Call {
     type Rejection = Answer;
@@ -88,29 +97,14 @@ impl FromRequest<App> for Call {
         let parameters = pattern
             .map(|pattern| parameters(pattern.as_str(), request.uri().path()))
             .unwrap_or_default();
-        let (parts, body) = request.into_parts();
-        let arrival = parts.extensions.get::<Arrival>().cloned().unwrap_or_default();
+        let (mut parts, body) = request.into_parts();
+        let arrival = parts.extensions.remove::<Arrival>().unwrap_or_default();
         let body = match arrival.body_fault {
             Some(fault) => Err(fault),
             // Its length was bounded when it was read from the connection.
             None => axum::body::to_bytes(body, usize::MAX).await.map_err(|_| Malformed::Incomplete),
         };
-        Ok(Self {
-            app: app.clone(),
-            method: parts.method,
-            target: parts
-                .uri
-                .path_and_query()
-                .map_or_else(|| "/".to_owned(), |target| target.as_str().to_owned()),
-            headers: parts.headers,
-            peer: arrival.peer,
-            body,
-            request_id: arrival.request_id,
-            at: arrival.at,
-            parameters,
-            note: OnceLock::new(),
-            signature: Mutex::new(None),
-        })
+        Ok(Self { parameters, ..Self::new(app, parts, arrival, body) })
     }
 }
 
@@ -149,13 +143,54 @@ pub(super) fn sole<'a>(
 }
 
 /// See [`Call::bearer`].
-pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
+fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = headers.get("authorization")?.to_str().ok()?.split_once(' ')?;
     let token = token.trim();
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }
 
 impl Call {
+    /// One that no route has, so that nothing in its path is a parameter.
+    pub fn new(app: &App, parts: Parts, arrival: Arrival, body: Result<Bytes, Malformed>) -> Self {
+        Self {
+            app: app.clone(),
+            method: parts.method,
+            target: parts
+                .uri
+                .path_and_query()
+                .map_or_else(|| "/".to_owned(), |target| target.as_str().to_owned()),
+            headers: parts.headers,
+            peer: arrival.peer,
+            body,
+            request_id: arrival.request_id,
+            at: arrival.at,
+            parameters: Vec::new(),
+            note: OnceLock::new(),
+            signature: Mutex::new(None),
+            account_id: OnceLock::new(),
+            rest: Mutex::new(None),
+        }
+    }
+
+    /// Notes which account calls, as soon as that is proved: it pays for what the answer takes.
+    pub(super) fn known(&self, account_id: i64) {
+        self.account_id.get_or_init(|| account_id);
+    }
+
+    /// Who pays for what the call takes.
+    pub fn payer(&self) -> Payer {
+        self.account_id.get().map_or_else(|| Payer::stranger(self.peer), |id| Payer::Account(*id))
+    }
+
+    /// Notes what the answer's body goes on with.
+    pub fn follow_with(&self, rest: Rest) {
+        *self.rest.lock().unwrap_or_else(PoisonError::into_inner) = Some(rest);
+    }
+
+    pub(super) fn take_rest(&self) -> Option<Rest> {
+        self.rest.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
     /// The path, exactly as sent.
     pub fn path(&self) -> &str {
         self.target.split_once('?').map_or(self.target.as_str(), |(path, _)| path)

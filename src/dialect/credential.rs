@@ -82,7 +82,10 @@ impl Caller {
 pub async fn borne(dialect: Dialect, call: &Call) -> Result<Stored<Credential>, Error> {
     let key = call.bearer().ok_or(Error::Unauthenticated)?;
     let caller = Caller::of(dialect, call);
-    call.read(|facts| caller.key(key, facts)).await?.ok_or(Error::Unauthenticated)
+    let found = call.read(|facts| caller.key(key, facts)).await?;
+    let credential = found.ok_or(Error::Unauthenticated)?;
+    call.known(credential.meta.account_id);
+    Ok(credential)
 }
 
 /// The active person that a credential acts as.

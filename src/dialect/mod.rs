@@ -13,19 +13,22 @@ pub mod native;
 pub mod ncloud;
 pub mod partner;
 mod password;
+mod sheet;
 pub mod solapi;
 mod upload;
 
 use std::future::Future;
 use std::pin::Pin;
 
+use axum::body::Body;
+use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
 use http::{HeaderMap, Method};
 
-use crate::app::App;
-
+use crate::budget::Held;
 pub use crate::domain::actor::Dialect;
 use crate::domain::error::Error;
-use crate::domain::facts::Facts;
 pub use crate::pipeline::Answer;
 pub use call::{Arrival, BODY_MAX, Call};
 
@@ -76,9 +79,21 @@ pub enum Malformed {
     TooLarge,
     /// The body came too slowly or broke off.
     Incomplete,
+    /// The head is over the limit.
+    HeadTooLarge,
+    /// There is no room for it now. Nothing was done.
+    Busy,
     /// The server failed while serving it.
     Failed,
 }
+
+/// Finds out which account calls, by what proves it: not by the body, which is not read yet, and without
+/// using anything up.
+pub type FindCaller =
+    for<'a> fn(&'a Call) -> Pin<Box<dyn Future<Output = Result<i64, Refusal>> + Send + 'a>>;
+
+/// The longest body that any path takes, bytes.
+pub const LONGEST_BODY: usize = upload::BODY_MAX;
 
 /// A path whose bodies may be longer than [`BODY_MAX`].
 pub struct LongBody {
@@ -86,6 +101,21 @@ pub struct LongBody {
     pub path: &'static str,
     /// Bytes at the most.
     pub max: usize,
+}
+
+/// An answer that is too short to be counted, bytes: as much is around any.
+const SMALL_ANSWER: usize = 4 * 1024;
+
+/// A body, and what is taken for it.
+struct Paid {
+    body: Bytes,
+    _held: Held,
+}
+
+impl AsRef<[u8]> for Paid {
+    fn as_ref(&self) -> &[u8] {
+        &self.body
+    }
 }
 
 /// A dialect as the server sees it.
@@ -105,6 +135,8 @@ pub struct Wire {
     pub strays: &'static [Route],
     /// Its paths that take longer bodies than others.
     pub long_bodies: &'static [LongBody],
+    /// Which account calls.
+    pub caller: FindCaller,
     /// Words the refusal of a call. What its words depend on is in the call, or was noted there.
     pub reject: fn(&Call, &Error) -> Answer,
     /// Words a fault of the request itself, whose path and headers say how the caller wants to be
@@ -165,8 +197,20 @@ impl Wire {
     }
 
     /// Serves a call. The cause of a fault of ours is logged, since the caller is not told.
-    pub async fn serve(&self, handler: Handler, call: Call) -> Answer {
-        let served = handler(&call).await;
+    pub async fn serve(&self, handler: Handler, call: Call) -> Response {
+        let answer = self.answer(handler, &call).await;
+        let mut answer = self.paid(&call, answer).await;
+        let Some(rest) = call.take_rest().filter(|_| answer.status == 200) else {
+            return answer.into_response();
+        };
+        let begin = stream::iter([Ok(std::mem::take(&mut answer.body))]);
+        let mut response = answer.into_response();
+        *response.body_mut() = Body::from_stream(begin.chain(rest));
+        response
+    }
+
+    async fn answer(&self, handler: Handler, call: &Call) -> Answer {
+        let served = handler(call).await;
         // Before anything else is told: a signature that was used before is no caller's.
         match call.use_up().await.map_err(Refusal::from).and(served) {
             Ok(answer) | Err(Refusal::Answer(answer)) => answer,
@@ -174,31 +218,32 @@ impl Wire {
                 if let Error::Internal(cause) = &error {
                     tracing::error!(request_id = %call.request_id, error.cause = %cause, "internal error");
                 }
-                (self.reject)(&call, &error)
+                (self.reject)(call, &error)
             }
         }
     }
 
-    /// How long a body on this path may be, bytes: longer than [`BODY_MAX`] only where the path takes
-    /// such bodies and the caller has a key, so that strangers cannot fill the memory.
-    pub async fn body_max(
-        &self,
-        app: &App,
-        path: &str,
-        headers: &HeaderMap,
-        arrival: &Arrival,
-    ) -> usize {
-        let Some(long) = self.long_bodies.iter().find(|long| long.path == path) else {
-            return BODY_MAX;
-        };
-        let Some(key) = call::bearer(headers) else {
-            return BODY_MAX;
-        };
-        let caller =
-            credential::Caller { dialect: self.dialect, peer: arrival.peer, at: arrival.at };
-        let find = |facts: &mut Facts| caller.key(key, facts);
-        // When the database is away, the route says so.
-        let known = app.store.read(find).await;
-        if matches!(known, Ok(Some(_))) { long.max } else { BODY_MAX }
+    /// The answer, whose memory is its payer's until it is sent. Waiting for memory is for those alone
+    /// who asked for nothing to be done: what was done is told.
+    async fn paid(&self, call: &Call, mut answer: Answer) -> Answer {
+        let length = answer.body.len();
+        // What is shared costs nothing more.
+        if length <= SMALL_ANSWER || !answer.body.is_unique() {
+            return answer;
+        }
+        let mut held = call.app.memory.answers.hold(call.payer());
+        if !call.method.is_safe() {
+            held.settle(length);
+        } else if let Err(error) = held.wait(length).await {
+            return (self.reject)(call, &error);
+        }
+        answer.body = Bytes::from_owner(Paid { body: answer.body, _held: held });
+        answer
+    }
+
+    /// How long the body of a known caller may be on this path, bytes.
+    pub fn body_max(&self, path: &str) -> usize {
+        let long = self.long_bodies.iter().find(|long| long.path == path);
+        long.map_or(BODY_MAX, |long| long.max)
     }
 }

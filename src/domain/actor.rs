@@ -6,6 +6,7 @@ use super::access::Grant;
 use super::facts::{Facts, Known};
 use super::names::names;
 use super::people::credential::Credential;
+use super::record::parse_id;
 
 names! {
     /// The wire language a caller speaks.
@@ -29,6 +30,32 @@ names! {
 const OPERATOR: i64 = 0;
 /// Stands for a credential's id where the server acts by itself.
 const WORKER: i64 = -1;
+
+/// Who asked, as history has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Asker {
+    /// The operator at the command line.
+    Operator,
+    /// The server by itself.
+    Worker,
+    /// Whoever had this credential.
+    Credential(i64),
+    /// This person.
+    Person(i64),
+}
+
+impl Asker {
+    /// Who is meant by what [`Actor::label`] made; none of what it cannot have made.
+    pub fn parse(label: &str) -> Option<Self> {
+        match label.split_once(':') {
+            None if label == "operator" => Some(Self::Operator),
+            None if label == "worker" => Some(Self::Worker),
+            Some(("credential", id)) => parse_id(id).map(Self::Credential),
+            Some(("person", id)) => parse_id(id).map(Self::Person),
+            _ => None,
+        }
+    }
+}
 
 /// An authenticated caller. Everything it may touch lies inside `account_id`.
 #[derive(Clone, Debug)]
@@ -64,6 +91,11 @@ impl Actor {
             dialect: Dialect::Native,
             grants: vec![Grant::everything()],
         }
+    }
+
+    /// True for the operator and for the server itself.
+    pub const fn is_of_the_house(&self) -> bool {
+        matches!((self.person_id, self.credential_id), (None, OPERATOR | WORKER))
     }
 
     /// Whether its credential is still good.

@@ -63,7 +63,8 @@ pub struct Change {
 
 /// Stands in history for a value that history must not show.
 pub const MASK: &str = "•••";
-const MASK_TEXT: &str = "\"•••\"";
+/// The same as JSON.
+pub const MASK_TEXT: &str = "\"•••\"";
 
 /// The changed fields before and after, secrets masked.
 ///

@@ -560,6 +560,9 @@ fn refuse_faulty<R: Record>(
         Err(Stop::Refused(Error::Conflict(_))) if !texts.is_empty() => errors.extend(texts),
         others => errors.extend(texts.into_iter().chain(others?)),
     }
+    if errors.is_empty() {
+        errors.extend(R::TABLE.too_large(fields, changed));
+    }
     if !errors.is_empty() {
         return Err(Error::Invalid(errors).into());
     }

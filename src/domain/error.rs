@@ -43,6 +43,10 @@ pub enum Error {
         /// Seconds after which a new attempt is worth it.
         retry_after_s: u32,
     },
+    /// Nobody says whether it was done: the database was lost in the middle of the commit. To be told
+    /// without an invitation to try again.
+    #[error("the database did not say whether it was done; look before you try again")]
+    Uncertain,
     /// A fault of ours.
     #[error("internal error")]
     Internal(String),

@@ -4,7 +4,7 @@
 use std::sync::{Arc, LazyLock};
 
 use super::command::{self, Context, Write};
-use super::error::Error;
+use super::error::{Error, FieldErrors};
 use super::facts::{Facts, Known};
 use super::fields::{self, Fields, Unknown};
 use super::record::{AnyRecord, Document, Key, Record};
@@ -95,6 +95,16 @@ macro_rules! kinds {
             pub(super) fn refuse_deletion(self, document: &Document) -> Result<(), Error> {
                 match self {
                     $(Self::$kind => document.look::<$record>()?.refuse_deletion()),+
+                }
+            }
+
+            /// The rules of a live record that hold for as long as it stands, and are broken.
+            ///
+            /// # Errors
+            /// [`super::facts::Stop`] when a fact is missing.
+            pub fn broken(self, document: &Document, facts: &mut Facts) -> Known<FieldErrors> {
+                match self {
+                    $(Self::$kind => document.look::<$record>()?.broken(&document.meta, facts)),+
                 }
             }
 

@@ -13,8 +13,10 @@ pub mod list;
 pub mod names;
 pub mod patch;
 pub mod record;
+pub mod standing;
 pub mod table;
 pub mod tag;
+pub mod text;
 
 pub mod certificate;
 pub mod delivery;

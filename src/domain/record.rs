@@ -366,6 +366,15 @@ pub trait Record: Serialize + DeserializeOwned + Clone + PartialEq + Send + Sync
         Ok(Vec::new())
     }
 
+    /// Every rule that holds of it for as long as it stands, whatever was changed when, and is broken: for
+    /// checks.
+    ///
+    /// # Errors
+    /// [`super::facts::Stop::Missing`] when a fact is missing.
+    fn broken(&self, _: &Meta, _: &mut Facts) -> Known<FieldErrors> {
+        Ok(Vec::new())
+    }
+
     /// Why it cannot be deleted (nor its making undone), where that is so by itself.
     ///
     /// # Errors

@@ -1,10 +1,15 @@
 //! What a record type declares: how it is stored, what it names and what becomes of it when that is
 //! gone, what is unique, what its texts may be, and what kind of data each of its fields is.
 
+use serde_json::Value;
+
 use super::error::FieldError;
 use super::fields::Fields;
 use super::kind::Kind;
 use super::record::Changed;
+use super::text::RECORD_MAX;
+pub use super::text::Text;
+use crate::sabotage::Protection;
 
 /// How a record type is stored, and what is said of its fields.
 #[derive(Debug)]
@@ -18,7 +23,10 @@ pub struct Table {
     pub columns: &'static [Column],
     /// What no two records have in common.
     pub unique: &'static [Unique],
-    /// The rules of its texts.
+    /// Columns by which somebody is looked for before another is made: whoever is made has one of them
+    /// that nobody else of the account had.
+    pub known_by: &'static [&'static str],
+    /// The rules of its texts and lists: every one of them that follows from no other field.
     pub texts: &'static [Text],
     /// Every field, by the kind of data that it is; see [`data`].
     pub data: &'static [(Data, &'static [&'static str])],
@@ -136,26 +144,6 @@ pub enum Among {
     Ever,
 }
 
-/// The rules of one text, whose codes are never renamed. They are asked when the text changes; one
-/// that is absent breaks none of them.
-#[derive(Debug)]
-pub struct Text {
-    /// The field.
-    pub field: &'static str,
-    is_without_nul: bool,
-    blank: Option<&'static str>,
-    length: Option<Length>,
-}
-
-/// How long a text may be, characters, and how a longer or shorter one is refused.
-#[derive(Debug)]
-struct Length {
-    min: usize,
-    max: usize,
-    code: &'static str,
-    detail: Option<&'static str>,
-}
-
 /// What a field holds, for whoever may show, log, or erase it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Data {
@@ -242,54 +230,6 @@ impl Unique {
     }
 }
 
-impl Text {
-    /// A text without rules.
-    pub const fn of(field: &'static str) -> Self {
-        Self { field, is_without_nul: false, blank: None, length: None }
-    }
-
-    /// Must not contain NUL. (No text with a column of its own may, without saying so.)
-    #[must_use]
-    pub const fn without_nul(self) -> Self {
-        Self { is_without_nul: true, ..self }
-    }
-
-    /// Must not be blank, else `code`.
-    #[must_use]
-    pub const fn filled(self, code: &'static str) -> Self {
-        Self { blank: Some(code), ..self }
-    }
-
-    /// Must be of at most `max` characters, else `code`.
-    #[must_use]
-    pub const fn at_most(self, max: usize, code: &'static str) -> Self {
-        Self { length: Some(Length { min: 0, max, code, detail: None }), ..self }
-    }
-
-    /// Must be of `min` to `max` characters, else `code`, as `detail` says.
-    #[must_use]
-    pub const fn of_length(
-        self,
-        (min, max): (usize, usize),
-        code: &'static str,
-        detail: &'static str,
-    ) -> Self {
-        Self { length: Some(Length { min, max, code, detail: Some(detail) }), ..self }
-    }
-
-    fn faults(&self, text: &str) -> impl Iterator<Item = FieldError> {
-        let blank = self.blank.filter(|_| text.trim().is_empty());
-        let blank = blank.map(|code| FieldError::new(self.field, code, "must not be blank"));
-        let is_long = |rule: &&Length| !(rule.min..=rule.max).contains(&text.chars().count());
-        let length =
-            self.length.as_ref().filter(is_long).map(|Length { max, code, detail, .. }| {
-                let at_most = || format!("must be of at most {max} characters");
-                FieldError::new(self.field, code, detail.map_or_else(at_most, str::to_owned))
-            });
-        blank.into_iter().chain(length)
-    }
-}
-
 impl Table {
     /// Declares nothing.
     pub const EMPTY: Self = Self {
@@ -297,6 +237,7 @@ impl Table {
         key: KeyType::Int,
         columns: &[],
         unique: &[],
+        known_by: &[],
         texts: &[],
         data: &[],
         tree: None,
@@ -316,16 +257,41 @@ impl Table {
         with_nul(self.columns.iter().map(|column| column.name), fields, changed).collect()
     }
 
-    /// Every rule of [`Table::texts`] that the changed fields break.
+    /// Every rule of [`Table::texts`] that the changed fields break; texts with NUL first.
     pub fn broken_texts(&self, fields: &Fields, changed: &Changed) -> Vec<FieldError> {
-        let whole = self.texts.iter().filter(|text| text.is_without_nul).map(|text| text.field);
-        let mut errors: Vec<FieldError> = with_nul(whole, fields, changed).collect();
-        for text in self.texts.iter().filter(|text| changed.has(text.field)) {
-            errors.extend(
-                fields.value(text.field).as_str().into_iter().flat_map(|it| text.faults(it)),
-            );
+        let is_column = |text: &Text| self.columns.iter().any(|column| column.name == text.path);
+        let (mut with_nul, mut errors) = (Vec::new(), Vec::new());
+        let mut last: Option<(&str, Value)> = None;
+        for text in self.texts.iter().filter(|text| changed.has(text.field())) {
+            let (field, json) = (text.field(), fields.get(text.field()));
+            if text.is_plainly_good(json) {
+                continue;
+            }
+            let (_, value) = match last {
+                Some(last) if last.0 == field => last,
+                _ => (field, fields.value(field)),
+            };
+            let has_nul = !text.is_json() && text.texts(&value).any(|text| text.contains('\0'));
+            // That of a column is told of already.
+            if has_nul && !is_column(text) {
+                with_nul.push(FieldError::new(text.path, "nul", "must not contain NUL"));
+            }
+            errors.extend(text.faults(&value));
+            last = Some((field, value));
         }
-        errors
+        with_nul.extend(errors);
+        with_nul
+    }
+
+    /// That the record is too large, of the field that makes it so.
+    pub fn too_large(&self, fields: &Fields, changed: &Changed) -> Option<FieldError> {
+        if fields.len() <= RECORD_MAX || !Protection::TextLimits.is_on() {
+            return None;
+        }
+        let names = self.data.iter().flat_map(|(_, names)| *names).filter(|it| changed.has(it));
+        let field = names.max_by_key(|name| fields.get(name).len())?;
+        let detail = format!("makes the record larger than {} KiB", RECORD_MAX / 1024);
+        Some(FieldError::new(field, "record_too_large", detail))
     }
 }
 

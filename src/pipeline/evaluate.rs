@@ -46,7 +46,8 @@ pub(super) fn evaluate(
         let written = recorded.documents.iter().map(|pending| Arc::clone(&pending.document));
         let written = written.collect();
         let changes = recorded.changes.clone();
-        let outcome = Outcome { subject, changes, written, changed_count, kept, refused };
+        let bytes = recorded.bytes();
+        let outcome = Outcome { subject, changes, written, changed_count, kept, refused, bytes };
         let answer = (envelope.encode)(&outcome, facts)?;
         Ok(Evaluated { outcome, answer, recorded })
     };
@@ -61,6 +62,16 @@ pub(super) struct Recorded {
     pub(super) contents: Vec<Content>,
     pub(super) naming: Naming,
     pub(super) sought: Vec<Sought>,
+}
+
+impl Recorded {
+    /// What it adds to history, and contents, bytes.
+    fn bytes(&self) -> u64 {
+        let fields = |fields: &Option<Fields>| fields.as_ref().map_or(0, Fields::len);
+        let changes = self.changes.iter().map(|it| fields(&it.before) + fields(&it.after));
+        let contents = self.contents.iter().map(|content| content.bytes.len());
+        changes.chain(contents).map(|length| u64::try_from(length).unwrap_or(u64::MAX)).sum()
+    }
 }
 
 /// Gives each write its version and its change.

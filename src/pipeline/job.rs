@@ -1,11 +1,12 @@
 //! What waits to be done, and whom to tell.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::{Envelope, Latch, Reply};
+use super::{Envelope, Latch, Meter, Reply};
 use crate::domain::command::{Command, FOLLOW_MAX};
 use crate::domain::error::Error;
 use crate::domain::facts::{Need, Signature, Token};
@@ -23,6 +24,8 @@ pub(super) enum Ask {
     /// A signature by itself, and why what it signed is refused, where it is known.
     Signature(Box<(Signature, Option<Error>)>),
     Token(Token),
+    /// Nothing at all.
+    Probe,
 }
 
 /// One thing to do, and whom to tell.
@@ -37,6 +40,8 @@ pub struct Job {
     pub(super) is_large: bool,
     /// Since when somebody else holds what it needs.
     pub(super) held_since: Option<Instant>,
+    /// Who meters what it writes.
+    pub(super) meter: Option<Arc<Meter>>,
 }
 
 /// What a job has to have to itself for its commit.
@@ -83,7 +88,7 @@ impl Job {
     pub(super) fn weight(&self) -> usize {
         match &self.ask {
             Ask::Command { envelope, .. } => JOB_WEIGHT + envelope.body_length,
-            Ask::Signature(_) | Ask::Token(_) => JOB_WEIGHT,
+            Ask::Signature(_) | Ask::Token(_) | Ask::Probe => JOB_WEIGHT,
         }
     }
 

@@ -229,7 +229,11 @@ impl Drop for Jobs {
         let State { waiting, apart, .. } = &mut *state;
         let left = [waiting, apart].map(|turns| turns.take_if(|_| true));
         drop(state);
-        drop(left);
+        let again = self.again.drain(..).chain(self.again_apart.drain(..));
+        // Nothing was done of any of these.
+        for job in left.into_iter().flatten().chain(again.flat_map(|part| part.jobs)) {
+            job.refuse(Error::Unavailable { retry_after_s: 1 });
+        }
     }
 }
 

@@ -52,7 +52,7 @@ fn job_of(account_id: i64, number: i64) -> (Job, Waiter) {
 fn asked(account_id: i64, ask: Ask) -> (Job, Waiter) {
     let (reply, answer) = oneshot::channel();
     let since = Instant::now();
-    (Job { ask, account_id, reply, since, is_large: false, held_since: None }, answer)
+    (Job { ask, account_id, reply, since, is_large: false, held_since: None, meter: None }, answer)
 }
 
 fn job(number: i64) -> (Job, Waiter) {
@@ -84,6 +84,7 @@ fn decided() -> (Batch, Vec<Waiter>) {
             changed_count: 1,
             kept: Vec::new(),
             refused: Vec::new(),
+            bytes: 0,
         };
         batch.results.push(Ok(Reply::Done(outcome, Answer::default())));
     }
@@ -273,4 +274,36 @@ fn what_asks_without_end_is_refused_alone() {
     batch.answer(None);
     assert!(matches!(answer.try_recv(), Ok(Err(Error::Internal(_)))));
     assert!(matches!(other_answer.try_recv(), Ok(Err(Error::Conflict(_)))), "a plain answer");
+}
+
+#[test]
+fn where_nobody_knows_only_what_may_be_done_twice_is_to_be_tried_again() {
+    let (mut batch, answers) = decided();
+    let envelope = |batch: &mut Batch, index: usize, change: fn(&mut Envelope)| match &mut batch
+        .jobs[index]
+        .ask
+    {
+        Ask::Command { envelope, .. } => change(envelope),
+        _ => panic!("a command"),
+    };
+    envelope(&mut batch, 1, |envelope| envelope.is_dry_run = true);
+    envelope(&mut batch, 2, |envelope| {
+        let (key, request_hash) = ("key".to_owned(), "hash".to_owned());
+        envelope.idempotency = Some(Idempotency { key, request_hash });
+    });
+    batch.results[3] = Err(Error::Denied);
+    if let Ok(Reply::Done(outcome, _)) = &mut batch.results[4] {
+        outcome.changed_count = 0;
+    }
+    batch.jobs[5].ask = Ask::Probe;
+    // The last ones had not been decided.
+    batch.results.truncate(7);
+    batch.refuse_uncertain();
+    let told = answers.into_iter().map(|mut answer| match answer.try_recv() {
+        Ok(Err(Error::Uncertain)) => "uncertain",
+        Ok(Err(Error::Unavailable { retry_after_s: 5 })) => "again",
+        other => panic!("{other:?}"),
+    });
+    let expected = ["uncertain", "again", "again", "again", "again", "again", "uncertain", "again"];
+    assert!(told.eq(expected));
 }

@@ -37,16 +37,22 @@ pub struct ChangeQuery {
 /// The newest change before `$1`, whosever it is.
 const NEWEST: &str = "SELECT id FROM change WHERE id < $1 ORDER BY id DESC LIMIT 1";
 
-/// The changes of account `$3` among ids `$1` to `$2`, newest first: `$11` at the most. An act of 0 and
+/// The changes of account `$3` among ids `$1` to `$2`, newest first: `$11` at the most, and as many of
+/// them as take no more than `$12` bytes; the first in any case. Beside each is how many there are
+/// without regard to that. An act of 0 and
 /// empty texts stand for all; the kinds are one text, a space on either side of each. (Columns come
 /// first in comparisons: PostgreSQL takes the types of parameters from them.)
 const CHANGES: &str = concat!(
-    "SELECT ",
-    sql::change_columns!(),
-    " FROM change WHERE id BETWEEN $1 AND $2 AND account_id = $3 AND at >= $4 AND at < $5 \
+    "WITH page (here, size) AS (SELECT id, octet_length(before) + octet_length(after) \
+     FROM change WHERE id BETWEEN $1 AND $2 AND account_id = $3 AND at >= $4 AND at < $5 \
      AND (COALESCE(act_id, id) = $6 OR $6 = 0) AND (actor = $7 OR $7 = '') \
      AND (dialect = $8 OR $8 = '') AND (request_id = $9 OR $9 = '') \
-     AND replace($10, ' ' || kind || ' ', '') <> $10 ORDER BY id DESC LIMIT $11"
+     AND replace($10, ' ' || kind || ' ', '') <> $10 ORDER BY id DESC LIMIT $11), \
+     sized (here, size, n) AS (SELECT here, CAST(sum(size) OVER (ORDER BY here DESC) AS BIGINT), \
+     row_number() OVER (ORDER BY here DESC) FROM page) SELECT ",
+    sql::change_columns!(),
+    ", (SELECT count(*) FROM page) FROM sized JOIN change ON id = here \
+     WHERE size <= $12 OR n = 1 ORDER BY id DESC"
 );
 
 /// Every statement, to be prepared by a check.
@@ -55,7 +61,12 @@ pub(super) fn statements() -> [String; 2] {
 }
 
 impl ChangeQuery {
-    fn parameters(&self, (first, last): (i64, i64), account_id: i64, limit: i64) -> Vec<sql::Sql> {
+    fn parameters(
+        &self,
+        (first, last): (i64, i64),
+        account_id: i64,
+        (limit, bytes): (i64, i64),
+    ) -> Vec<sql::Sql> {
         let text = |text: &Option<String>| sql::Sql::Text(text.clone().unwrap_or_default());
         let kinds = self.kinds.iter().flat_map(|kind| [" ", kind.name(), " "]).collect();
         vec![
@@ -70,6 +81,7 @@ impl ChangeQuery {
             text(&self.request_id),
             sql::Sql::Text(kinds),
             sql::Sql::Int(limit),
+            sql::Sql::Int(bytes),
         ]
     }
 }
@@ -82,14 +94,14 @@ impl Store {
     /// As [`Store::history`].
     pub async fn go_back(&self, change: &Change, undo: &mut Undo) -> Result<(), Error> {
         while let Some(from) = undo.way_on() {
-            let changes = self.history(change.account_id, from, STRIDE).await?;
+            let changes = self.history(change.account_id, from, STRIDE, i64::MAX).await?;
             undo.go(act_id(change), &changes);
         }
         Ok(())
     }
 
-    /// An account's changes with smaller ids than `before` that match, newest first, `limit` at the
-    /// most; and before which id the list goes on, if it may. That can be so though fewer were found,
+    /// An account's changes with smaller ids than `before` that match, newest first, `limit` and about
+    /// `bytes` at the most; and before which id the list goes on, if it may. That can be so though fewer were found,
     /// or none: no page looks through more than [`SCANNED`] ids.
     ///
     /// # Errors
@@ -99,7 +111,7 @@ impl Store {
         account_id: i64,
         query: &ChangeQuery,
         before: i64,
-        limit: i64,
+        (limit, bytes): (i64, i64),
     ) -> Result<(Vec<Change>, Option<i64>), Error> {
         let nothing = || Ok((Vec::new(), None));
         let mut texts = [&query.actor, &query.request_id].into_iter().flatten();
@@ -124,13 +136,21 @@ impl Store {
         let Some(newest) = newest.filter(|newest| *newest >= oldest) else { return nothing() };
         let first = oldest.max(newest - SCANNED + 1);
         // One more tells whether the page ends within what was looked through.
-        let parameters = query.parameters((first, newest), account_id, limit + 1);
-        let rows =
-            self.rows_for(account_id, CHANGES.to_owned(), parameters, sql::CHANGE_WIDTH).await?;
-        let mut found = rows.into_iter().map(sql::decode_change).collect::<Result<Vec<_>, _>>()?;
-        let length = usize::try_from(limit).unwrap_or_default();
-        let next = if found.len() > length {
-            found.truncate(length);
+        let parameters = query.parameters((first, newest), account_id, (limit + 1, bytes));
+        let mut rows = self
+            .rows_for(account_id, CHANGES.to_owned(), parameters, sql::CHANGE_WIDTH + 1)
+            .await?;
+        rows.truncate(usize::try_from(limit).unwrap_or_default());
+        let mut count = None;
+        let changes = rows.into_iter().map(|mut row| {
+            count = row.pop().and_then(|count| sql::first_int(&[count]));
+            sql::decode_change(row)
+        });
+        let found = changes.collect::<Result<Vec<_>, _>>()?;
+        let next = if count
+            .and_then(|count| usize::try_from(count).ok())
+            .is_some_and(|count| count > found.len())
+        {
             found.last().map(|last| last.id)
         } else {
             Some(first).filter(|first| *first > oldest)

@@ -5,6 +5,7 @@ mod cache;
 mod changes;
 mod links;
 mod list;
+mod look;
 #[cfg(debug_assertions)]
 mod plan;
 mod postgres;
@@ -12,6 +13,7 @@ mod question;
 mod search;
 mod sql;
 mod sqlite;
+mod sweep;
 mod trees;
 
 use std::collections::BTreeMap;
@@ -20,20 +22,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
-use tokio::sync::oneshot;
-
+use crate::alarm::Alarm;
 use crate::domain::change::Change;
 use crate::domain::command::Entropy;
 use crate::domain::error::Error;
-use crate::domain::facts::{Facts, Known, Stop};
+use crate::domain::facts::{Facts, Known, Need, Stop};
 use crate::domain::kind::Kind;
 use crate::domain::record::{Document, Key, Meta};
-use crate::pipeline::{Blame, Queues};
+use crate::pipeline::{Blame, Queues, Room};
 use crate::seats::{SeatRules, Seats};
+use jiff::Timestamp;
 
 pub use changes::ChangeQuery;
 pub use list::First;
+pub use look::{Entry, Looker, Row, Standing, Step};
 pub use postgres::Postgres;
 use search::Flavor;
 pub use sqlite::Sqlite;
@@ -42,6 +44,8 @@ pub use sqlite::Sqlite;
 /// statements are run with, which is personal data, and what callers sent in the place of a key.
 pub const LOG_LIMITS: [&str; 2] = ["tokio_postgres=info", "tokio_postgres::query=info"];
 
+/// What the database is asked to see whether it answers.
+const PROBE: &str = "SELECT id FROM account LIMIT 1";
 /// How long a statement of an account's may take that reads a list, or what else may take long.
 const STOPPED_AFTER: Duration = Duration::from_secs(4);
 
@@ -139,6 +143,16 @@ pub enum Schema {
     Earlier,
 }
 
+/// For whom a database is opened, and so how long it may keep them waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whom {
+    /// Those whom a server serves: better told soon that it cannot be done.
+    Clients,
+    /// An operator at the command line, who waits for what may take long, and for their turn beside a
+    /// busy server.
+    Operator,
+}
+
 /// A database.
 #[derive(Clone, Debug)]
 pub enum Store {
@@ -156,8 +170,6 @@ pub struct Writer {
     pub now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     /// Where new ids and secrets come from.
     pub entropy: fn() -> Box<dyn Entropy + Send>,
-    /// Told when the writer meets a fault after which no write can be trusted.
-    pub fatal: oneshot::Sender<String>,
 }
 
 /// A record whose fields are not of its type.
@@ -170,18 +182,26 @@ pub struct Unreadable {
 }
 
 impl Store {
-    /// Opens `sqlite:PATH` or `postgres://…`; a file is made where there is none.
+    /// Opens `sqlite:PATH` or `postgres://…` for a server; a file is made where there is none.
     ///
     /// # Errors
     /// [`OpenError`] when the address is of no known form or the database does not answer.
     pub async fn open(address: &str) -> Result<Self, OpenError> {
+        Self::open_for(Whom::Clients, address).await
+    }
+
+    /// Opens it for whom it is to serve.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub async fn open_for(whom: Whom, address: &str) -> Result<Self, OpenError> {
         match sqlite_path(address)? {
-            Some(path) => Sqlite::open(path).map(Self::Sqlite),
-            None => Postgres::open(address).await.map(Self::Postgres),
+            Some(path) => Sqlite::open(path, whom).map(Self::Sqlite),
+            None => Postgres::open(address, whom).await.map(Self::Postgres),
         }
     }
 
-    /// Opens a database that is there and up to date, and changes nothing about it.
+    /// Opens a database that is there and up to date for an operator, and changes nothing about it.
     ///
     /// # Errors
     /// As [`Store::open`]; [`OpenError::Missing`], [`OpenError::Outdated`], [`OpenError::Newer`],
@@ -192,9 +212,24 @@ impl Store {
         {
             return Err(OpenError::Missing { path: path.to_owned() });
         }
-        let store = Self::open(address).await?;
-        match store.schema().await? {
-            Schema::Current => Ok(store),
+        Self::open_for(Whom::Operator, address).await?.if_current().await
+    }
+
+    /// The same for who only looks: a file may be read-only, and what lies beside it.
+    ///
+    /// # Errors
+    /// As [`Store::open_existing`].
+    pub async fn open_to_look(address: &str) -> Result<Self, OpenError> {
+        match sqlite_path(address)? {
+            Some(path) if !path.exists() => Err(OpenError::Missing { path: path.to_owned() }),
+            Some(path) => Self::Sqlite(Sqlite::open_to_look(path)?).if_current().await,
+            None => Self::open_existing(address).await,
+        }
+    }
+
+    async fn if_current(self) -> Result<Self, OpenError> {
+        match self.schema().await? {
+            Schema::Current => Ok(self),
             Schema::Empty | Schema::Older => Err(OpenError::Outdated),
             Schema::Newer => Err(OpenError::Newer),
             Schema::Earlier => Err(OpenError::Earlier),
@@ -339,7 +374,8 @@ impl Store {
         Err(Error::internal("a read asked for facts without end"))
     }
 
-    /// A record's history, newest first, from change `from` of the account.
+    /// A record's history, newest first, from change `from` of the account: `limit` changes and about
+    /// `bytes` at the most, but never none of those that are there.
     ///
     /// # Errors
     /// [`Error::Unavailable`] when the database is away.
@@ -348,9 +384,10 @@ impl Store {
         account_id: i64,
         from: i64,
         limit: i64,
+        bytes: i64,
     ) -> Result<Vec<Change>, Error> {
-        let parameters = vec![sql::Sql::Int(from), sql::Sql::Int(limit)];
-        let text = sql::HISTORY.to_owned();
+        let parameters = [from, limit, bytes].map(sql::Sql::Int).to_vec();
+        let text = sql::HISTORY_PAGE.to_owned();
         let rows = self.rows_for(account_id, text, parameters, sql::CHANGE_WIDTH).await?;
         let mut changes =
             rows.into_iter().map(sql::decode_change).collect::<Result<Vec<_>, _>>()?;
@@ -397,67 +434,42 @@ impl Store {
         rows.iter().map(decode).collect()
     }
 
-    /// Faults that the database itself finds: broken references, damaged pages, history that does
-    /// not agree with the records. Empty when all is well.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`] when the database is away.
-    pub async fn faults(&self) -> Result<Vec<String>, Error> {
-        let mut found = Vec::new();
-        if let Self::Sqlite(_) = self {
-            for row in self.rows("PRAGMA integrity_check".to_owned(), Vec::new(), 1).await? {
-                if let Some(sql::Sql::Text(text)) = row.first()
-                    && text != "ok"
-                {
-                    found.push(format!("integrity: {text}"));
-                }
-            }
-            for row in self.rows(sqlite::SEARCH_FAULTS.to_owned(), Vec::new(), 1).await? {
-                found.push(format!("person: not in the search index: {row:?}"));
-            }
-            for row in self.rows("PRAGMA foreign_key_check".to_owned(), Vec::new(), 3).await? {
-                found.push(format!("orphaned reference: {row:?}"));
-            }
-        } else {
-            for row in self.rows(search::GRAM_FAULTS.to_owned(), Vec::new(), 1).await? {
-                found.push(format!("person: not to be found by a search: {row:?}"));
-            }
+    /// Rung when what works for the database in the background cannot go on.
+    pub fn alarm(&self) -> &Alarm {
+        match self {
+            Self::Sqlite(sqlite) => &sqlite.alarm,
+            Self::Postgres(postgres) => &postgres.alarm,
         }
-        let mut statements = sql::all();
-        statements.extend(list::statements(self.flavor())?);
-        statements.extend(links::statements());
-        statements.extend(changes::statements());
-        statements.extend(match self {
-            Self::Sqlite(_) => sqlite::statements(),
-            Self::Postgres(_) => postgres::statements(),
-        });
-        for text in statements {
-            let prepared = match self {
-                Self::Sqlite(sqlite) => sqlite.prepare(&text),
-                Self::Postgres(postgres) => postgres.prepare(&text).await,
-            };
-            if let Err(error) = prepared {
-                found.push(format!("statement: {error:?}: {text}"));
-            }
-        }
-        for row in self.rows(sql::CHAIN_FAULTS.to_owned(), Vec::new(), 1).await? {
-            found.push(format!("the chain of changes is broken: {row:?}"));
-        }
-        for kind in Kind::ALL {
-            let faults = match self {
-                Self::Sqlite(_) => sqlite::version_faults(*kind),
-                Self::Postgres(_) => sql::version_faults(*kind, "FALSE"),
-            };
-            for row in self.rows(faults, Vec::new(), 2).await? {
-                found.push(format!("{}: version and newest change disagree: {row:?}", kind.name()));
-            }
-        }
-        Ok(found)
     }
 
-    /// True when the database answers.
-    pub async fn is_ready(&self) -> bool {
-        self.rows("SELECT 1".to_owned(), Vec::new(), 1).await.is_ok()
+    /// Tries the way that reads of records go.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when it is not open.
+    pub async fn probe_read(&self) -> Result<(), Error> {
+        match self {
+            Self::Sqlite(_) => Ok(()),
+            Self::Postgres(postgres) => postgres.load(vec![Need::Change(0)]).await.map(|_| ()),
+        }
+    }
+
+    /// Tries the way that lists go, past all that wait there.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when it is not open.
+    pub async fn probe_list(&self) -> Result<(), Error> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.probe(PROBE).await,
+            Self::Postgres(postgres) => postgres.probe(PROBE).await,
+        }
+    }
+
+    /// Looks how many bytes can still be written; a server's own disk is that server's to watch.
+    pub fn room(&self) -> Room {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.room(),
+            Self::Postgres(_) => Box::new(|| None),
+        }
     }
 
     const fn flavor(&self) -> Flavor {

@@ -3,32 +3,37 @@
 //! request.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
+use tokio_postgres::NoTls;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, NoTls, Statement};
 
 use super::question;
 use super::sql::{self, Sql};
-use super::{OpenError, STOPPED_AFTER, Writer};
+use super::{OpenError, Whom, Writer};
+use crate::alarm::Alarm;
 use crate::domain::error::Error;
 use crate::domain::facts::{Fact, Need};
 use crate::domain::kind::Kind;
 use crate::domain::record::{Document, Key};
-use crate::sabotage::Protection;
 use crate::seats::{Seat, Seats};
 
 mod alone;
 mod aside;
+mod connection;
+mod fate;
+mod look;
 mod naming;
 mod reader;
 mod sets;
+mod sweep;
 mod writer;
 
+use connection::{Connection, Connections, Patience, Way};
+pub use look::Eye;
 use reader::Reader;
 pub(super) use writer::statements;
 use writer::{Lane, WriterTask};
@@ -41,10 +46,6 @@ mod migrations {
 const READERS: usize = 2;
 /// Connections that share what the server itself asks, and an operator's commands.
 const LISTERS: usize = 2;
-/// How long a connection may take to open.
-const CONNECT_WITHIN: Duration = Duration::from_secs(3);
-/// How long a statement may take that no account waits for by itself.
-const PATIENCE: Duration = Duration::from_secs(30);
 /// Guards migrations against a second node that starts at the same time.
 const MIGRATION_LOCK: i64 = 0x4861_6b73_6100;
 /// Whether any migration was applied.
@@ -54,10 +55,11 @@ pub(super) const SCHEMA_FIND: &str =
 /// A database on a server.
 #[derive(Clone, Debug)]
 pub struct Postgres {
-    config: Arc<tokio_postgres::Config>,
+    way: Arc<Way>,
     reader: Reader,
     listers: Arc<Connections>,
     turn: Arc<AtomicUsize>,
+    pub(super) alarm: Alarm,
     pub(super) seats: Seats<i64>,
     alone: Arc<Alone>,
 }
@@ -89,52 +91,6 @@ impl Drop for Taken<'_> {
     }
 }
 
-/// Connections that many share, each opened when it is first needed and again when it was lost.
-#[derive(Debug)]
-struct Connections {
-    config: Arc<tokio_postgres::Config>,
-    /// How long a statement may take.
-    stopped_after: Duration,
-    slots: Vec<tokio::sync::RwLock<Option<Arc<Connection>>>>,
-}
-
-impl Connections {
-    fn new(config: &Arc<tokio_postgres::Config>, count: usize, stopped_after: Duration) -> Self {
-        let slots = (0..count).map(|_| tokio::sync::RwLock::default()).collect();
-        Self { config: Arc::clone(config), stopped_after, slots }
-    }
-
-    fn len(&self) -> usize {
-        self.slots.len()
-    }
-
-    async fn at(&self, index: usize) -> Result<Arc<Connection>, PgFault> {
-        let slot = self.slots.get(index).ok_or_else(|| Error::internal("no such connection"))?;
-        let open = |slot: &Option<Arc<Connection>>| {
-            slot.as_ref().filter(|connection| !connection.client.is_closed()).cloned()
-        };
-        if let Some(connection) = open(&*slot.read().await) {
-            return Ok(connection);
-        }
-        let mut slot = slot.write().await;
-        if let Some(connection) = open(&slot) {
-            return Ok(connection);
-        }
-        let connection = Arc::new(Connection::open(&self.config).await?);
-        let limit = format!("SET statement_timeout = {}", self.stopped_after.as_millis());
-        connection.script(&limit).await?;
-        *slot = Some(Arc::clone(&connection));
-        Ok(connection)
-    }
-}
-
-/// One connection with its prepared statements.
-#[derive(Debug)]
-pub(super) struct Connection {
-    client: Client,
-    statements: RwLock<HashMap<String, Statement>>,
-}
-
 /// Why a batch failed.
 #[derive(Debug)]
 enum PgFault {
@@ -146,8 +102,16 @@ enum PgFault {
     Locked,
     /// A statement took longer than statements may.
     Late,
-    /// The server is away or refuses; the connection is given up.
+    /// The server refuses for now; the connection is given up.
     Unavailable(String),
+    /// The server gave no answer, or there is no way to it.
+    Lost(String),
+    /// The same in the middle of a commit.
+    InDoubt(String),
+    /// A commit was cut off, and has surely not happened: the same batch may succeed now.
+    Undone,
+    /// A commit was cut off, and nobody says whether it happened.
+    Unknown,
     /// A fault of ours.
     Internal(Error),
 }
@@ -156,11 +120,14 @@ impl PgFault {
     fn into_error(self) -> Error {
         match self {
             Self::Constraint(what) => Error::Conflict(vec![what]),
-            Self::Retry | Self::Locked | Self::Late => Error::Unavailable { retry_after_s: 1 },
-            Self::Unavailable(cause) => {
+            Self::Retry | Self::Locked | Self::Late | Self::Undone => {
+                Error::Unavailable { retry_after_s: 1 }
+            }
+            Self::Unavailable(cause) | Self::Lost(cause) => {
                 tracing::error!(error.cause = %cause, "database unavailable");
                 Error::Unavailable { retry_after_s: 2 }
             }
+            Self::InDoubt(_) | Self::Unknown => Error::Uncertain,
             Self::Internal(error) => error,
         }
     }
@@ -168,7 +135,12 @@ impl PgFault {
     /// For an operator.
     fn into_text(self) -> String {
         match self {
-            Self::Constraint(text) | Self::Unavailable(text) => text,
+            Self::Constraint(text)
+            | Self::Unavailable(text)
+            | Self::Lost(text)
+            | Self::InDoubt(text) => text,
+            Self::Undone => "the commit was cut off".to_owned(),
+            Self::Unknown => "nobody says what became of the commit".to_owned(),
             Self::Retry => "another node was in the way".to_owned(),
             Self::Locked => "what it needs is locked".to_owned(),
             Self::Late => "a statement took too long".to_owned(),
@@ -186,7 +158,7 @@ impl From<Error> for PgFault {
 impl From<tokio_postgres::Error> for PgFault {
     fn from(error: tokio_postgres::Error) -> Self {
         let Some(refusal) = error.as_db_error() else {
-            return Self::Unavailable(super::causes(&error));
+            return Self::Lost(super::causes(&error));
         };
         let text = || refusal.to_string();
         match refusal.code().code().as_bytes() {
@@ -232,68 +204,6 @@ fn find_any(kind: Kind, for_update: bool) -> String {
 }
 
 impl Connection {
-    async fn open(config: &tokio_postgres::Config) -> Result<Self, PgFault> {
-        let connecting = tokio::time::timeout(CONNECT_WITHIN, config.connect(NoTls));
-        let (client, connection) = connecting
-            .await
-            .map_err(|_| PgFault::Unavailable("no answer to a connection attempt".to_owned()))??;
-        tokio::spawn(async move {
-            // The error also reaches whoever waits on the connection.
-            let _ = connection.await;
-        });
-        client
-            .batch_execute(
-                "SET statement_timeout = '30s'; SET lock_timeout = '10s'; \
-                 SET idle_in_transaction_session_timeout = '60s'; \
-                 SELECT set_config('synchronous_commit', 'on', false) \
-                 WHERE current_setting('synchronous_commit') = 'off'",
-            )
-            .await?;
-        if !Protection::Durability.is_on() {
-            client.batch_execute("SET synchronous_commit = 'off'").await?;
-        }
-        Ok(Self { client, statements: RwLock::default() })
-    }
-
-    /// Runs statements without parameters or rows.
-    async fn script(&self, text: &str) -> Result<(), PgFault> {
-        Ok(self.client.batch_execute(text).await?)
-    }
-
-    async fn statement(&self, text: &str) -> Result<Statement, PgFault> {
-        let held =
-            self.statements.read().unwrap_or_else(PoisonError::into_inner).get(text).cloned();
-        if let Some(statement) = held {
-            return Ok(statement);
-        }
-        let statement = self.client.prepare(text).await?;
-        self.statements
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(text.to_owned(), statement.clone());
-        Ok(statement)
-    }
-
-    async fn query(
-        &self,
-        text: &str,
-        parameters: &Parameters,
-        width: usize,
-    ) -> Result<Vec<Vec<Sql>>, PgFault> {
-        let statement = self.statement(text).await?;
-        let borrowed: Vec<&(dyn ToSql + Sync)> =
-            parameters.iter().map(|value| &**value as &(dyn ToSql + Sync)).collect();
-        let rows = self.client.query(&statement, &borrowed).await?;
-        rows.iter().map(|row| read_row(row, width)).collect()
-    }
-
-    async fn execute(&self, text: &str, parameters: &Parameters) -> Result<u64, PgFault> {
-        let statement = self.statement(text).await?;
-        let borrowed: Vec<&(dyn ToSql + Sync)> =
-            parameters.iter().map(|value| &**value as &(dyn ToSql + Sync)).collect();
-        Ok(self.client.execute(&statement, &borrowed).await?)
-    }
-
     /// What is neither a record nor a selection. What is there and cannot be read is a fact, too.
     async fn load_one(&self, need: &Need) -> Result<Fact, PgFault> {
         let (text, parameters, width) = question::of(need)?;
@@ -389,26 +299,29 @@ impl Postgres {
     ///
     /// # Errors
     /// [`OpenError`] when the address is malformed or the server does not answer.
-    pub async fn open(address: &str) -> Result<Self, OpenError> {
-        let config: tokio_postgres::Config = address
-            .parse()
+    pub async fn open(address: &str, whom: Whom) -> Result<Self, OpenError> {
+        let way = Way::to(address)
             .map_err(|_| OpenError::Open("malformed postgres address".to_owned()))?;
-        let config = Arc::new(config);
+        let way = Arc::new(way);
+        let readers = Connections::new(&way, READERS, Patience::Reads);
+        let patience = match whom {
+            Whom::Clients => Patience::Lists,
+            Whom::Operator => Patience::Operator,
+        };
+        let listers = LISTERS + 1 + usize::from(cfg!(debug_assertions));
+        let alarm = Alarm::default();
         let seats = super::seats();
         let this = Self {
-            reader: Reader::start(&Arc::new(Connections::new(&config, READERS, PATIENCE))),
-            listers: Arc::new(Connections::new(
-                &config,
-                LISTERS + usize::from(cfg!(debug_assertions)),
-                PATIENCE,
-            )),
+            reader: Reader::start(&Arc::new(readers), &alarm),
+            listers: Arc::new(Connections::new(&way, listers, patience)),
             turn: Arc::default(),
             alone: Arc::new(Alone {
-                connections: Connections::new(&config, seats.at_once(), STOPPED_AFTER),
+                connections: Connections::new(&way, seats.at_once(), Patience::Lists),
                 free: Mutex::new((0..seats.at_once()).collect()),
             }),
             seats,
-            config,
+            alarm,
+            way,
         };
         match this.listers.at(0).await {
             Ok(_) => Ok(this),
@@ -418,7 +331,7 @@ impl Postgres {
 
     pub(super) async fn migrate(&self) -> Result<Vec<String>, OpenError> {
         let failed = |cause: &dyn std::error::Error| OpenError::Migrate(super::causes(cause));
-        let connecting = self.config.connect(NoTls).await;
+        let connecting = self.way.config.connect(NoTls).await;
         let (mut client, connection) = connecting.map_err(|cause| failed(&cause))?;
         let driver = tokio::spawn(connection);
         client
@@ -461,6 +374,12 @@ impl Postgres {
         lister.query(text, &parameters, width).await.map_err(PgFault::into_error)
     }
 
+    /// Asks whether the server answers. It has a connection of its own, behind those of the lists.
+    pub(super) async fn probe(&self, text: &str) -> Result<(), Error> {
+        let asked = async { self.listers.at(LISTERS).await?.query(text, &Vec::new(), 1).await };
+        asked.await.map(|_| ()).map_err(PgFault::into_error)
+    }
+
     /// Runs a statement on a connection that it has to itself. It is stopped when it takes too long.
     pub(super) async fn rows_alone(
         &self,
@@ -485,7 +404,7 @@ impl Postgres {
     }
 
     /// How a statement is run where it is dear to walk through a table and to put rows in order. It has a
-    /// connection of its own, behind those of the lists.
+    /// connection of its own, too.
     #[cfg(debug_assertions)]
     pub(super) async fn explain(
         &self,
@@ -493,7 +412,7 @@ impl Postgres {
         parameters: &[Sql],
     ) -> Result<Vec<Vec<Sql>>, Error> {
         let explained = async {
-            let connection = self.listers.at(LISTERS).await?;
+            let connection = self.listers.at(LISTERS + 1).await?;
             let dear = "SET enable_seqscan = off; SET enable_sort = off; \
                         SET enable_incremental_sort = off";
             connection.script(dear).await?;
@@ -511,19 +430,25 @@ impl Postgres {
     }
 
     pub(super) fn start_writer(&self, writer: Writer) -> JoinHandle<()> {
-        let Writer { queues, now, entropy, fatal } = writer;
-        let of = |lane| WriterTask::new(Arc::clone(&self.config), lane, queues.to_large.clone());
+        let Writer { queues, now, entropy } = writer;
+        let of = |lane| WriterTask::new(Arc::clone(&self.way), lane, queues.to_large.clone());
         let (mut task, mut large) = (of(Lane::Batches), of(Lane::Large));
         let large_now = Arc::clone(&now);
+        let (guard, large_guard) =
+            (self.alarm.guard("the writer"), self.alarm.guard("the writer of large commands"));
+        let (way, sweep_now) = (Arc::clone(&self.way), Arc::clone(&now));
+        let sweep = move || sweep::run(Arc::clone(&way), Arc::clone(&sweep_now));
+        let sweep = tokio::spawn(self.alarm.clone().keep_up("the sweep", sweep));
         tokio::spawn(async move {
-            // A server that goes away is never fatal: its own log decides what was committed.
-            let _fatal = fatal;
             // A task of its own: what it computes for long would stop all that shares a task with it.
             let large = tokio::spawn(async move {
                 large.run(queues.large, large_now, entropy()).await;
+                large_guard.done();
             });
             task.run(queues.jobs, now, entropy()).await;
             let _ = large.await;
+            guard.done();
+            sweep.abort();
         })
     }
 }

@@ -6,6 +6,11 @@
 //! are found by their grams, forms, of which there are few, by looking at each; what the grams find
 //! is compared with the text once more.
 
+use std::collections::HashSet;
+use std::hash::BuildHasher as _;
+
+use foldhash::fast::FixedState;
+
 use super::list::{Question, Values};
 use super::sql::Sql;
 use crate::domain::error::Error;
@@ -129,10 +134,32 @@ pub(super) fn person_grams(name_key: &str, email_key: &str) -> String {
     grams
 }
 
-/// People whose grams are not those of their name and address, by the first and the last.
-pub(super) const GRAM_FAULTS: &str = "SELECT p.id FROM person p, LATERAL (SELECT \
-     left(p.name_key || E'\\n' || coalesce(p.email_key, ''), 10000) || E'\\n\\n' AS text) AS padded \
-     WHERE NOT tsvector_to_array(p.grams) @> ARRAY[left(padded.text, 3), right(padded.text, 3)]";
+/// By what searches should find people with larger ids than `$1`.
+pub(super) const PEOPLE: &str =
+    "SELECT id, name_key, email_key, NULL FROM person WHERE id > $1 ORDER BY id LIMIT 5000";
+/// The same, and the grams that they have, which are all of one length.
+pub(super) const PEOPLE_WITH_GRAMS: &str = "SELECT id, name_key, email_key, \
+     array_to_string(tsvector_to_array(grams), '') FROM person WHERE id > $1 ORDER BY id LIMIT 5000";
+/// What grams are added up by.
+pub(super) const GRAM_HASH: FixedState = FixedState::with_seed(0);
+
+/// The sum of the grams that a person's name and address have, each counted once; of the beginning of a
+/// very long text, where only that `is_cut` into grams.
+pub(super) fn sum_due(name_key: &str, email_key: &str, is_cut: bool) -> u64 {
+    let text = name_key.chars().chain(['\n']).chain(email_key.chars());
+    let text = text.take(if is_cut { TEXT_MAX } else { usize::MAX });
+    let padded: Vec<char> = text.chain(['\n', '\n']).collect();
+    let hash = |gram: &[char]| GRAM_HASH.hash_one(gram.iter().collect::<String>());
+    let hashes: HashSet<u64> = padded.windows(GRAM).map(hash).collect();
+    hashes.into_iter().fold(0, u64::wrapping_add)
+}
+
+/// The sum of grams of which one stands behind the other.
+pub(super) fn sum_of_joined(grams: &str) -> u64 {
+    let chars: Vec<char> = grams.chars().collect();
+    let hash = |gram: &[char]| GRAM_HASH.hash_one(gram.iter().collect::<String>());
+    chars.chunks(GRAM).map(hash).fold(0, u64::wrapping_add)
+}
 
 /// The grams of a text that is as long as one or longer, joined.
 fn grams(text: &str, joint: &str, quote: impl Fn(String) -> String) -> String {

@@ -31,6 +31,17 @@ pub(super) enum Sql {
     Bytes(bytes::Bytes),
 }
 
+impl Sql {
+    /// About the bytes that it takes.
+    pub(super) fn length(&self) -> usize {
+        match self {
+            Self::Null | Self::Int(_) => size_of::<i64>(),
+            Self::Text(text) => text.len(),
+            Self::Bytes(bytes) => bytes.len(),
+        }
+    }
+}
+
 /// A value of a row, where it stands.
 #[derive(Debug)]
 pub(super) enum Cell<'a> {
@@ -280,6 +291,19 @@ pub(super) const HISTORY: &str = concat!(
     " FROM walk JOIN change ON id = here ORDER BY n"
 );
 
+/// The same, as many of them as take no more than `$3` bytes; the first in any case.
+pub(super) const HISTORY_PAGE: &str = concat!(
+    "WITH RECURSIVE walk (here, before_it, n, size) AS (\
+     SELECT id, previous_id, CAST(1 AS BIGINT), \
+     CAST(octet_length(before) + octet_length(after) AS BIGINT) FROM change WHERE id = $1 \
+     UNION ALL SELECT c.id, c.previous_id, w.n + 1, \
+     w.size + octet_length(c.before) + octet_length(c.after) \
+     FROM change c JOIN walk w ON c.id = w.before_it \
+     WHERE w.n < $2 AND w.size + octet_length(c.before) + octet_length(c.after) <= $3) SELECT ",
+    change_columns!(),
+    " FROM walk JOIN change ON id = here ORDER BY n"
+);
+
 /// The changes of act `$1`, whose last is `$2`, newest first: `$3` of them at the most.
 pub(super) const ACT: &str = concat!(
     "SELECT ",
@@ -336,18 +360,6 @@ pub(super) const MASTER_KEY_PUT: &str = "INSERT INTO sealed_key (id, slot, seale
 /// The migrations that were applied, oldest first, and what each was made of.
 pub(super) const SCHEMA_HISTORY: &str =
     "SELECT version, checksum FROM refinery_schema_history ORDER BY version";
-
-/// How far the clock may be wrong for a while without anything being forgotten that still counts,
-/// microseconds.
-const CLOCK_ERROR: i64 = 2 * 3_600_000_000;
-/// How long an answer to an idempotency key is kept, microseconds.
-const ANSWER_LIFE: i64 = 24 * 3_600_000_000;
-/// Forgets what has outlived its use: each statement with how long before now `$1` is.
-pub(super) const SWEEPS: [(&str, i64); 3] = [
-    ("DELETE FROM idempotency WHERE at < $1", ANSWER_LIFE + CLOCK_ERROR),
-    ("DELETE FROM token WHERE expires_at < $1", CLOCK_ERROR),
-    ("DELETE FROM signature WHERE expires_at < $1", CLOCK_ERROR),
-];
 
 /// Microseconds since 1970.
 pub(super) fn micros(at: Timestamp) -> i64 {
@@ -634,32 +646,13 @@ pub(super) fn documents_after(kind: Kind, after: Option<&Key>, limit: i64) -> (S
     }
 }
 
-/// Rows of a kind whose newest change is missing or made another version of another record, but those
-/// that are `but`: a condition.
-pub(super) fn version_faults(kind: Kind, but: &str) -> String {
-    let name = kind.table().name;
-    format!(
-        "SELECT CAST(r.id AS TEXT), r.version FROM {name} r LEFT JOIN change c ON c.id = r.change_id \
-         WHERE (c.id IS NULL OR c.version <> r.version OR c.kind <> '{name}' \
-         OR c.record_id <> CAST(r.id AS TEXT) OR c.account_id <> r.account_id) AND NOT {but}"
-    )
-}
-
-/// Changes whose chain is broken: the one before is missing, or of another record, or not the
-/// version before.
-pub(super) const CHAIN_FAULTS: &str = "SELECT c.id FROM change c \
-     LEFT JOIN change p ON p.id = c.previous_id \
-     WHERE CASE WHEN c.previous_id IS NULL THEN c.version <> 1 \
-     ELSE p.id IS NULL OR p.kind <> c.kind OR p.record_id <> c.record_id \
-     OR p.version <> c.version - 1 END";
-
 /// Every statement that both stores share, to be prepared by a check.
 pub(super) fn all() -> Vec<String> {
     let mut all: Vec<String> = [
         CHANGE_FIND,
         HISTORY,
+        HISTORY_PAGE,
         ACT,
-        CHAIN_FAULTS,
         CONTENT_FIND,
         CONTENT_PUT,
         IDEMPOTENCY_FIND,
@@ -674,7 +667,6 @@ pub(super) fn all() -> Vec<String> {
     ]
     .map(str::to_owned)
     .to_vec();
-    all.extend(SWEEPS.map(|(text, _)| text.to_owned()));
     for kind in Kind::ALL.iter().copied() {
         all.push(Statements::new(kind).find);
         all.extend(kind.table().columns.iter().map(|column| select(kind, column.name)));
@@ -697,7 +689,7 @@ pub(super) fn encode_answer(
         Sql::Text(answer.request_hash.clone()),
         Sql::Int(answer.status.into()),
         Sql::Text(serde_json::to_string(&answer.headers).map_err(Error::internal)?),
-        Sql::Text(String::from_utf8(answer.body.clone()).map_err(Error::internal)?),
+        Sql::Text(String::from_utf8(answer.body.to_vec()).map_err(Error::internal)?),
         Sql::Int(micros(answer.at)),
         optional(answer.act_id),
     ])
@@ -721,7 +713,7 @@ pub(super) fn decode_answer(values: Vec<Sql>) -> Result<StoredAnswer, Error> {
         request_hash,
         status: u16::try_from(status).map_err(|_| bad())?,
         headers: serde_json::from_str(&headers).map_err(Error::internal)?,
-        body: body.into_bytes(),
+        body: body.into(),
         at: instant(at)?,
         act_id: first_int(&[act]),
     })

@@ -1,5 +1,6 @@
 //! The program as its users run it.
 
+mod check;
 mod database;
 mod log;
 mod manage;
@@ -116,7 +117,7 @@ macro_rules! for_both_stores {
         }
     };
 }
-use for_both_stores;
+pub(crate) use for_both_stores;
 
 /// Asserts how a run ended, and something that it said.
 #[track_caller]

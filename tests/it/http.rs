@@ -1,5 +1,6 @@
 //! What comes before any dialect: limits, slowness, malformed HTTP. Spoken over a bare socket.
 
+use haksa::config::Config;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -192,4 +193,66 @@ async fn metrics_count_requests() {
         .lines()
         .find(|line| line.starts_with("haksa_requests_total{dialect=\"kolleges\",status=\"4xx\"}"));
     assert!(line.is_some(), "{metrics}");
+}
+
+/// Whose words a refusal is in is known once the path is; a head that goes on is cut off without any.
+#[tokio::test]
+async fn a_head_over_the_limit_is_refused_in_the_dialects_words() {
+    let server = Server::start(Backend::Sqlite).await;
+    let head = |target: &str, length: usize| {
+        let head = format!("GET {target} HTTP/1.1\r\nhost: h\r\nconnection: close\r\nx: ");
+        let rest = length - head.len() - "\r\n\r\n".len();
+        format!("{head}{}\r\n\r\n", "a".repeat(rest)).into_bytes()
+    };
+    assert!(exchange(&server, &[&head("/healthz", 32 * 1024)]).await.starts_with("HTTP/1.1 200"));
+    for (target, words) in [
+        ("/open-api/achievements", r#""error":"RequestHeaderFieldsTooLarge""#),
+        ("/models", r#"{"detail":"Request Header Fields Too Large"}"#),
+        ("/applications/1", r#""errorCode":"430""#),
+        ("/crm-core/v1/nothing", "The head is too large"),
+        ("/enrollment/1", "Request header fields too large"),
+        ("/healthz", r#""detail":"the head is larger than 32 KiB""#),
+    ] {
+        let answer = exchange(&server, &[&head(target, 33 * 1024)]).await;
+        assert!(answer.starts_with("HTTP/1.1 431") && answer.contains(words), "{target}: {answer}");
+        assert!(answer.contains("connection: close"), "{target}: {answer}");
+    }
+    for head in [head("/healthz", 41 * 1024), b"a: b\r\n".repeat(100)] {
+        let begun = [b"GET /healthz HTTP/1.1\r\nhost: h\r\n", &head[..], b"\r\n"].concat();
+        let answer = exchange(&server, &[&begun]).await;
+        assert!(answer.starts_with("HTTP/1.1 4") && answer.ends_with("\r\n\r\n"), "{answer}");
+    }
+}
+
+/// The memory of this process, MiB.
+pub fn memory_mib() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux says it");
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a line");
+    line.split_whitespace()
+        .nth(1)
+        .and_then(|kib| kib.parse().ok())
+        .map_or(0, |kib: usize| kib / 1024)
+}
+
+/// Strangers who begin to send as much as they like.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn half_heads_take_little() {
+    let server = Server::start(Backend::Sqlite).await.patient(Config::default()).await;
+    let before = memory_mib();
+    let half = bytes::Bytes::from(
+        [b"GET /healthz HTTP/1.1\r\nhost: h\r\nx: ".to_vec(), vec![b'a'; 360_000]].concat(),
+    );
+    let mut opened = Vec::new();
+    for _ in 0..200 {
+        let (half, mut stream) =
+            (half.clone(), TcpStream::connect(server.address).await.expect("a connection"));
+        opened.push(tokio::spawn(async move {
+            // It is cut off, or what is not taken waits.
+            let _ = stream.write_all(&half).await;
+            stream
+        }));
+    }
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    let grown = memory_mib().saturating_sub(before);
+    assert!(grown < 40, "200 half heads took {grown} MiB");
 }

@@ -10,6 +10,7 @@
 mod support;
 
 mod acts;
+mod bounds;
 mod catalogue;
 mod cli;
 mod contacts;
@@ -20,6 +21,7 @@ mod fuzz;
 mod http;
 mod ispring;
 mod kolleges;
+mod lengths;
 mod lists;
 mod matrix;
 mod migrations;
@@ -31,6 +33,7 @@ mod openapi;
 mod partner;
 mod pipeline;
 mod releases;
+mod silence;
 mod solapi;
 mod tables;
 mod tags;

@@ -166,7 +166,10 @@ impl Command for Many {
             writes.extend(decision.writes);
         }
         let before = facts.document(Kind::Person, &self.retired)?.expect("a person");
-        let without = haksa::domain::record::Document::of(before.meta.clone(), person(&[]));
+        let without = haksa::domain::record::Document::of(
+            before.meta.clone(),
+            Person { name_key: "이몽룡".to_owned(), ..person(&[]) },
+        );
         writes.push(Write { action: Action::Edit, before: Some(before), after: without });
         Ok(Decision { writes, ..Decision::default() })
     }

@@ -9,13 +9,17 @@ use haksa::app::{App, Clock};
 use haksa::config::Config;
 use haksa::dialect::Dialect;
 use haksa::domain::actor::Actor;
-use haksa::domain::command::{Command, Create, Edit, Expected};
+use haksa::domain::command::{Command, Create, Edit, Expected, Undo};
 use haksa::domain::delivery::outbox::Outbox;
 use haksa::domain::patch::Patch;
+use haksa::domain::people::account::Account;
 use haksa::domain::people::credential::{Credential, CredentialEdit};
+use haksa::domain::people::known::{Introduce, KnownBy};
+use haksa::domain::people::person::{Person, PersonEdit};
+use haksa::domain::record::Key;
 use haksa::pipeline::{Envelope, Reply as Done};
 use haksa::store::Store;
-use haksa::vault::{MasterKey, Vault, hash_token};
+use haksa::vault::{MasterKey, Vault, hash_password, hash_token};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::time::timeout;
@@ -363,10 +367,42 @@ async fn process(server: &Server) -> App {
 }
 
 async fn run(app: &App, command: impl Command) -> i64 {
-    let envelope = Envelope::new(Actor::operator(3), "test");
+    run_in(app, 3, command).await
+}
+
+async fn run_in(app: &App, account_id: i64, command: impl Command) -> i64 {
+    let envelope = Envelope::new(Actor::operator(account_id), "test");
     match app.pipeline.run(command, envelope).await.expect("done") {
         Done::Done(outcome, _) => outcome.subject.meta.key.as_int().unwrap_or_default(),
         other => panic!("{other:?}"),
+    }
+}
+
+/// Issues to 51 people over and over, each of which is a large command, until told to stop.
+fn storm(server: &Server, stop: &Arc<AtomicBool>) -> tokio::task::JoinHandle<()> {
+    let users: Vec<Value> =
+        (0..51).map(|n| json!({"name": "이몽룡", "email": format!("{n}@example.com")})).collect();
+    let body = json!({"achievementFormId": 551, "mode": "email", "users": users});
+    let request = server.request("POST", "/open-api/achievements/issue");
+    let (request, stop) = (request.bearer("demo-kolleges-key").json(&body), stop.clone());
+    tokio::spawn(async move {
+        while !stop.load(Ordering::Relaxed) {
+            assert_eq!(request.clone().send().await.status, 201);
+        }
+    })
+}
+
+/// Waits for an answer, not for long.
+async fn becomes(read: &Request, is_it: impl Fn(&Reply) -> bool, what: &str) {
+    let begun = Instant::now();
+    loop {
+        let reply = read.clone().send().await;
+        if is_it(&reply) {
+            return;
+        }
+        let waited = begun.elapsed();
+        assert!(waited < Duration::from_secs(2), "{what}: {} {}", reply.status, reply.text());
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 
@@ -376,43 +412,85 @@ async fn a_revoked_key_is_dead_while_many_certificates_are_issued() {
     let server = Server::start(Backend::Sqlite).await;
     let other = process(&server).await;
     let stop = Arc::new(AtomicBool::new(false));
-    let issuing = {
-        let (request, stop) =
-            (server.request("POST", "/open-api/achievements/issue"), stop.clone());
-        let users: Vec<Value> = (0..51)
-            .map(|n| json!({"name": "이몽룡", "email": format!("{n}@example.com")}))
-            .collect();
-        let body = json!({"achievementFormId": 551, "mode": "email", "users": users});
-        let request = request.bearer("demo-kolleges-key").json(&body);
-        tokio::spawn(async move {
-            while !stop.load(Ordering::Relaxed) {
-                assert_eq!(request.clone().send().await.status, 201);
-            }
-        })
-    };
+    let issuing = storm(&server, &stop);
     for round in 0..25 {
         let key = format!("demo-key-{round}");
-        let mut credential = Credential::new(Dialect::Kolleges, "short-lived");
-        credential.secret_hash = Some(hex::encode(hash_token(&key)));
-        let id = run(&other, Create::new(credential)).await;
+        let id = run(&other, Create::new(key_of(&key))).await;
         let read = server.request("GET", ONE).bearer(&key);
-        let becomes = async |status: u16| {
-            let begun = Instant::now();
-            while read.clone().send().await.status != status {
-                let waited = begun.elapsed();
-                assert!(waited < Duration::from_secs(2), "not {status} in round {round}");
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        becomes(200).await;
+        becomes(&read, |reply| reply.status == 200, "a new key").await;
         let revoke = CredentialEdit {
             revoked_at: Patch::Value(other.clock.now()),
             ..CredentialEdit::default()
         };
         run(&other, Edit::<Credential> { key: id.into(), edit: revoke, expected: Expected::Any })
             .await;
-        becomes(401).await;
+        becomes(&read, |reply| reply.status == 401, "a revoked key").await;
     }
     stop.store(true, Ordering::Relaxed);
     issuing.await.expect("no panic");
+}
+
+fn key_of(text: &str) -> Credential {
+    let mut credential = Credential::new(Dialect::Kolleges, "short-lived");
+    credential.secret_hash = Some(hex::encode(hash_token(text)));
+    credential
+}
+
+/// The same of everything else that the command line writes: accounts, people, passwords, undos.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_another_process_writes_is_known_while_many_certificates_are_issued() {
+    let server = Server::start(Backend::Sqlite).await;
+    let other = process(&server).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let issuing = storm(&server, &stop);
+    let login = |email: &str, password: &str| {
+        server.request("POST", "/user/login").json(&json!({"email": email, "password": password}))
+    };
+    for round in 0..6 {
+        let account = Account { name: format!("club {round}"), ..Account::default() };
+        let account = run_in(&other, 0, Create::new(account)).await;
+        let key = format!("demo-account-key-{round}");
+        run_in(&other, account, Create::new(key_of(&key))).await;
+        let forms = server.request("GET", "/open-api/achievements/forms").bearer(&key);
+        becomes(&forms, |reply| reply.status == 200, "a new account's key").await;
+
+        let email = format!("new{round}@example.com");
+        let passwords = ["demo-first", "demo-second"];
+        let hashes = passwords.map(|password| hash_password(password, [7; 16]).expect("a hash"));
+        let [first, second] = hashes.map(Patch::Value);
+        let person =
+            Person {
+                name: "새 사람".to_owned(), email: Some(email.clone()), ..Person::default()
+            };
+        let known_by = vec![KnownBy::email(&email)];
+        let person = run(&other, Introduce { person, known_by }).await;
+        let password = |password_hash| Edit::<Person> {
+            key: Key::Int(person),
+            edit: PersonEdit { password_hash, ..PersonEdit::default() },
+            expected: Expected::Any,
+        };
+        run(&other, password(first)).await;
+        let sign_in = login(&email, passwords[0]);
+        becomes(&sign_in, |reply| reply.status == 200, "a new person's password").await;
+        let token =
+            sign_in.send().await.json()["access_token"].as_str().expect("a token").to_owned();
+        let classes = server.request("GET", "/user/classes").bearer(&token);
+        assert_eq!(classes.clone().send().await.status, 200);
+        run(&other, password(second)).await;
+        becomes(&classes, |reply| reply.status == 401, "a session of an old password").await;
+
+        let edit = server.request("PATCH", ONE).bearer("demo-kolleges-key");
+        assert_eq!(edit.json(&json!({"level": 100 + round})).send().await.status, 200);
+        let id = server.history("achievement/1539").await[0]["change_id"].as_i64().expect("an id");
+        let change = other.store.read(|facts| facts.change(id)).await.expect("a read");
+        let change = change.expect("the change");
+        let undo = other.store.read(|facts| Undo::of(&change, Expected::Any, facts)).await;
+        run(&other, undo.expect("an undo")).await;
+        let read = server.request("GET", ONE).bearer("demo-kolleges-key");
+        let is_back = |reply: &Reply| reply.json()["achievement"]["level"] != 100 + round;
+        becomes(&read, is_back, "what was taken back").await;
+    }
+    stop.store(true, Ordering::Relaxed);
+    issuing.await.expect("no panic");
+    server.assert_sound().await;
 }

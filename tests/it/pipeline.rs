@@ -247,7 +247,8 @@ async fn several_changes_of_one_command_are_one_act(server: Server) {
         let Ok(Reply::Done(outcome, _)) = run(&server, command).await else { panic!("refused") };
         let mut stored = Vec::new();
         for change in &outcome.changes {
-            let found = server.app.store.history(3, change.id, 1).await.expect("a change");
+            let found =
+                server.app.store.history(3, change.id, 1, i64::MAX).await.expect("a change");
             assert_eq!(found[0], **change);
             stored.push((change.id, change.act_id, change.act_end));
         }

@@ -22,7 +22,7 @@ use haksa::domain::people::credential::Credential;
 use haksa::domain::people::person::Person;
 use haksa::domain::record::{Document, Key, Meta};
 use haksa::domain::sign_in::application::Application;
-use haksa::domain::table::{Among, ColumnType, Data, Gone, KeyType, Unique};
+use haksa::domain::table::{Among, ColumnType, Data, Gone, KeyType, Text, Unique};
 use haksa::domain::teaching::class::Class;
 use haksa::domain::teaching::invite_code::{CreateInviteCode, InviteCode, NewCode};
 use haksa::domain::teaching::model::Model;
@@ -35,14 +35,14 @@ const ACCOUNT: i64 = 3;
 const MAKING: i64 = 1;
 
 /// The fields of a record that says as little as it can.
-fn sample(kind: Kind) -> Fields {
+pub(crate) fn sample(kind: Kind) -> Fields {
     match kind {
         Kind::Credential => Fields::of(&Credential::new(Dialect::Native, "")).unwrap(),
         kind => kind.defaults().clone(),
     }
 }
 
-fn key(kind: Kind, id: i64) -> Key {
+pub(crate) fn key(kind: Kind, id: i64) -> Key {
     match kind.table().key {
         KeyType::Int => Key::Int(id),
         KeyType::Text => Key::Text(id.to_string()),
@@ -212,7 +212,7 @@ fn every_field_says_what_kind_of_data_it_is() {
         assert!(!fields.is_empty());
         assert_eq!(declared, fields, "{}: declared, and there", table.name);
         let columns = table.columns.iter().map(|column| column.name);
-        let texts = table.texts.iter().map(|text| text.field);
+        let texts = table.texts.iter().map(Text::field);
         let unique = table.unique.iter().flat_map(|unique| unique.fields).copied();
         for name in columns.chain(texts).chain(unique) {
             assert!(fields.contains(&name), "{}: {name} is no field", table.name);

@@ -4,7 +4,7 @@
 
 use crate::dialect::call::sole;
 use crate::dialect::credential::{Caller, owner};
-use crate::dialect::{Call, Dialect, password};
+use crate::dialect::{Call, Dialect, Refusal, password};
 use crate::domain::actor::Actor;
 use crate::domain::error::Error;
 use crate::domain::facts::{Facts, Known};
@@ -37,7 +37,17 @@ pub async fn authenticate(call: &Call) -> Result<Actor, Error> {
         }
         None => by_password(call).await?,
     };
-    actor.ok_or(Error::Unauthenticated)
+    let actor = actor.ok_or(Error::Unauthenticated)?;
+    call.known(actor.account_id);
+    Ok(actor)
+}
+
+/// The account that calls with a token: passwords are judged once a call, and that takes its time.
+pub async fn caller(call: &Call) -> Result<i64, Refusal> {
+    if call.headers.get("authorization").is_none() {
+        return Err(Error::Unauthenticated.into());
+    }
+    Ok(authenticate(call).await?.account_id)
 }
 
 /// The token in a header's value; none when another scheme is named.

@@ -121,8 +121,12 @@ fn read<T>(
     body.text(name)?.and_then(parse).ok_or_else(|| wrong(name))
 }
 
+/// Digits of a number at the most, zeros in front included.
+const DIGITS_MAX: usize = 20;
+
 fn whole_number(text: &str) -> Option<i64> {
-    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+    let is_number = text.len() <= DIGITS_MAX && text.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| text.parse().ok()).flatten()
 }
 
 fn boolean(text: &str) -> Option<bool> {

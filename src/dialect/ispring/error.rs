@@ -21,6 +21,8 @@ pub fn malformed(fault: Malformed, path: &str, headers: &HeaderMap) -> Answer {
         Malformed::UnknownMethod => refusal(format, 405, "Method Not Allowed"),
         Malformed::TooLarge => refusal(format, 413, "Payload too large"),
         Malformed::Incomplete => refusal(format, 400, "Wrong parameters"),
+        Malformed::HeadTooLarge => refusal(format, 431, "Request header fields too large"),
+        Malformed::Busy => reject_in(format, &Error::Unavailable { retry_after_s: 1 }),
         Malformed::Failed => refusal(format, 500, "Internal error"),
     }
 }
@@ -54,7 +56,7 @@ fn reject_in(format: Format, error: &Error) -> Answer {
             .header("retry-after", retry_after_s.to_string()),
         Error::Unavailable { retry_after_s } => refusal(format, 503, "Service unavailable")
             .header("retry-after", retry_after_s.to_string()),
-        Error::Internal(_) => refusal(format, 500, "Internal error"),
+        Error::Internal(_) | Error::Uncertain => refusal(format, 500, "Internal error"),
     }
 }
 
@@ -80,7 +82,7 @@ mod tests {
             let answer = reject_in(Format::Xml, &error);
             assert_eq!(answer.status, status);
             assert_eq!(
-                String::from_utf8(answer.body).unwrap(),
+                String::from_utf8(answer.body.into()).unwrap(),
                 format!(
                     "<?xml version=\"1.0\" encoding=\"UTF-8\"?><response><code>{status}</code>\
                      <message>{message}</message></response>"
@@ -88,7 +90,7 @@ mod tests {
             );
             let answer = reject_in(Format::Json, &error);
             assert_eq!(
-                String::from_utf8(answer.body).unwrap(),
+                String::from_utf8(answer.body.into()).unwrap(),
                 format!(r#"{{"code":{status},"message":"{message}"}}"#)
             );
         }

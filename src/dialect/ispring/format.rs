@@ -173,8 +173,9 @@ mod tests {
     #[test]
     fn one_value_is_written_in_both_formats() {
         let value = json!({"a": "x<&>", "b": true, "c": 0, "d": {"e": "f"}});
-        let text =
-            |format: Format| String::from_utf8(format.answer(200, &["item"], &value).body).unwrap();
+        let text = |format: Format| {
+            String::from_utf8(format.answer(200, &["item"], &value).body.into()).unwrap()
+        };
         assert_eq!(
             text(Format::Xml),
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?><response><item><a>x&lt;&amp;&gt;</a>\

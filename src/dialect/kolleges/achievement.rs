@@ -7,10 +7,12 @@ use super::date::Given;
 use super::encode::Shown;
 use super::error::{ACHIEVEMENT, answer, answer_of};
 use super::request::{BodyFaults, Page, at_fault, day, members, patch as found, path_id};
+use crate::dialect::sheet::{self, Piece};
 use crate::dialect::{Answer, Call, Refusal};
 use crate::domain::certificate::achievement::{Achievement, AchievementEdit};
 use crate::domain::command::{self, Delete, Edit};
 use crate::domain::error::Error;
+use crate::domain::facts::Facts;
 use crate::domain::kind::Kind;
 use crate::domain::list::List;
 use crate::domain::patch::Patch;
@@ -18,8 +20,6 @@ use crate::domain::people::person::fold;
 use crate::domain::record::Key;
 use crate::domain::tag::{Beside, tagged};
 
-/// Certificates loaded at once.
-const SLICE: usize = 1000;
 const BESIDE: Beside = |one, view| Shown::gather(one.typed()?, view).map(drop);
 
 /// `PATCH /open-api/achievements/{achievementId}`, "인증서 수정".
@@ -74,21 +74,16 @@ pub async fn list(call: &Call) -> Result<Answer, Refusal> {
         .newest_by(&["issued_at"])
         .page(page.limit(), page.offset);
     let (ids, total) = call.app.store.list_counted(&list).await?;
-    let mut items = Vec::new();
-    for ids in ids.chunks(SLICE) {
-        let shown = call.read(|facts| Shown::gather_all(actor.account_id, ids, facts)).await?;
-        for one in &shown {
-            items.push(if items.is_empty() { b' ' } else { b',' });
-            serde_json::to_writer(&mut items, &one.item()).map_err(Error::internal)?;
-        }
-        // A long list must not keep others from being served.
-        tokio::task::yield_now().await;
-    }
     let head =
         "{\"statusCode\":200,\"message\":\"인증서 목록이 조회되었습니다.\",\"achievements\":[";
-    let tail = format!("],\"totalPages\":{}}}", page.pages(total));
-    let items = items.get(1..).unwrap_or_default();
-    Ok(answer_of(200, [head.as_bytes(), items, tail.as_bytes()].concat()))
+    let pages = [Piece::Text("],\"totalPages\":"), Piece::Number(page.pages(total))];
+    let pieces =
+        [Piece::Text(head), Piece::Rows].into_iter().chain(pages).chain([Piece::Text("}")]);
+    let write = move |ids: &[i64], facts: &Facts| {
+        let shown = Shown::gather_all(actor.account_id, ids, facts)?;
+        sheet::rows(shown.iter().map(Shown::item))
+    };
+    sheet::answer(call, pieces, ids, write, |body| answer_of(200, body)).await
 }
 
 /// A verb on a path whose last word stands where a certificate's number would.

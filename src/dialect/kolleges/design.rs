@@ -1,20 +1,21 @@
 //! Designs: `GET` of certificate and badge designs and of their lists, `POST` of a badge design.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::auth::authenticate;
 use super::encode::{ClubShown, DesignShown};
 use super::error::{
-    ACHIEVEMENT, BADGE_DESIGN, CERTIFICATE_DESIGN, Detail, UPLOAD, Words, answer, bad_request,
-    refusal, refusal_over,
+    ACHIEVEMENT, BADGE_DESIGN, CERTIFICATE_DESIGN, Detail, UPLOAD, Words, answer, answer_of,
+    bad_request, refusal, refusal_over,
 };
 use super::request::{Page, path_id};
+use crate::dialect::sheet::{self, Piece};
 use crate::dialect::upload::{self, UploadFault};
 use crate::dialect::{Answer, Call, Refusal};
 use crate::domain::certificate::design::{CreateBadge, Design, DesignType};
 use crate::domain::command;
 use crate::domain::error::Error;
-use crate::domain::facts::Known;
+use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
 use crate::domain::list::List;
 use crate::domain::people::account::Account;
@@ -31,7 +32,8 @@ struct Pages {
     parameter: &'static str,
     words: &'static Words,
     one: (&'static str, &'static str),
-    many: (&'static str, &'static str),
+    /// How the answer to a list begins.
+    many: &'static str,
     none: (&'static str, &'static str),
 }
 
@@ -40,7 +42,8 @@ const CERTIFICATES: Pages = Pages {
     parameter: "certificateDesignId",
     words: &CERTIFICATE_DESIGN,
     one: ("certificateDesign", "템플릿 디자인이 상세 조회되었습니다."),
-    many: ("certificateDesigns", "템플릿 디자인 리스트가 조회되었습니다."),
+    many: "{\"statusCode\":200,\"message\":\"템플릿 디자인 리스트가 조회되었습니다.\",\
+        \"certificateDesigns\":[",
     none: ("CertificateDesignsNotFound", "템플릿 디자인 리스트를 찾을 수 없습니다."),
 };
 const BADGES: Pages = Pages {
@@ -48,7 +51,8 @@ const BADGES: Pages = Pages {
     parameter: "badgeDesignId",
     words: &BADGE_DESIGN,
     one: ("badgeDesign", "뱃지 디자인이 상세 조회되었습니다."),
-    many: ("badgeDesigns", "뱃지 디자인 리스트가 조회되었습니다."),
+    many: "{\"statusCode\":200,\"message\":\"뱃지 디자인 리스트가 조회되었습니다.\",\
+        \"badgeDesigns\":[",
     none: ("BadgeDesignsNotFound", "뱃지 디자인 리스트를 찾을 수 없습니다."),
 };
 
@@ -84,15 +88,18 @@ async fn list(call: &Call, pages: &Pages) -> Result<Answer, Refusal> {
         let (error, message) = pages.none;
         return Err(refusal(404, error, message).into());
     }
-    let shown = call.read(|facts| DesignShown::gather_all(actor.account_id, &ids, facts)).await?;
-    let items: Vec<Value> = shown.iter().map(|design| json!(design.shown())).collect();
-    let (key, message) = pages.many;
-    let mut body = json!({"statusCode": 200, "message": message});
-    if let Some(body) = body.as_object_mut() {
-        body.insert(key.to_owned(), items.into());
-        body.insert("totalPages".to_owned(), page.pages(total).into());
-    }
-    Ok(answer(200, &body))
+    let pieces = [
+        Piece::Text(pages.many),
+        Piece::Rows,
+        Piece::Text("],\"totalPages\":"),
+        Piece::Number(page.pages(total)),
+        Piece::Text("}"),
+    ];
+    let write = move |ids: &[i64], facts: &Facts| {
+        let shown = DesignShown::gather_all(actor.account_id, ids, facts)?;
+        sheet::rows(shown.iter().map(DesignShown::shown))
+    };
+    sheet::answer(call, pieces, ids, write, |body| answer_of(200, body)).await
 }
 
 async fn get(call: &Call, pages: &Pages) -> Result<Answer, Refusal> {
@@ -137,7 +144,9 @@ pub async fn post_badge(call: &Call) -> Result<Answer, Refusal> {
         }
     })?;
     let name = file.name;
-    let image = picture::look_through(file.bytes).await.map_err(|fault| match fault {
+    let seats = &call.app.memory.decoding;
+    let image = picture::look_through(file.bytes, actor.account_id, seats).await?;
+    let image = image.map_err(|fault| match fault {
         PictureFault::Empty => refusal(400, "Bad Request", "이미지가 필요합니다."),
         PictureFault::TooLong => bad_request(call, &[Detail::new(PART, fault.to_string())]),
         PictureFault::NoPicture | PictureFault::TooLarge | PictureFault::Damaged => {

@@ -1,6 +1,7 @@
 //! Refusals in the vendor's shape: `statusCode`, `error`, `message`, and `details` where fields are
 //! at fault. The vendor's pages come in two editions; each route has the words of its own page.
 
+use bytes::Bytes;
 use http::HeaderMap;
 use serde::Serialize;
 use serde_json::json;
@@ -81,7 +82,7 @@ pub fn answer(status: u16, body: &impl Serialize) -> Answer {
 }
 
 /// An answer of the dialect whose JSON is written already.
-pub fn answer_of(status: u16, body: Vec<u8>) -> Answer {
+pub fn answer_of(status: u16, body: impl Into<Bytes>) -> Answer {
     Answer::with_type(status, MEDIA_TYPE, body)
 }
 
@@ -139,15 +140,11 @@ pub fn reject(call: &Call, error: &Error) -> Answer {
             "UnprocessableEntity",
             "Idempotency-Key가 다른 요청에 이미 사용되었습니다.",
         ),
-        Error::TooManyRequests { retry_after_s } => {
-            refusal(429, "TooManyRequests", "요청이 너무 많습니다. 잠시 후 다시 시도해 주세요.")
-                .header("retry-after", retry_after_s.to_string())
+        // The vendor's pages know no 429.
+        Error::TooManyRequests { retry_after_s } | Error::Unavailable { retry_after_s } => {
+            unavailable(*retry_after_s)
         }
-        Error::Unavailable { retry_after_s } => {
-            refusal(503, "ServiceUnavailable", "잠시 후 다시 시도해 주세요.")
-                .header("retry-after", retry_after_s.to_string())
-        }
-        Error::Internal(_) => {
+        Error::Internal(_) | Error::Uncertain => {
             let (error, message) = words.failed;
             refusal(500, error, message)
         }
@@ -177,6 +174,11 @@ fn wire_name(field: &'static str) -> &'static str {
     }
 }
 
+fn unavailable(retry_after_s: u32) -> Answer {
+    refusal(503, "ServiceUnavailable", "잠시 후 다시 시도해 주세요.")
+        .header("retry-after", retry_after_s.to_string())
+}
+
 /// Words a fault of the request itself.
 pub fn malformed(fault: Malformed, _path: &str, _headers: &HeaderMap) -> Answer {
     let body = |reason| {
@@ -189,6 +191,10 @@ pub fn malformed(fault: Malformed, _path: &str, _headers: &HeaderMap) -> Answer 
         }
         Malformed::TooLarge => body("the body is too large"),
         Malformed::Incomplete => body("the body came too slowly or broke off"),
+        Malformed::HeadTooLarge => {
+            refusal(431, "RequestHeaderFieldsTooLarge", "요청 헤더가 너무 큽니다.")
+        }
+        Malformed::Busy => unavailable(1),
         Malformed::Failed => refusal(500, "InternalServerError", UNEXPECTED),
     }
 }

@@ -4,12 +4,14 @@ use serde_json::{Map, Value, json};
 
 use super::auth::authenticate;
 use super::encode::FormShown;
-use super::error::{ACHIEVEMENT, FORM, FORM_EDIT, answer};
+use super::error::{ACHIEVEMENT, FORM, FORM_EDIT, answer, answer_of};
 use super::request::{BodyFaults, Page, members, patch as found, path_id};
+use crate::dialect::sheet::{self, Piece};
 use crate::dialect::{Answer, Call, Refusal};
 use crate::domain::certificate::form::{Form, FormEdit, FormType, Requirement};
 use crate::domain::command::{self, Create, Edit};
 use crate::domain::error::Error;
+use crate::domain::facts::Facts;
 use crate::domain::kind::Kind;
 use crate::domain::list::List;
 use crate::domain::record::{Key, Record as _};
@@ -59,16 +61,22 @@ pub async fn list(call: &Call) -> Result<Answer, Refusal> {
     let page = Page::of(call)?;
     let list = List::of::<Form>(actor.account_id).newest().page(page.limit(), page.offset);
     let (ids, total) = call.app.store.list_counted(&list).await?;
-    let shown = call.read(|facts| FormShown::gather_all(actor.account_id, &ids, facts)).await?;
-    let items: Vec<_> = shown.iter().map(|form| json!(form.item())).collect();
-    let body = json!({
-        "statusCode": 200,
-        "message": "인증서 양식 목록이 조회되었습니다.",
-        "achievements": items,
-        "achievementForms": items,
-        "totalPages": page.pages(total),
-    });
-    Ok(answer(200, &body))
+    let pieces = [
+        Piece::Text(
+            "{\"statusCode\":200,\"message\":\"인증서 양식 목록이 조회되었습니다.\",\"achievements\":[",
+        ),
+        Piece::Rows,
+        Piece::Text("],\"achievementForms\":["),
+        Piece::Rows,
+        Piece::Text("],\"totalPages\":"),
+        Piece::Number(page.pages(total)),
+        Piece::Text("}"),
+    ];
+    let write = move |ids: &[i64], facts: &Facts| {
+        let shown = FormShown::gather_all(actor.account_id, ids, facts)?;
+        sheet::rows(shown.iter().map(FormShown::item))
+    };
+    sheet::answer(call, pieces, ids, write, |body| answer_of(200, body)).await
 }
 
 /// `PATCH /open-api/achievements/forms/{achievementFormId}`, "인증서 양식 수정".

@@ -23,6 +23,7 @@ pub const WIRE: Wire = Wire {
     malformed: error::malformed,
     strays: STRAYS,
     long_bodies: LONG_BODIES,
+    caller: |call| Box::pin(auth::caller(call)),
     trailing_slash: None,
     openapi: Some(include_str!("../../../docs/openapi/kolleges.json")),
 };

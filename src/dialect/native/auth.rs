@@ -1,7 +1,7 @@
 //! `Authorization: Bearer KEY`. A key's rights are named: `*` for everything, `read:*`, or
 //! `edit:achievement` and the like.
 
-use crate::dialect::{Call, Dialect, credential};
+use crate::dialect::{Call, Dialect, Refusal, credential};
 use crate::domain::access::{Grant, Right, Scope};
 use crate::domain::actor::Actor;
 use crate::domain::error::Error;
@@ -12,6 +12,11 @@ pub async fn authenticate(call: &Call) -> Result<Actor, Error> {
     let credential = credential::borne(Dialect::Native, call).await?;
     let grants = credential.record.policies.iter().filter_map(|name| grant(name)).collect();
     Ok(credential::actor(&credential, grants))
+}
+
+/// The account that calls.
+pub async fn caller(call: &Call) -> Result<i64, Refusal> {
+    Ok(authenticate(call).await?.account_id)
 }
 
 /// The grant that a named right gives; none when the name means nothing.

@@ -50,10 +50,14 @@ pub fn reject(_call: &Call, error: &Error) -> Answer {
         ),
         Error::TooManyRequests { retry_after_s } => problem(429, "Too Many Requests", Value::Null)
             .header("retry-after", retry_after_s.to_string()),
-        Error::Unavailable { retry_after_s } => problem(503, "Service Unavailable", Value::Null)
-            .header("retry-after", retry_after_s.to_string()),
-        Error::Internal(_) => problem(500, "Internal Server Error", Value::Null),
+        Error::Unavailable { retry_after_s } => unavailable(*retry_after_s),
+        Error::Internal(_) | Error::Uncertain => problem(500, "Internal Server Error", Value::Null),
     }
+}
+
+fn unavailable(retry_after_s: u32) -> Answer {
+    problem(503, "Service Unavailable", Value::Null)
+        .header("retry-after", retry_after_s.to_string())
 }
 
 /// Words a fault of the request itself.
@@ -69,6 +73,12 @@ pub fn malformed(fault: Malformed, _path: &str, _headers: &HeaderMap) -> Answer 
             "Request Timeout",
             json!({"detail": "the body came too slowly or broke off"}),
         ),
+        Malformed::HeadTooLarge => problem(
+            431,
+            "Request Header Fields Too Large",
+            json!({"detail": "the head is larger than 32 KiB"}),
+        ),
+        Malformed::Busy => unavailable(1),
         Malformed::Failed => problem(500, "Internal Server Error", Value::Null),
     }
 }

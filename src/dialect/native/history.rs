@@ -45,7 +45,7 @@ pub async fn list(call: &Call) -> Result<Answer, Refusal> {
             }
         })
         .await?;
-    let changes = call.app.store.history(actor.account_id, from, limit).await?;
+    let changes = call.app.store.history(actor.account_id, from, limit, page::BYTES_MAX).await?;
     let next = changes.last().and_then(|change| change.previous_id);
     Ok(Answer::json(
         200,
@@ -67,7 +67,8 @@ pub async fn changes(call: &Call) -> Result<Answer, Refusal> {
     if query.kinds.is_empty() {
         return Err(Error::Denied.into());
     }
-    let (found, next) = call.app.store.changes(actor.account_id, &query, before, limit).await?;
+    let (found, next) =
+        call.app.store.changes(actor.account_id, &query, before, (limit, page::BYTES_MAX)).await?;
     let items: Vec<_> = found.iter().map(encode_whole).collect();
     let next = next.map(|id| id.to_string());
     Ok(Answer::json(200, &json!({"items": items, "next": next})))

@@ -14,9 +14,11 @@ const CACHE: &str = "public, max-age=31536000, immutable";
 pub async fn get(call: &Call) -> Result<Answer, Refusal> {
     let key = Key::parse(Image::TABLE.key, call.parameter("id")).ok_or_else(not_found)?;
     let document = call.read(|facts| facts.document(Kind::Image, &key)).await?;
-    let document = document.filter(|document| document.meta.deleted_at.is_none());
-    let document = document.ok_or_else(not_found)?;
-    let image = document.typed::<Image>()?.record;
+    let stored = document
+        .filter(|document| document.meta.deleted_at.is_none())
+        .ok_or_else(not_found)?
+        .typed::<Image>()?;
+    let (account_id, image) = (stored.meta.account_id, stored.record);
     let tag = format!("\"{}\"", image.content_hash);
     let has_it = call.header("if-none-match").is_some_and(|tags| {
         tags.split(',')
@@ -26,9 +28,14 @@ pub async fn get(call: &Call) -> Result<Answer, Refusal> {
     let answer = if has_it {
         Answer::empty(304)
     } else {
-        let bytes = call.app.store.content(document.meta.account_id, &image.content_hash).await?;
-        let bytes = bytes.ok_or_else(|| Error::internal("a picture without its content"))?;
-        Answer::with_type(200, image.media_type.clone(), bytes.to_vec())
+        let fetch = async {
+            let bytes = call.app.store.content(account_id, &image.content_hash).await?;
+            bytes.ok_or_else(|| Error::internal("a picture without its content"))
+        };
+        let size = usize::try_from(image.size).map_err(Error::internal)?;
+        let pictures = &call.app.memory.pictures;
+        let bytes = pictures.look(&image.content_hash, (account_id, size), fetch).await?;
+        Answer::with_type(200, image.media_type.clone(), bytes)
             // Whatever a browser may take the bytes for, it runs nothing of it.
             .header("x-content-type-options", "nosniff")
             .header("content-security-policy", "default-src 'none'; sandbox")

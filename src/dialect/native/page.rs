@@ -7,6 +7,8 @@ use crate::domain::record::parse_id;
 
 const LIMIT: i64 = 50;
 const LIMIT_MAX: i64 = 100;
+/// Bytes of changes on a page at the most, unless a single one has more.
+pub const BYTES_MAX: i64 = 1024 * 1024;
 
 /// Which page of a list is asked for.
 pub struct Page {

@@ -219,8 +219,12 @@ fn localised(value: &Value) -> Option<Localised> {
     Some(Localised { ko: read("ko")?, en: read("en")?, ja: read("ja")? })
 }
 
+/// Digits of a number in a text at the most, zeros in front included.
+const DIGITS_MAX: usize = 20;
+
 fn decimal(digits: &str) -> Option<i64> {
-    digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
+    let is_number = digits.len() <= DIGITS_MAX && digits.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| digits.parse().ok())?
 }
 
 /// An application as it is read. What was never set is left out, here and in the consent page: an

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use sha2::Sha256;
 
 use crate::dialect::credential::{self, Caller};
-use crate::dialect::{Call, Dialect};
+use crate::dialect::{Call, Dialect, Refusal};
 use crate::domain::access::{self, Grant, Right};
 use crate::domain::actor::Actor;
 use crate::domain::error::Error;
@@ -48,6 +48,7 @@ pub async fn authenticate(call: &Call, right: Right) -> Result<Actor, Error> {
     if !signed.is_made_with(secret.expose(), signature) {
         return Err(Error::Unauthenticated);
     }
+    call.known(credential.meta.account_id);
     let grants = credential.record.policies.iter().filter_map(|policy| grant(policy)).collect();
     let actor = credential::actor(&credential, grants);
     if !access::has_anywhere(&actor, right, Kind::Application) {
@@ -57,6 +58,11 @@ pub async fn authenticate(call: &Call, right: Right) -> Result<Actor, Error> {
     let tenants = call.read(|facts| facts.select::<Tenant>(id, "owner_id", id)).await?;
     call.note(HasTenant(!tenants.is_empty()));
     Ok(actor)
+}
+
+/// The account that calls, with something to say.
+pub async fn caller(call: &Call) -> Result<i64, Refusal> {
+    Ok(authenticate(call, Right::Edit).await?.account_id)
 }
 
 /// True when `timestamp`, milliseconds since 1970 in decimal digits, is within the window.

@@ -69,11 +69,13 @@ pub fn reject(call: &Call, error: &Error) -> Answer {
         Error::TooManyRequests { retry_after_s } => {
             gateway(429, "420", "Rate Limited").header("retry-after", retry_after_s.to_string())
         }
-        Error::Unavailable { retry_after_s } => {
-            gateway(503, "500", "Endpoint Error").header("retry-after", retry_after_s.to_string())
-        }
-        Error::Internal(_) => gateway(500, "900", "Unexpected Error"),
+        Error::Unavailable { retry_after_s } => unavailable(*retry_after_s),
+        Error::Internal(_) | Error::Uncertain => gateway(500, "900", "Unexpected Error"),
     }
+}
+
+fn unavailable(retry_after_s: u32) -> Answer {
+    gateway(503, "500", "Endpoint Error").header("retry-after", retry_after_s.to_string())
 }
 
 /// Words a fault of the request itself.
@@ -84,6 +86,8 @@ pub fn malformed(fault: Malformed, _path: &str, _headers: &HeaderMap) -> Answer 
         }
         Malformed::TooLarge => gateway(413, "430", "Request Entity Too Large"),
         Malformed::Incomplete => gateway(400, "100", "Bad Request Exception"),
+        Malformed::HeadTooLarge => gateway(431, "430", "Request Header Fields Too Large"),
+        Malformed::Busy => unavailable(1),
         Malformed::Failed => gateway(500, "900", "Unexpected Error"),
     }
 }

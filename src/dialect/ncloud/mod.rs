@@ -28,6 +28,7 @@ pub const WIRE: Wire = Wire {
     malformed: error::malformed,
     strays: &[],
     long_bodies: &[],
+    caller: |call| Box::pin(auth::caller(call)),
     trailing_slash: None,
     openapi: Some(include_str!("../../../docs/openapi/ncloud.json")),
 };

@@ -34,7 +34,14 @@ impl User {
 pub async fn signed_in(call: &Call) -> Result<User, Refusal> {
     let token = bearer(call).ok_or_else(unauthorized)?;
     let found = call.read(|facts| user(call, token, facts)).await?;
-    Ok(found.ok_or_else(unauthorized)?)
+    let user = found.ok_or_else(unauthorized)?;
+    call.known(user.person.meta.account_id);
+    Ok(user)
+}
+
+/// The account of whoever calls.
+pub async fn caller(call: &Call) -> Result<i64, Refusal> {
+    Ok(signed_in(call).await?.person.meta.account_id)
 }
 
 /// The active user behind a token, whether an operator issued it or a login.

@@ -37,7 +37,7 @@ pub fn unauthorized() -> Answer {
 }
 
 fn failed() -> Answer {
-    Answer::with_type(500, "text/plain; charset=utf-8", b"Internal Server Error".to_vec())
+    Answer::with_type(500, "text/plain; charset=utf-8", &b"Internal Server Error"[..])
 }
 
 /// Words a refusal.
@@ -62,10 +62,8 @@ pub fn reject(_call: &Call, error: &Error) -> Answer {
         Error::TooManyRequests { retry_after_s } => {
             detail(429, "Too Many Requests").header("retry-after", retry_after_s.to_string())
         }
-        Error::Unavailable { retry_after_s } => {
-            detail(503, "service_unavailable").header("retry-after", retry_after_s.to_string())
-        }
-        Error::Internal(_) => failed(),
+        Error::Unavailable { retry_after_s } => unavailable(*retry_after_s),
+        Error::Internal(_) | Error::Uncertain => failed(),
     }
 }
 
@@ -79,8 +77,15 @@ fn broken_rule(error: &FieldError) -> Answer {
             detail(400, &format!("{text}: [{ids}]"))
         }
         "invalid" if error.field == "Idempotency-Key" => detail(400, "invalid_idempotency_key"),
+        "too_long" | "too_many" | "too_large" | "control_character" | "record_too_large" => {
+            detail(400, &format!("{}_{}", error.field, error.code))
+        }
         code => detail(400, code),
     }
+}
+
+fn unavailable(retry_after_s: u32) -> Answer {
+    detail(503, "service_unavailable").header("retry-after", retry_after_s.to_string())
 }
 
 /// Words a fault of the request itself.
@@ -90,6 +95,8 @@ pub fn malformed(fault: Malformed, _path: &str, _headers: &HeaderMap) -> Answer 
         Malformed::UnknownMethod => detail(405, "Method Not Allowed"),
         Malformed::TooLarge => detail(413, "Request Entity Too Large"),
         Malformed::Incomplete => detail(400, UNREADABLE),
+        Malformed::HeadTooLarge => detail(431, "Request Header Fields Too Large"),
+        Malformed::Busy => unavailable(1),
         Malformed::Failed => failed(),
     }
 }

@@ -36,6 +36,7 @@ pub const WIRE: Wire = Wire {
     malformed: error::malformed,
     strays: &[],
     long_bodies: &[],
+    caller: |call| Box::pin(auth::caller(call)),
     trailing_slash: Some(|call| Box::pin(async { Ok(request::redirect(call)) })),
     openapi: Some(include_str!("../../../docs/openapi/partner.json")),
 };

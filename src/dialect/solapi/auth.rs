@@ -62,7 +62,13 @@ pub async fn authenticate(call: &Call) -> Result<Actor, Refusal> {
         digest: signed.signature.to_ascii_lowercase(),
     };
     call.signed(credential.meta.account_id, signature);
+    call.known(credential.meta.account_id);
     actor(call, &credential, is_account_live)
+}
+
+/// The account that calls. The signature that proves it is noted in this call alone.
+pub async fn caller(call: &Call) -> Result<i64, Refusal> {
+    Ok(authenticate(call).await?.account_id)
 }
 
 fn actor(

@@ -71,12 +71,14 @@ fn word(error: &Error) -> Answer {
             refusal(429, "TooManyRequests", "Too many requests")
                 .header("retry-after", retry_after_s.to_string())
         }
-        Error::Unavailable { retry_after_s } => {
-            refusal(503, "ServiceUnavailable", "Service unavailable")
-                .header("retry-after", retry_after_s.to_string())
-        }
-        Error::Internal(_) => failed(),
+        Error::Unavailable { retry_after_s } => unavailable(*retry_after_s),
+        Error::Internal(_) | Error::Uncertain => failed(),
     }
+}
+
+fn unavailable(retry_after_s: u32) -> Answer {
+    refusal(503, "ServiceUnavailable", "Service unavailable")
+        .header("retry-after", retry_after_s.to_string())
 }
 
 /// Words a fault of the request itself.
@@ -85,6 +87,8 @@ pub fn malformed(fault: Malformed, _path: &str, _headers: &HeaderMap) -> Answer 
         Malformed::UnknownPath | Malformed::UnknownMethod => not_found(),
         Malformed::TooLarge => refusal(413, "ValidationError", "The body is too large"),
         Malformed::Incomplete => invalid("The body came too slowly or broke off"),
+        Malformed::HeadTooLarge => refusal(431, "ValidationError", "The head is too large"),
+        Malformed::Busy => unavailable(1),
         Malformed::Failed => failed(),
     }
 }

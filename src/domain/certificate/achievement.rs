@@ -9,7 +9,7 @@ use crate::domain::kind::Kind;
 use crate::domain::names::names;
 use crate::domain::patch::edit;
 use crate::domain::record::{Changed, Meta, Record};
-use crate::domain::table::{Column, Gone, KeyType, Table, Unique, data};
+use crate::domain::table::{Column, Gone, KeyType, Table, Text, Unique, data};
 use crate::domain::time::Instant;
 
 /// Levels are below this, 2^64: beyond it whole numbers would be rounded.
@@ -151,6 +151,19 @@ impl Record for Achievement {
             Column::instant("issued_at"),
         ],
         unique: &[Unique::ever(&["certificate_number"], "certificate_number")],
+        texts: &[
+            Text::name("holder_name"),
+            Text::name("certificate_number"),
+            Text::prose("admin_comment"),
+            Text::line("nft_token"),
+            Text::list("evidences"),
+            Text::name("evidences.title"),
+            Text::url("evidences.link"),
+            Text::name("evidences.file_name"),
+            Text::list("custom_attributes"),
+            Text::name("custom_attributes.attribute_tag"),
+            Text::line("custom_attributes.attribute_value"),
+        ],
         data: data! {
             Personal: holder_name;
             Free: admin_comment, evidences, custom_attributes;

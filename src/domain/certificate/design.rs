@@ -12,7 +12,7 @@ use crate::domain::kind::Kind;
 use crate::domain::names::names;
 use crate::domain::patch::edit;
 use crate::domain::record::{Changed, Meta, Record};
-use crate::domain::table::{Column, Gone, KeyType, Table, data};
+use crate::domain::table::{Column, Gone, KeyType, Table, Text, data};
 
 /// The template of a design that is one picture.
 const PICTURE_TEMPLATE: &str = "NewBadgeTypeEmpty";
@@ -74,6 +74,15 @@ impl Record for Design {
         columns: &[
             Column::text("design_type"),
             Column::names("image_id", Kind::Image, Gone::Refuses),
+        ],
+        texts: &[
+            Text::name("name"),
+            Text::name("main_color"),
+            Text::name("sub_color"),
+            Text::name("extra_color_1"),
+            Text::name("extra_color_2"),
+            Text::json("layout_json").each(),
+            Text::name("template_type"),
         ],
         data: data! {
             Free: name, layout_json;
@@ -142,6 +151,7 @@ impl Command for CreateBadge {
         if let Some(made) = made {
             decision.writes.push(made);
             decision.contents.push(self.image.content.clone());
+            decision.sought.push(self.image.selector());
         }
         Ok(decision)
     }

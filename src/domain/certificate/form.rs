@@ -12,7 +12,7 @@ use crate::domain::names::names;
 use crate::domain::patch::edit;
 use crate::domain::people::person::fold;
 use crate::domain::record::{Changed, Meta, Record};
-use crate::domain::table::{Column, Gone, KeyType, Table, data};
+use crate::domain::table::{Column, Gone, KeyType, Table, Text, data};
 use crate::domain::time::Instant;
 
 /// Letters of a prefix at the most.
@@ -159,6 +159,32 @@ impl Record for Form {
             Column::names("certificate_design_id", Kind::Design, Gone::Refuses),
             Column::names("badge_design_id", Kind::Design, Gone::Refuses),
         ],
+        texts: &[
+            Text::name("name"),
+            Text::prose("description"),
+            Text::name("tags").each(),
+            Text::name("prefix"),
+            Text::name("program_name"),
+            Text::name("program_type"),
+            Text::url("program_url"),
+            Text::list("requirements"),
+            Text::name("requirements.type"),
+            Text::url("requirements.url"),
+            Text::prose("requirements.description"),
+            Text::list("institutions"),
+            Text::name("institutions.name"),
+            Text::name("institutions.type"),
+            Text::url("institutions.website_url"),
+            Text::list("institutions.images"),
+            Text::url("institutions.images.path"),
+            Text::name("institutions.images.type"),
+            Text::name("representative_institution.name"),
+            Text::name("representative_institution.type"),
+            Text::url("representative_institution.website_url"),
+            Text::list("representative_institution.images"),
+            Text::url("representative_institution.images.path"),
+            Text::name("representative_institution.images.type"),
+        ],
         data: data! {
             Free: name, description, tags, program_name, requirements, institutions,
                 representative_institution;
@@ -191,11 +217,28 @@ impl Record for Form {
             let end = ("course_end_at", self.course_end_at);
             errors.extend(FieldError::backwards(begin, end, "end_before_begin"));
         }
+        errors.extend(self.wrong_designs(|field| changed.has(field), meta, facts)?);
+        Ok(errors)
+    }
+
+    fn broken(&self, meta: &Meta, facts: &mut Facts) -> Known<FieldErrors> {
+        self.wrong_designs(|_| true, meta, facts)
+    }
+}
+
+impl Form {
+    fn wrong_designs(
+        &self,
+        is_asked: impl Fn(&str) -> bool,
+        meta: &Meta,
+        facts: &Facts,
+    ) -> Known<FieldErrors> {
+        let mut errors = Vec::new();
         for (field, id, design_type) in [
             ("certificate_design_id", self.certificate_design_id, DesignType::Certificate),
             ("badge_design_id", self.badge_design_id, DesignType::Badge),
         ] {
-            if let (true, Some(id)) = (changed.has(field), id) {
+            if let (true, Some(id)) = (is_asked(field), id) {
                 let design = facts.find::<Design>(meta.account_id, id)?;
                 if design.is_none_or(|design| design.record.design_type != design_type) {
                     let detail = format!("there is no such {} design", design_type.name());

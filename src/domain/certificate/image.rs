@@ -8,7 +8,7 @@ use crate::domain::command::{Content, Context, Write, make_with, permit};
 use crate::domain::facts::{Facts, Known, Need, Selector};
 use crate::domain::kind::Kind;
 use crate::domain::record::{Key, Record, Stored};
-use crate::domain::table::{Column, KeyType, Table, data};
+use crate::domain::table::{Column, KeyType, Table, Text, data};
 
 /// The address under which pictures are served.
 const PATH: &str = "/haksa/v1/images/";
@@ -43,6 +43,8 @@ impl Record for Image {
         name: "image",
         key: KeyType::Text,
         columns: &[Column::text("content_hash")],
+        known_by: &["content_hash"],
+        texts: &[Text::name("content_hash"), Text::name("media_type")],
         data: data! {
             Plain: content_hash, media_type, width, height, size;
         },
@@ -78,10 +80,15 @@ impl NewImage {
         Self { image, content: Content { hash: content_hash, bytes } }
     }
 
+    /// By what the account's own is looked for.
+    pub fn selector(&self) -> Selector {
+        let value = Key::from(self.content.hash.as_str());
+        Selector { kind: Kind::Image, column: "content_hash", value }
+    }
+
     /// What has to be known to keep it once.
     pub fn need(&self) -> Need {
-        let value = Key::from(self.content.hash.as_str());
-        Need::Select(Selector { kind: Kind::Image, column: "content_hash", value })
+        Need::Select(self.selector())
     }
 }
 

@@ -21,6 +21,7 @@ use crate::domain::people::account::Account;
 use crate::domain::people::known::KnownBy;
 use crate::domain::people::person::{Person, fold};
 use crate::domain::record::{Document, Key, Record};
+use crate::domain::text::ITEMS_MAX;
 
 /// Recipients of one command at the most.
 pub const RECIPIENTS_MAX: usize = 10_000;
@@ -28,6 +29,8 @@ pub const RECIPIENTS_MAX: usize = 10_000;
 const LARGE: usize = 50;
 /// The first part of a number whose form has no prefix.
 const PREFIX: &str = "CERT";
+/// Bytes of the other names of one person at about the most: what a search looks at.
+const OTHER_NAMES_MAX: usize = 30_000;
 /// What the last part of a number is made of.
 const ALPHABET: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
 /// How long that part is.
@@ -193,6 +196,8 @@ struct Holder {
     /// As stored; absent for a new person.
     known: Option<Arc<Document>>,
     person: Person,
+    /// The person's other names, folded, once there is one more.
+    names: Option<HashSet<String>>,
     /// The id, once it is known.
     id: i64,
 }
@@ -203,8 +208,13 @@ impl Holder {
         if fold(&self.person.name) == fold(name) {
             return None;
         }
-        if !self.person.other_names.iter().any(|other| fold(other) == fold(name)) {
-            self.person.other_names.push(name.to_owned());
+        let others = &mut self.person.other_names;
+        let known = self.names.get_or_insert_with(|| others.iter().map(|it| fold(it)).collect());
+        // Whoever stands for a whole school is not found by each name that it ever was given.
+        let has_room = others.len() < ITEMS_MAX
+            && others.iter().map(String::len).sum::<usize>() < OTHER_NAMES_MAX;
+        if has_room && known.insert(fold(name)) {
+            others.push(name.to_owned());
         }
         Some(name.to_owned())
     }
@@ -240,7 +250,8 @@ impl Command for Issue {
             } else {
                 let (known, person) = key.find_or(account_id, || recipient.person(), facts)?;
                 let id = known.as_ref().and_then(|known| known.meta.key.as_int());
-                holders.push(Holder { known, person, id: id.unwrap_or_default() });
+                let id = id.unwrap_or_default();
+                holders.push(Holder { known, person, names: None, id });
                 by_key.insert(key, holders.len() - 1);
                 holders.len() - 1
             };

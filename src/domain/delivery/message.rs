@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::template::BODY_MAX;
 use crate::domain::command::Context;
 use crate::domain::error::{Error, FieldError, FieldErrors};
 use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
 use crate::domain::names::names;
 use crate::domain::record::{Changed, Document, Key, Meta, Record};
-use crate::domain::table::{Column, Gone, KeyType, Table, Unique, data};
+use crate::domain::table::{Column, Gone, KeyType, Table, Text, Unique, data};
 use crate::domain::time::Instant;
 
 names! {
@@ -106,6 +107,15 @@ impl Record for Message {
             Column::instant("due_at"),
         ],
         unique: &[Unique::ever(&["achievement_id", "channel"], "channel")],
+        texts: &[
+            Text::name("reference"),
+            Text::name("recipient_name"),
+            Text::name("recipient"),
+            Text::line("subject"),
+            Text::prose("body").at_most(BODY_MAX + 1, "too_long"),
+            Text::prose("last_error"),
+            Text::name("provider_message_id"),
+        ],
         data: data! {
             Personal: recipient_name, recipient, subject, body;
             Free: last_error;

@@ -15,6 +15,8 @@ pub const PHONE: &str = include_str!("phone.txt");
 const SUBJECT: &str = "Subject:";
 /// A subject's length at the most, characters.
 const SUBJECT_MAX: usize = 200;
+/// A text's length at the most, characters; what would come behind is left out.
+pub const BODY_MAX: usize = 50_000;
 
 /// What a template can say. Empty where there is nothing to say.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -153,7 +155,7 @@ impl Template {
             }
         }
         body.truncate(body.trim_end().len());
-        (subject, body)
+        (subject, cut(body, BODY_MAX))
     }
 }
 
@@ -209,9 +211,14 @@ pub fn one_line(text: &str) -> String {
         let gap = if line.is_empty() { "" } else { " " };
         let _ = write!(line, "{gap}{word}");
     }
-    match line.char_indices().nth(SUBJECT_MAX) {
-        None => line,
-        Some((end, _)) => format!("{}…", line.get(..end).unwrap_or_default()),
+    cut(line, SUBJECT_MAX)
+}
+
+/// A text of at most so many characters, and one more that says that there would be others.
+fn cut(text: String, max: usize) -> String {
+    match text.char_indices().nth(max) {
+        None => text,
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use jiff::Timestamp;
 
 use crate::domain::change::Change;
@@ -130,7 +131,7 @@ pub struct StoredAnswer {
     /// Headers that were part of the answer.
     pub headers: Vec<Header>,
     /// The body's bytes.
-    pub body: Vec<u8>,
+    pub body: Bytes,
     /// When it was given.
     pub at: Timestamp,
     /// The first change of what was done; none where nothing was.

@@ -14,10 +14,9 @@ use crate::domain::names::names;
 use crate::domain::patch::edit;
 use crate::domain::record::{Changed, Meta, Record};
 use crate::domain::table::{Column, KeyType, Table, Text, Unique, data};
+use crate::domain::text::NAME_MAX;
 use crate::domain::time::Instant;
 
-/// A longer key is refused, characters. Databases keep keys in an index, whose entries have a limit.
-const COURSE_KEY_MAX: usize = 255;
 /// Stands between title and key in [`Course::search_key`]. No text in lower case has it, so nothing
 /// is found across the joint. (It is no ASCII letter, because `SQLite` takes those for alike.)
 const JOINT: char = 'Ω';
@@ -100,11 +99,12 @@ impl Record for Course {
             Unique::ever(&["content_item_id"], "content_item_id"),
         ],
         texts: &[
-            Text::of("description").without_nul(),
-            Text::of("title").filled("title_required"),
-            Text::of("course_key")
+            Text::prose("description"),
+            Text::name("title").filled("title_required"),
+            Text::name("course_key")
                 .filled("course_key_required")
-                .at_most(COURSE_KEY_MAX, "course_key_too_long"),
+                .at_most(NAME_MAX, "course_key_too_long"),
+            Text::name("content_item_id"),
         ],
         data: data! {
             Free: title, description;

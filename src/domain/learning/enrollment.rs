@@ -15,7 +15,7 @@ use crate::domain::patch::edit;
 use crate::domain::people::department;
 use crate::domain::people::person::Person;
 use crate::domain::record::{Changed, Meta, Record};
-use crate::domain::table::{Column, Gone, KeyType, Table, data};
+use crate::domain::table::{Column, Gone, KeyType, Table, Text, data};
 use crate::domain::time::Instant;
 
 /// The longest due period: 100 years of hours.
@@ -134,6 +134,7 @@ impl Record for Enrollment {
             Column::names("course_id", Kind::Course, Gone::Refuses),
             Column::names("person_id", Kind::Person, Gone::Refuses),
         ],
+        texts: &[Text::name("certificate.id")],
         data: data! {
             Plain: course_id, person_id, access_date, due_date_type, due_date, due_period_h,
                 lock_after_due_date, is_from_catalog, certificate;

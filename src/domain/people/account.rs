@@ -115,7 +115,18 @@ impl Record for Account {
             Unique::ever(&["solapi_account_id"], "solapi_account_id"),
             Unique::ever(&["portal_url"], "portal_url"),
         ],
-        texts: &[Text::of("name").filled("name_required")],
+        texts: &[
+            Text::name("name").filled("name_required"),
+            Text::name("club_domain"),
+            Text::name("club_type"),
+            Text::list("club_custom_data"),
+            Text::name("club_custom_data.attribute_name"),
+            Text::name("club_custom_data.attribute_tag"),
+            Text::name("ncloud_account_no"),
+            Text::name("solapi_account_id"),
+            Text::name("portal_url"),
+            Text::name("time_zone"),
+        ],
         data: data! {
             Free: name, club_custom_data;
             Plain: club_domain, club_type, ncloud_account_no, solapi_account_id, portal_url,

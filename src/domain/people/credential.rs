@@ -15,7 +15,7 @@ use crate::domain::kind::Kind;
 use crate::domain::patch::{EditOf as _, edit};
 use crate::domain::people::person::Person;
 use crate::domain::record::{Changed, Key, Meta, Record};
-use crate::domain::table::{Column, Gone, KeyType, Table, Unique, data};
+use crate::domain::table::{Column, Gone, KeyType, Table, Text, Unique, data};
 
 /// Sessions of one credential that are remembered as ended; with more it is revoked.
 const ENDED_SESSIONS_MAX: usize = 100;
@@ -138,6 +138,17 @@ impl Record for Credential {
             Column::names("person_id", Kind::Person, Gone::Refuses),
         ],
         unique: &[Unique::ever(&["public_id"], "public_id")],
+        texts: &[
+            Text::name("label"),
+            Text::name("public_id"),
+            Text::name("secret_hash"),
+            Text::line("secret_sealed"),
+            Text::name("policies").each(),
+            Text::name("allowed_ips").each(),
+            Text::name("password_mark"),
+            Text::list("ended_sessions"),
+            Text::name("ended_sessions.id"),
+        ],
         data: data! {
             Free: label;
             Secret: secret_hash, secret_sealed, password_mark;

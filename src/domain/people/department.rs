@@ -7,7 +7,7 @@ use crate::domain::facts::{self, Facts, Known};
 use crate::domain::kind::Kind;
 use crate::domain::patch::edit;
 use crate::domain::record::{Changed, Meta, Record};
-use crate::domain::table::{Column, Gone, KeyType, Table, Tree, data};
+use crate::domain::table::{Column, Gone, KeyType, Table, Text, Tree, data};
 
 /// How deep an organisation may be, its root included.
 const DEPTH_MAX: usize = 32;
@@ -76,6 +76,7 @@ impl Record for Department {
         key: KeyType::Text,
         columns: &[Column::names("parent_id", Kind::Department, Gone::Refuses)],
         tree: Some(Tree { column: "parent_id", depth_max: DEPTH_MAX }),
+        texts: &[Text::name("name"), Text::name("code")],
         data: data! {
             Free: name;
             Plain: code, parent_id;

@@ -11,7 +11,8 @@ use crate::domain::kind::Kind;
 use crate::domain::names::names;
 use crate::domain::patch::edit;
 use crate::domain::record::{Key, Record};
-use crate::domain::table::{Column, Gone, KeyType, Table, Unique, data};
+use crate::domain::table::{Column, Gone, KeyType, Table, Text, Unique, data};
+use crate::domain::text::EMAIL_MAX;
 
 /// Stands between the names in [`Person::name_key`]. No text in lower case has it, so nothing is found
 /// across the joint.
@@ -110,8 +111,6 @@ pub fn phone_key(phone: &str) -> String {
     }
 }
 
-/// An e-mail address at the most, characters (RFC 5321 section 4.5.3.1).
-const EMAIL_MAX: usize = 254;
 /// The part before the `@` at the most.
 const LOCAL_PART_MAX: usize = 64;
 
@@ -159,6 +158,21 @@ impl Record for Person {
             Column::names("department_id", Kind::Department, Gone::Refuses),
         ],
         unique: &[Unique::ever(&["learner_id"], "learner_id")],
+        known_by: &["email_key", "phone_key", "login_key"],
+        texts: &[
+            Text::name("name"),
+            Text::name("other_names").each(),
+            Text::email("email"),
+            Text::name("phone"),
+            Text::name("login"),
+            Text::line("password_hash"),
+            Text::url("avatar").each(),
+            Text::url("image"),
+            Text::name("learner_id"),
+            Text::list("roles"),
+            Text::name("roles.role_id"),
+            Text::name("roles.department_ids").each(),
+        ],
         data: data! {
             Personal: name, other_names, email, phone, login, avatar, image;
             Secret: password_hash;

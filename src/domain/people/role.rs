@@ -8,7 +8,7 @@ use crate::domain::kind::Kind;
 use crate::domain::names::names;
 use crate::domain::patch::edit;
 use crate::domain::record::Record;
-use crate::domain::table::{KeyType, Table, data};
+use crate::domain::table::{KeyType, Table, Text, data};
 
 names! {
     /// What a role is for, which says what it allows.
@@ -90,6 +90,7 @@ impl Record for Role {
     const TABLE: Table = Table {
         name: "role",
         key: KeyType::Text,
+        texts: &[Text::name("title"), Text::prose("description"), Text::name("permissions").each()],
         data: data! {
             Free: title, description;
             Plain: type, permissions;

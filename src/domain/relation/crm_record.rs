@@ -11,7 +11,7 @@ use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
 use crate::domain::patch::edit;
 use crate::domain::record::{Changed, Key, Meta, Record};
-use crate::domain::table::{Column, Gone, KeyType, Table, data};
+use crate::domain::table::{Column, Gone, KeyType, Table, Text, data};
 
 /// A row of an entity.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -48,6 +48,14 @@ impl Record for CrmRecord {
         name: "crm_record",
         key: KeyType::Text,
         columns: &[Column::names("entity_id", Kind::Entity, Gone::Refuses)],
+        texts: &[
+            Text::name("name"),
+            Text::json("data"),
+            Text::name("tags").each(),
+            Text::name("owner_id"),
+            Text::name("created_by"),
+            Text::name("updated_by"),
+        ],
         data: data! {
             Personal: name, data;
             Free: tags;

@@ -9,7 +9,7 @@ use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
 use crate::domain::patch::edit;
 use crate::domain::record::{Key, Record};
-use crate::domain::table::{Column, KeyType, Table, Unique, data};
+use crate::domain::table::{Column, KeyType, Table, Text, Unique, data};
 
 /// A customer-defined table.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -54,6 +54,18 @@ impl Record for Entity {
         key: KeyType::Text,
         columns: &[Column::text("slug")],
         unique: &[Unique::live(&["slug"], "slug")],
+        texts: &[
+            Text::name("name"),
+            Text::name("slug"),
+            Text::prose("description"),
+            Text::name("property_ids").each(),
+            Text::json("view_settings"),
+            Text::json("insight_widgets").each(),
+            Text::name("record_access"),
+            Text::name("owner_id"),
+            Text::name("created_by"),
+            Text::name("updated_by"),
+        ],
         data: data! {
             Free: name, description;
             Plain: slug, property_ids, view_settings, insight_widgets, record_access, owner_id,

@@ -13,7 +13,7 @@ use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
 use crate::domain::patch::edit;
 use crate::domain::record::{Changed, Key, Meta, Record};
-use crate::domain::table::{Column, Gone, KeyType, Table, Unique, data};
+use crate::domain::table::{Column, Gone, KeyType, Table, Text, Unique, data};
 
 /// The size of metadata at the most: bytes of its JSON without blanks.
 pub const METADATA_BYTES_MAX: usize = 64 * 1024;
@@ -131,6 +131,7 @@ impl Record for Relationship {
             &["relationship_type_id", "source_record_id", "target_record_id"],
             "target_record_id",
         )],
+        texts: &[Text::json("metadata")],
         data: data! {
             Free: metadata;
             Plain: relationship_type_id, source_entity_id, source_record_id, target_entity_id,
@@ -171,6 +172,10 @@ impl Record for Relationship {
             return self.check_ends(meta, facts);
         }
         Ok(Vec::new())
+    }
+
+    fn broken(&self, meta: &Meta, facts: &mut Facts) -> Known<FieldErrors> {
+        self.check_ends(meta, facts)
     }
 
     fn new_key(context: &mut Context<'_>, _: &mut Facts) -> Known<Key> {

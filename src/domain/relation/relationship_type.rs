@@ -10,7 +10,7 @@ use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
 use crate::domain::patch::edit;
 use crate::domain::record::{Changed, Key, Meta, Record};
-use crate::domain::table::{Column, Gone, KeyType, Table, Unique, data};
+use crate::domain::table::{Column, Gone, KeyType, Table, Text, Unique, data};
 
 /// A kind of edge. It has no cardinality: any record may have any number of its edges.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -51,6 +51,12 @@ impl Record for RelationshipType {
             Column::names("target_entity_id", Kind::Entity, Gone::Refuses),
         ],
         unique: &[Unique::live(&["name", "source_entity_id", "target_entity_id"], "name")],
+        texts: &[
+            Text::name("name"),
+            Text::name("source_label"),
+            Text::name("target_label"),
+            Text::prose("description"),
+        ],
         data: data! {
             Free: name, source_label, target_label, description;
             Plain: source_entity_id, target_entity_id;

@@ -11,7 +11,7 @@ use crate::domain::names::names;
 use crate::domain::patch::edit;
 use crate::domain::people::account::Account;
 use crate::domain::record::{Changed, Meta, Record};
-use crate::domain::table::{Column, Gone, KeyType, Table, Unique, data};
+use crate::domain::table::{Column, Gone, KeyType, Table, Text, Unique, data};
 
 /// An alias's length, characters.
 const ALIAS_LENGTH: std::ops::RangeInclusive<usize> = 2..=100;
@@ -65,6 +65,7 @@ impl Record for Tenant {
         key: KeyType::Text,
         columns: &[Column::names("owner_id", Kind::Account, Gone::Refuses), Column::text("alias")],
         unique: &[Unique::ever(&["owner_id"], "owner_id"), Unique::ever(&["alias"], "alias")],
+        texts: &[Text::name("alias")],
         data: data! {
             Plain: owner_id, alias, mbr_login_allow;
         },

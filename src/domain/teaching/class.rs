@@ -18,12 +18,11 @@ use crate::domain::names::names;
 use crate::domain::patch::{EditOf as _, Patch, edit};
 use crate::domain::record::{Changed, Key, Meta, Record};
 use crate::domain::table::{Column, Gone, KeyType, Table, Text, data};
+use crate::domain::text::{NAME_MAX, URL_MAX};
 use crate::domain::time::Instant;
 
 /// More people are in no class: the largest 32-bit number.
 const CAPACITY_MAX: i64 = 2_147_483_647;
-/// A longer meeting address is refused, characters.
-const URL_MAX: usize = 2048;
 /// The detail of an `unknown_model` error begins so; the ids follow, ascending, with commas.
 pub const UNKNOWN_MODELS: &str = "not in the catalogue: ";
 
@@ -125,11 +124,13 @@ impl Record for Class {
             Column::text("status"),
         ],
         texts: &[
-            Text::of("name").without_nul(),
-            Text::of("description").without_nul(),
-            Text::of("location").without_nul(),
-            Text::of("timezone").without_nul(),
-            Text::of("online_url").without_nul(),
+            // The contract knows no limit of a name; this is the longest text that there is.
+            Text::prose("name"),
+            Text::prose("description"),
+            Text::line("location"),
+            Text::name("timezone").valid(NAME_MAX, "invalid_timezone"),
+            Text::url("online_url").valid(URL_MAX, "invalid_online_url"),
+            Text::list("allowed_model_ids"),
         ],
         data: data! {
             Free: name, description, location, online_url;

@@ -12,7 +12,8 @@ use crate::domain::kind::Kind;
 use crate::domain::names::names;
 use crate::domain::patch::edit;
 use crate::domain::record::{Changed, Key, Meta, Record};
-use crate::domain::table::{Column, Gone, KeyType, Table, Unique, data};
+use crate::domain::table::{Column, Gone, KeyType, Table, Text, Unique, data};
+use crate::domain::text::NAME_MAX;
 use crate::domain::time::Instant;
 
 /// What codes are made of: letters and digits that nobody takes for one another.
@@ -114,7 +115,8 @@ impl InviteCode {
 /// of its length.
 pub fn normalise(typed: &str) -> Option<String> {
     let code = typed.trim().to_uppercase();
-    (code.chars().count() == CODE_LENGTH).then_some(code)
+    let is_code = typed.chars().count() <= NAME_MAX && code.chars().count() == CODE_LENGTH;
+    is_code.then_some(code)
 }
 
 /// The same for a code that is to be made: of the alphabet's characters only.
@@ -179,6 +181,7 @@ impl Record for InviteCode {
             Column::instant("expires_at"),
         ],
         unique: &[Unique::live(&["code"], "code")],
+        texts: &[Text::name("code"), Text::name("target_role")],
         data: data! {
             Plain: partner_id, class_id, code, target_role, expires_at, max_uses, used_count,
                 status, created_by;
@@ -194,13 +197,17 @@ impl Record for InviteCode {
         Ok(Place::Partner(self.partner_id))
     }
 
-    fn validate(&self, _: &Meta, changed: &Changed, _: &mut Facts) -> Known<FieldErrors> {
+    fn broken(&self, _: &Meta, _: &mut Facts) -> Known<FieldErrors> {
+        let is_overused = self.max_uses.is_some_and(|max| max < self.used_count);
+        let detail = "max_uses is less than used_count";
+        let error = || FieldError::new("max_uses", "max_uses_below_used_count", detail);
+        Ok(is_overused.then(error).into_iter().collect())
+    }
+
+    fn validate(&self, meta: &Meta, changed: &Changed, facts: &mut Facts) -> Known<FieldErrors> {
         let mut errors = Vec::new();
-        if changed.any(&["max_uses", "used_count"])
-            && self.max_uses.is_some_and(|max| max < self.used_count)
-        {
-            let detail = "max_uses is less than used_count";
-            errors.push(FieldError::new("max_uses", "max_uses_below_used_count", detail));
+        if changed.any(&["max_uses", "used_count"]) {
+            errors.extend(self.broken(meta, facts)?);
         }
         if changed.has("max_uses") && self.max_uses.is_some_and(|max| max > MAX_USES_MAX) {
             let detail = format!("must be at most {MAX_USES_MAX}");

@@ -12,10 +12,6 @@ use crate::domain::patch::edit;
 use crate::domain::record::{Changed, Meta, Record};
 use crate::domain::table::{Column, KeyType, Table, Text, Unique, data};
 
-/// A longer provider or name is refused, characters. Databases keep both in an index, whose entries
-/// have a limit.
-const NAME_MAX: usize = 255;
-
 names! {
     /// What a model turns into what.
     #[derive(Default)]
@@ -82,8 +78,9 @@ impl Record for Model {
         ],
         unique: &[Unique::live(&["provider", "model_name"], "model_name")],
         texts: &[
-            Text::of("provider").filled("required").at_most(NAME_MAX, "too_long"),
-            Text::of("model_name").filled("required").at_most(NAME_MAX, "too_long"),
+            Text::name("provider").filled("required"),
+            Text::name("model_name").filled("required"),
+            Text::json("default_pricing"),
         ],
         data: data! {
             Plain: provider, model_name, modality, supports_parallel, default_pricing, is_active;

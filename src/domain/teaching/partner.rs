@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::kind::Kind;
 use crate::domain::patch::edit;
 use crate::domain::record::Record;
-use crate::domain::table::{Column, Gone, KeyType, Table, Unique, data};
+use crate::domain::table::{Column, Gone, KeyType, Table, Text, Unique, data};
 
 /// A partner.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -36,6 +36,7 @@ impl Record for Partner {
         key: KeyType::Int,
         columns: &[Column::names("person_id", Kind::Person, Gone::Refuses)],
         unique: &[Unique::ever(&["person_id"], "person_id")],
+        texts: &[Text::name("full_name"), Text::name("role")],
         data: data! {
             Personal: full_name;
             Plain: person_id, role, is_active;

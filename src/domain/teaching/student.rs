@@ -12,12 +12,10 @@ use crate::domain::patch::edit;
 use crate::domain::people::person::{Person, fold};
 use crate::domain::record::{Changed, Meta, Record};
 use crate::domain::table::{Column, Gone, KeyType, Table, Text, Unique, data};
+use crate::domain::text::EMAIL_MAX;
 
 /// Stands between the texts in [`Student::search_key`], so that nothing is found across the joint.
 const JOINT: char = '\u{1f}';
-/// A longer e-mail address is refused, characters. Databases keep it in an index, whose entries have
-/// a limit.
-const EMAIL_MAX: usize = 320;
 
 names! {
     /// How a student stands with the partner.
@@ -101,10 +99,10 @@ impl Record for Student {
             Unique::live(&["partner_id", "email_key"], "student"),
         ],
         texts: &[
-            Text::of("full_name").without_nul().filled("full_name_required"),
-            Text::of("email").without_nul().at_most(EMAIL_MAX, "email_too_long"),
-            Text::of("primary_contact").without_nul(),
-            Text::of("notes").without_nul(),
+            Text::name("full_name").filled("full_name_required"),
+            Text::email("email").at_most(EMAIL_MAX, "email_too_long"),
+            Text::line("primary_contact"),
+            Text::prose("notes"),
         ],
         data: data! {
             Personal: full_name, email, primary_contact;

@@ -9,8 +9,10 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::writer::{Round, load_round};
 use super::{Connections, PgFault};
+use crate::alarm::Alarm;
 use crate::domain::error::Error;
 use crate::domain::facts::{Fact, Need};
+use crate::sabotage;
 
 /// Questions that wait at the most; more are refused with [`Error::Unavailable`].
 const QUEUE_MAX: usize = 8192;
@@ -34,20 +36,25 @@ pub(super) struct Reader {
 
 impl Reader {
     /// Starts one task for each of `connections`. They end when every sender is gone.
-    pub(super) fn start(connections: &Arc<Connections>) -> Self {
+    pub(super) fn start(connections: &Arc<Connections>, alarm: &Alarm) -> Self {
         let (queue, questions) = mpsc::channel(QUEUE_MAX);
         let questions = Arc::new(Mutex::new(questions));
         for index in 0..connections.len() {
             let (connections, questions) = (Arc::clone(connections), Arc::clone(&questions));
-            tokio::spawn(async move {
-                loop {
-                    let mut group = Vec::new();
-                    if questions.lock().await.recv_many(&mut group, GROUP_MAX).await == 0 {
-                        return;
+            let read = move || {
+                let (connections, questions) = (Arc::clone(&connections), Arc::clone(&questions));
+                async move {
+                    loop {
+                        let mut group = Vec::new();
+                        if questions.lock().await.recv_many(&mut group, GROUP_MAX).await == 0 {
+                            return;
+                        }
+                        sabotage::stumble("reader");
+                        answer(&connections, index, group).await;
                     }
-                    answer(&connections, index, group).await;
                 }
-            });
+            };
+            tokio::spawn(alarm.clone().keep_up("a reader", read));
         }
         Self { queue }
     }
@@ -61,9 +68,20 @@ impl Reader {
     }
 }
 
-async fn answer(connections: &Connections, index: usize, group: Vec<Question>) {
-    let needs: HashSet<&Need> = group.iter().flat_map(|question| &question.needs).collect();
-    match load(connections, index, needs.into_iter().cloned().collect()).await {
+async fn answer(connections: &Connections, index: usize, mut group: Vec<Question>) {
+    let mut found = load_all(connections, index, &group).await;
+    if matches!(found, Err(PgFault::Locked)) {
+        // Who needs what somebody holds is told so; the others go on.
+        let held = held_tables(connections, index).await.unwrap_or_default();
+        let needs_it = |question: &mut Question| {
+            question.needs.iter().filter_map(table).any(|name| held.iter().any(|it| it == name))
+        };
+        for Question { reply, .. } in group.extract_if(.., needs_it) {
+            let _ = reply.send(Err(PgFault::Locked.into_error()));
+        }
+        found = load_all(connections, index, &group).await;
+    }
+    match found {
         Ok(found) => {
             let found: HashMap<Need, Fact> = found.into_iter().collect();
             for Question { needs, reply } in group {
@@ -86,6 +104,37 @@ async fn answer(connections: &Connections, index: usize, group: Vec<Question>) {
             }
         }
     }
+}
+
+/// The tables that somebody has to himself: an operator's shell, a change of the schema.
+async fn held_tables(connections: &Connections, index: usize) -> Result<Vec<String>, PgFault> {
+    let names = connections.at(index).await?.texts(HELD_TABLES).await?;
+    Ok(names.into_iter().flatten().collect())
+}
+
+const HELD_TABLES: &str = "SELECT c.relname FROM pg_locks l JOIN pg_class c ON c.oid = l.relation \
+     JOIN pg_database d ON d.oid = l.database AND d.datname = current_database() \
+     WHERE l.mode = 'AccessExclusiveLock' AND l.granted";
+
+/// The table of the records that are looked for.
+fn table(need: &Need) -> Option<&'static str> {
+    let kind = match need {
+        Need::Record(kind, _) | Need::Above(kind, _) | Need::Below(kind, _) => *kind,
+        Need::Select(by) | Need::Taken(by) => by.kind,
+        Need::Namers(namers) => namers.by,
+        Need::Count(count) => count.kind,
+        _ => return None,
+    };
+    Some(kind.table().name)
+}
+
+async fn load_all(
+    connections: &Connections,
+    index: usize,
+    group: &[Question],
+) -> Result<Found, PgFault> {
+    let needs: HashSet<&Need> = group.iter().flat_map(|question| &question.needs).collect();
+    load(connections, index, needs.into_iter().cloned().collect()).await
 }
 
 async fn load(connections: &Connections, index: usize, needs: Vec<Need>) -> Result<Found, PgFault> {

@@ -12,7 +12,7 @@ use futures_util::stream::{FuturesOrdered, StreamExt as _};
 use tokio_postgres::types::ToSql;
 
 use super::aside::{self, Aside};
-use super::{Connection, Parameters, PgFault, alone, naming, parameter, sets};
+use super::{Connection, Parameters, Patience, PgFault, Way, alone, fate, naming, parameter, sets};
 use crate::domain::change::Change;
 use crate::domain::command::Entropy;
 use crate::domain::facts::{Fact, Facts, Need, Selector, Sequence};
@@ -22,7 +22,7 @@ use crate::domain::table::KeyType;
 use crate::pipeline::{
     Batch, Blame, Job, Jobs, Look, Next, Part, Pending, Touched, WeakQueue, When, Writes,
 };
-use crate::sabotage::{APART_FOR, Protection};
+use crate::sabotage::{self, APART_FOR, Protection};
 use crate::store::search;
 use crate::store::sql::{self, Sql};
 use crate::store::{Blamed, RETRY_PAUSE};
@@ -34,8 +34,6 @@ pub(super) const ROWS_MAX: usize = 1000;
 /// Statements of a large command that are under way at once: while the database works on one, the
 /// next are put into words.
 const STEPS_AT_ONCE: usize = 3;
-/// How often the writer forgets outlived keys, tokens and signatures.
-const SWEEP_EVERY: Duration = Duration::from_mins(5);
 
 /// How long a batch waits for a lock before it looks who holds what.
 const WAIT_LONG: &str = "SET lock_timeout = '50ms'";
@@ -49,8 +47,7 @@ const BRIEF_FOR: Duration = Duration::from_secs(1);
 /// left for when the command is answered. Until then a search reads the list too. Ten thousand questions
 /// about a column in which one value is everywhere were ten thousand looks through the whole table: each
 /// has an index.
-const LARGE_SETTINGS: &str = "SET gin_pending_list_limit = '64MB'; SET lock_timeout = '2s'; \
-     SET enable_seqscan = off";
+const LARGE_SETTINGS: &str = "SET gin_pending_list_limit = '64MB'; SET enable_seqscan = off";
 const GRAMS_NOW: &str = "SELECT gin_clean_pending_list('person_by_grams')";
 
 /// What a writer is for.
@@ -64,6 +61,13 @@ pub enum Lane {
 }
 
 impl Lane {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Batches => "haksa-writer",
+            Self::Large => "haksa-bulk",
+        }
+    }
+
     /// Runs what takes the processor for long, so that the thread's other tasks go on elsewhere.
     fn run<T>(self, f: impl FnOnce() -> T) -> T {
         match self {
@@ -78,7 +82,7 @@ pub struct WriterTask {
     lane: Lane,
     /// Where a job goes that turns out to be large.
     to_large: WeakQueue,
-    config: Arc<tokio_postgres::Config>,
+    way: Arc<Way>,
     connection: Option<Arc<Connection>>,
     aside: Aside,
     /// Whether the connection waits for locks only briefly.
@@ -89,11 +93,11 @@ pub struct WriterTask {
 
 impl WriterTask {
     /// One that connects when there is something to write.
-    pub const fn new(config: Arc<tokio_postgres::Config>, lane: Lane, to_large: WeakQueue) -> Self {
+    pub const fn new(way: Arc<Way>, lane: Lane, to_large: WeakQueue) -> Self {
         Self {
             lane,
             to_large,
-            config,
+            way,
             connection: None,
             aside: Aside::new(),
             is_brief: false,
@@ -108,7 +112,6 @@ impl WriterTask {
         now: Arc<dyn Fn() -> jiff::Timestamp + Send + Sync>,
         mut entropy: Box<dyn Entropy + Send>,
     ) {
-        let mut last_sweep = Instant::now();
         loop {
             let patience = Some(aside::LOOK_EVERY).filter(|_| !self.aside.is_empty());
             match jobs.next(patience).await {
@@ -119,10 +122,7 @@ impl WriterTask {
             }
             let freed = self.look_aside().await;
             jobs.freed(freed);
-            if last_sweep.elapsed() > SWEEP_EVERY {
-                last_sweep = Instant::now();
-                self.sweep(now()).await;
-            }
+            sabotage::stumble(self.lane.name());
         }
     }
 
@@ -179,25 +179,26 @@ impl WriterTask {
                     Err(fault) => self.give_up(batch, fault).await,
                 }
             }
-            PgFault::Retry if attempt < RETRIES_MAX => {
+            PgFault::Retry | PgFault::Undone if attempt < RETRIES_MAX => {
                 queue.again(batch.into_jobs(), once_more, When::Next);
             }
             PgFault::Constraint(_) | PgFault::Internal(_) | PgFault::Retry => {
                 batch.split(look, queue, &blame, &fault.into_error());
             }
-            PgFault::Locked | PgFault::Late | PgFault::Unavailable(_) => {
-                self.give_up(batch, fault).await;
-            }
+            _ => self.give_up(batch, fault).await,
         }
     }
 
     /// Refuses all of a batch: what stands in the way is nobody's among them.
     async fn give_up(&mut self, batch: Batch, fault: PgFault) {
-        if let PgFault::Unavailable(_) = fault {
+        if let PgFault::Unavailable(_) | PgFault::Lost(_) = fault {
             self.connection = None;
             tokio::time::sleep(RETRY_PAUSE).await;
         }
-        batch.refuse(&fault.into_error());
+        match fault {
+            PgFault::Unknown => batch.refuse_uncertain(),
+            fault => batch.refuse(&fault.into_error()),
+        }
     }
 
     /// The jobs put aside that may try again.
@@ -215,15 +216,16 @@ impl WriterTask {
 
     async fn connection(&mut self) -> Result<Arc<Connection>, PgFault> {
         match &self.connection {
-            Some(connection) if !connection.client.is_closed() => Ok(Arc::clone(connection)),
+            Some(connection) if connection.is_good() => Ok(Arc::clone(connection)),
             _ => {
-                let connection = Arc::new(Connection::open(&self.config).await?);
-                let settings = match self.lane {
-                    Lane::Batches if !Protection::LockLimit.is_on() => "",
-                    Lane::Batches => WAIT_LONG,
-                    Lane::Large => LARGE_SETTINGS,
+                let patience = match self.lane {
+                    Lane::Batches => Patience::Batches,
+                    Lane::Large => Patience::Large,
                 };
-                connection.script(settings).await?;
+                let connection = Arc::new(Connection::open(&self.way, patience).await?);
+                if self.lane == Lane::Large {
+                    connection.script(LARGE_SETTINGS).await?;
+                }
                 self.is_brief = false;
                 self.connection = Some(Arc::clone(&connection));
                 Ok(connection)
@@ -234,9 +236,9 @@ impl WriterTask {
     /// Does what a large command has left for afterwards.
     async fn tidy(&mut self) {
         if let (Lane::Large, Some(connection)) = (self.lane, &self.connection)
-            && let Err(cause) = connection.client.batch_execute(GRAMS_NOW).await
+            && let Err(cause) = connection.script(GRAMS_NOW).await
         {
-            tracing::warn!(error.cause = %cause, "the index of grams was not put in order");
+            tracing::warn!(error.cause = ?cause, "the index of grams was not put in order");
         }
     }
 
@@ -255,22 +257,16 @@ impl WriterTask {
             self.is_brief = is_brief;
         }
         let result = decide_and_apply(&connection, batch, entropy, self.lane).await;
-        if result.is_err() && !connection.client.is_closed() {
+        if result.is_err() && connection.is_open() {
             // Without a transaction this is only a warning of the server's.
             let _ = connection.script("ROLLBACK").await;
         }
-        result
-    }
-
-    async fn sweep(&mut self, now: jiff::Timestamp) {
-        let Ok(connection) = self.connection().await else {
-            return;
-        };
-        for (text, before) in sql::SWEEPS {
-            let limit = sql::micros(now) - before;
-            if let Err(fault) = connection.execute(text, &vec![Box::new(limit)]).await {
-                tracing::warn!(error.cause = ?fault, "sweep failed");
+        match result {
+            Err(Blamed { fault: PgFault::InDoubt(cause), .. }) => {
+                self.connection = None;
+                Ok(fate::settle(&connection, &self.way, batch.writes(), &cause).await?)
             }
+            result => result,
         }
     }
 }
@@ -355,15 +351,17 @@ pub async fn load_round(
             connection.prepare_lock(*kind).await?;
         }
     }
+    // What makes no change is not in doubt, and a probe is to leave no trace on the disk.
+    let is_numbered = ids.contains_key(&Sequence::Change);
     let opening = async {
         if !is_first {
             return Ok(());
         }
-        let mut text = "BEGIN".to_owned();
+        let mut text = String::new();
         for number in locks {
             let _ = write!(text, "; SELECT pg_advisory_xact_lock({number})");
         }
-        connection.script(&text).await
+        connection.begin(&text, is_numbered).await
     };
     let mut kinds = Vec::with_capacity(records.len());
     for (kind, keys) in &mut records {
@@ -472,13 +470,15 @@ async fn apply(
         let values = lane.run(values)?;
         let all =
             steps.iter().zip(values).map(|(step, values)| run(connection, &step.text, values));
-        let commit = connection.script("COMMIT");
+        let commit = connection.commit();
         // The first poll of each future sends its statement, in this order.
         let (written, committed) = tokio::join!(join_all(all), commit);
         // The commit of a transaction that has failed answers success, so every step counts.
-        check(&steps, written)?;
-        committed?;
-        return Ok(());
+        return match check(&steps, written) {
+            Ok(()) => Ok(committed.map_err(doubt)?),
+            Err(Blamed { fault: fault @ PgFault::Lost(_), .. }) => Err(doubt(fault).into()),
+            Err(refused) => Err(refused),
+        };
     }
     let mut written = Vec::with_capacity(steps.len());
     let mut under_way = FuturesOrdered::new();
@@ -497,8 +497,15 @@ async fn apply(
     }
     written.extend(under_way.collect::<Vec<_>>().await);
     check(&steps, written)?;
-    connection.script("COMMIT").await?;
-    Ok(())
+    Ok(connection.commit().await.map_err(doubt)?)
+}
+
+/// A fault of a commit. What the server says against it is certain, unless it says that it ends.
+fn doubt(fault: PgFault) -> PgFault {
+    match fault {
+        PgFault::Lost(cause) | PgFault::Unavailable(cause) => PgFault::InDoubt(cause),
+        fault => fault,
+    }
 }
 
 /// Runs a statement; true when it wrote as many rows as it must.

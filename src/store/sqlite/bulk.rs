@@ -5,7 +5,7 @@
 //! What a crash leaves behind is removed before the next one.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,7 @@ use super::statement::{
     Rerun, SqliteFault, execute, newest_id, query, sequence_table, write, write_beside,
 };
 use super::{Sqlite, Statements, links, staging};
+use crate::alarm::Alarm;
 use crate::domain::command::Entropy;
 use crate::domain::error::Error;
 use crate::domain::facts::{Fact, Facts, Need, Selector, Sequence};
@@ -24,7 +25,7 @@ use crate::domain::kind::Kind;
 use crate::domain::record::Key;
 use crate::domain::table::{KeyType, Way};
 use crate::pipeline::{Batch, Job, Jobs, Link, Next, Pending, Sought, Writes};
-use crate::sabotage::{APART_FOR, Protection};
+use crate::sabotage::{self, APART_FOR, Protection};
 use crate::store::OpenError;
 use crate::store::sql::{self, Sql};
 use crate::store::trees;
@@ -46,13 +47,11 @@ const ATTEMPTS: u32 = 3;
 /// for another writer is to look again now and then. It can be handed to who waits for it.
 pub(super) type Turn = parking_lot::Mutex<()>;
 
-/// Told once, of a fault after which no write can be trusted.
-pub(super) type Fatal = Arc<Mutex<Option<tokio::sync::oneshot::Sender<String>>>>;
-
-pub(super) fn report(fatal: &Fatal, cause: String) {
-    if let Some(fatal) = fatal.lock().unwrap_or_else(PoisonError::into_inner).take() {
-        let _ = fatal.send(cause);
-    }
+/// Tells that after this fault no write can be trusted.
+pub(super) fn report(alarm: &Alarm, cause: &str) {
+    alarm.ring(format!(
+        "the database could not be written safely: {cause}. Check the disk, then start again"
+    ));
 }
 
 /// Writes large commands.
@@ -60,7 +59,6 @@ pub(super) struct Bulk {
     store: Sqlite,
     connection: Connection,
     turn: Arc<Turn>,
-    fatal: Fatal,
 }
 
 /// A row on its way, a change or a link: the statement that inserts one.
@@ -107,13 +105,12 @@ impl Bulk {
         now: Arc<dyn Fn() -> jiff::Timestamp + Send + Sync>,
         entropy: fn() -> Box<dyn Entropy + Send>,
         turn: &Arc<Turn>,
-        fatal: &Fatal,
     ) -> Result<JoinHandle<()>, OpenError> {
-        let connection = super::connect(&store.path, true)?;
+        let connection = super::connect(&store.place, true)?;
         staging::make_edits(&connection)
             .map_err(|fault| OpenError::Open(fault.into_error().to_string()))?;
-        let (turn, fatal) = (Arc::clone(turn), Arc::clone(fatal));
-        let bulk = Self { store: store.clone(), connection, turn, fatal };
+        let bulk = Self { store: store.clone(), connection, turn: Arc::clone(turn) };
+        let guard = store.alarm.guard("haksa-bulk");
         std::thread::Builder::new()
             .name("haksa-bulk".to_owned())
             .spawn(move || {
@@ -126,7 +123,9 @@ impl Bulk {
                         bulk.tidy_up();
                     }
                     bulk.serve(part.jobs, &*now, &mut *entropy);
+                    sabotage::stumble("haksa-bulk");
                 }
+                guard.done();
             })
             .map_err(|cause| OpenError::Open(cause.to_string()))
     }
@@ -157,8 +156,8 @@ impl Bulk {
                     jobs = batch.refuse_signed(&fault.into_error()).into_iter().collect();
                 }
                 SqliteFault::Fatal(cause) => {
-                    batch.refuse(&Error::Unavailable { retry_after_s: 5 });
-                    report(&self.fatal, cause);
+                    batch.refuse_uncertain();
+                    report(&self.store.alarm, &cause);
                     return;
                 }
                 fault => {

@@ -2,14 +2,16 @@
 //! around several system calls, which many readers would queue for; so a connection keeps its view
 //! from one read to the next, as long as nothing is committed.
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
-use super::{OpenError, SqliteFault, connect, execute};
+use super::{OpenError, Place, SqliteFault, execute};
 use crate::domain::error::Error;
+
+/// Opens a connection that reads.
+pub(super) type Connect = fn(&Place) -> Result<Connection, OpenError>;
 
 /// Steps of SQLite's machine after which it is asked for how long it has run: some fractions of a
 /// millisecond.
@@ -18,7 +20,8 @@ const STEPS: i32 = 10_000;
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Pool {
-    path: Arc<PathBuf>,
+    place: Arc<Place>,
+    connect: Connect,
     idle: Mutex<Idle>,
 }
 
@@ -45,8 +48,8 @@ impl PooledReader {
 }
 
 impl Pool {
-    pub(super) fn new(path: Arc<PathBuf>) -> Self {
-        Self { path, idle: Mutex::default() }
+    pub(super) fn new(place: Arc<Place>, connect: Connect) -> Self {
+        Self { place, connect, idle: Mutex::default() }
     }
 
     fn idle(&self) -> MutexGuard<'_, Idle> {
@@ -58,7 +61,7 @@ impl Pool {
         &self,
         f: impl FnOnce(&Connection) -> Result<T, SqliteFault>,
     ) -> Result<T, Error> {
-        let mut reader = self.take().map_err(Error::internal)?;
+        let mut reader = self.take()?;
         reader.end_view();
         let result = f(&reader.connection);
         self.give_back(reader);
@@ -91,7 +94,7 @@ impl Pool {
         generation: u64,
         f: impl FnOnce(&Connection) -> Result<T, SqliteFault>,
     ) -> Result<T, Error> {
-        let mut reader = self.take().map_err(Error::internal)?;
+        let mut reader = self.take()?;
         let result = if reader.view == Some(generation) {
             f(&reader.connection)
         } else {
@@ -108,11 +111,13 @@ impl Pool {
         result.map_err(SqliteFault::into_error)
     }
 
-    fn take(&self) -> Result<PooledReader, OpenError> {
+    fn take(&self) -> Result<PooledReader, Error> {
         if let Some(reader) = self.idle().readers.pop() {
             return Ok(reader);
         }
-        Ok(PooledReader { connection: connect(&self.path, false)?, view: None })
+        // Mostly no file descriptor left.
+        let away = |cause: OpenError| SqliteFault::Unavailable(cause.to_string()).into_error();
+        Ok(PooledReader { connection: (self.connect)(&self.place).map_err(away)?, view: None })
     }
 
     fn give_back(&self, mut reader: PooledReader) {

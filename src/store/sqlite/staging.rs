@@ -133,14 +133,6 @@ fn edit_rows(kind: Kind, touched: Touched) -> String {
     )
 }
 
-/// Holds for a row `r` of a table that is staged.
-pub(super) fn has(table: &str) -> String {
-    format!(
-        "EXISTS (SELECT 1 FROM staging \
-         WHERE name = '{table}' AND r.id BETWEEN first_id AND last_id)"
-    )
-}
-
 /// Shows staged rows; there are as many as ids.
 pub(super) fn show_rows(table: &str) -> String {
     format!("UPDATE {table} SET deleted_at = NULL WHERE id BETWEEN $1 AND $2")
@@ -186,9 +178,10 @@ mod tests {
     #[test]
     fn edits_of_every_kind_find_their_rows_by_id() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Sqlite::open(&folder.path().join("haksa.db")).unwrap();
+        let store =
+            Sqlite::open(&folder.path().join("haksa.db"), crate::store::Whom::Clients).unwrap();
         store.migrate().unwrap();
-        let connection = crate::store::sqlite::connect(&store.path, true).unwrap();
+        let connection = crate::store::sqlite::connect(&store.place, true).unwrap();
         make_edits(&connection).unwrap();
         for kind in Kind::ALL {
             let width = sql::written(kind.table(), Touched::All).len() + 1;

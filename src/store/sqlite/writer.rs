@@ -3,28 +3,30 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fs::File;
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
-use super::bulk::{Bulk, Fatal, Turn, report};
+use super::bulk::{Bulk, Turn, report};
 use super::log::{Log, checkpoint};
 use super::pool::Pool;
 use super::statement::{
     Rerun, SqliteFault, execute, load, newest_id, sequence_table, write, write_beside,
 };
-use super::{BUSY_TIMEOUT, Sqlite, connect, links, staging};
+use super::sweep::Sweeper;
+use super::{Sqlite, connect, links, staging};
+use crate::alarm::Alarm;
 use crate::domain::command::Entropy;
 use crate::domain::error::Error;
 use crate::domain::facts::{Fact, Facts, Need, Sequence};
 use crate::domain::kind::Kind;
 use crate::domain::record::Key;
 use crate::pipeline::{Batch, Blame, Jobs, Next, Part, Pending, WeakQueue, Writes};
-use crate::sabotage::Protection;
+use crate::sabotage::{self, Protection};
 use crate::store::cache::Cache;
-use crate::store::sql::{self, Sql, Statements, change_columns};
+use crate::store::sql::{self, Statements, change_columns};
 use crate::store::{Blamed, OpenError, Writer};
 
 /// A new change.
@@ -40,16 +42,14 @@ const LOOKS_PER_COPY: u32 = 200;
 /// A long log is copied so many times in a row: what came while one copy was made is less, and sooner
 /// copied.
 const COPIES_MAX: u32 = 3;
-/// How often the writer forgets outlived keys, tokens and signatures.
-const SWEEP_EVERY: Duration = Duration::from_mins(5);
 
 /// Starts the writer, and what works beside it: the thread of large commands, and the one that copies
 /// the log.
 pub(super) fn start(store: &Sqlite, writer: Writer) -> Result<JoinHandle<()>, OpenError> {
     let log = Arc::new(Log::new());
-    let mut connection = connect(&store.path, true)?;
+    let mut connection = connect(&store.place, true)?;
     let open = |cause: rusqlite::Error| OpenError::Open(cause.to_string());
-    log.fit_to(std::fs::metadata(&*store.path).map_or(0, |file| file.len()));
+    log.fit_to(std::fs::metadata(&store.place.path).map_or(0, |file| file.len()));
     connection.pragma_update(None, "journal_size_limit", log.size_kept()).map_err(open)?;
     let noted = Arc::clone(&log);
     let hook = move |_: &mut rusqlite::hooks::Wal, count| {
@@ -57,10 +57,9 @@ pub(super) fn start(store: &Sqlite, writer: Writer) -> Result<JoinHandle<()>, Op
         Ok(())
     };
     connection.wal_hook(Some(hook)).map_err(open)?;
-    let Writer { queues, now, entropy, fatal } = writer;
-    let turn = Arc::new(Turn::default());
-    let fatal = Arc::new(Mutex::new(Some(fatal)));
-    let bulk = Bulk::start(store, queues.large, Arc::clone(&now), entropy, &turn, &fatal)?;
+    let Writer { queues, now, entropy } = writer;
+    let (turn, sweeper) = (Arc::new(Turn::default()), Arc::new(Sweeper::new()));
+    let bulk = Bulk::start(store, queues.large, Arc::clone(&now), entropy, &turn)?;
     let mut thread = WriterThread {
         connection,
         to_large: queues.to_large,
@@ -69,28 +68,38 @@ pub(super) fn start(store: &Sqlite, writer: Writer) -> Result<JoinHandle<()>, Op
         statements: Arc::clone(&store.statements),
         cache: Arc::clone(&store.cache),
         readers: Arc::clone(&store.readers),
+        busy_timeout: store.place.busy_timeout,
+        alarm: store.alarm.clone(),
+        sweeper: Arc::clone(&sweeper),
     };
     store.cache.turn_on();
     let (stop, stopped) = mpsc::channel();
-    let helper = start_helper(store, log, stopped)?;
+    let sweep_now = Arc::clone(&now);
+    let idle_turn = Arc::clone(&thread.turn);
+    let sweep = move |connection: &Connection| sweeper.idle(connection, &idle_turn, sweep_now());
+    let helper = start_helper(store, log, stopped, sweep)?;
+    let guard = store.alarm.guard("haksa-writer");
     spawn("haksa-writer", move || {
-        thread.run(queues.jobs, &*now, &mut *entropy(), &fatal);
+        thread.run(queues.jobs, &*now, &mut *entropy());
         let _ = bulk.join();
         drop(stop);
         let _ = helper.join();
+        guard.done();
     })
 }
 
-/// Looks for what other processes committed, and copies the log, until `stopped` is told.
+/// Looks for what other processes committed, copies the log and lets `sweep`, until `stopped` is told.
 fn start_helper(
     store: &Sqlite,
     log: Arc<Log>,
     stopped: mpsc::Receiver<()>,
+    sweep: impl Fn(&Connection) + Send + 'static,
 ) -> Result<JoinHandle<()>, OpenError> {
-    let connection = connect(&store.path, true)?;
-    let file = File::open(&*store.path)
-        .map_err(|cause| OpenError::Open(format!("{}: {cause}", store.path.display())))?;
+    let connection = connect(&store.place, true)?;
+    let file = File::open(&store.place.path)
+        .map_err(|cause| OpenError::Open(format!("{}: {cause}", store.place.path.display())))?;
     let (cache, readers) = (Arc::clone(&store.cache), Arc::clone(&store.readers));
+    let guard = store.alarm.guard("haksa-checkpoint");
     spawn("haksa-checkpoint", move || {
         let mut looks = 0_u32;
         while let Err(mpsc::RecvTimeoutError::Timeout) = stopped.recv_timeout(NOTICE_EVERY) {
@@ -101,6 +110,7 @@ fn start_helper(
             if let Ok(metadata) = file.metadata() {
                 log.fit_to(metadata.len());
             }
+            sweep(&connection);
             readers.end_views();
             looks = looks.wrapping_add(1);
             if looks.is_multiple_of(LOOKS_PER_COPY) {
@@ -113,7 +123,9 @@ fn start_helper(
                 readers.end_views();
                 log.copy(&connection, &file);
             }
+            sabotage::stumble("haksa-checkpoint");
         }
+        guard.done();
     })
 }
 
@@ -130,6 +142,9 @@ struct WriterThread {
     statements: Arc<HashMap<Kind, Statements>>,
     cache: Arc<Cache>,
     readers: Arc<Pool>,
+    busy_timeout: Duration,
+    alarm: Alarm,
+    sweeper: Arc<Sweeper>,
 }
 
 impl WriterThread {
@@ -138,17 +153,15 @@ impl WriterThread {
         mut jobs: Jobs,
         now: &dyn Fn() -> jiff::Timestamp,
         entropy: &mut dyn Entropy,
-        fatal: &Fatal,
     ) {
-        let mut last_sweep = Instant::now();
         while let Next::Part(Part { jobs: waiting, look }) = jobs.blocking_next(None) {
             let begun = Instant::now();
             let mut batch = Batch::new(waiting, now(), Facts::over(self.cache.clone()));
             match self.commit(&mut batch, entropy) {
                 Ok(()) => batch.answer(Some(&self.to_large)),
                 Err(Blamed { fault: SqliteFault::Fatal(cause), .. }) => {
-                    batch.refuse(&Error::Unavailable { retry_after_s: 5 });
-                    report(fatal, cause);
+                    batch.refuse_uncertain();
+                    report(&self.alarm, &cause);
                     return;
                 }
                 Err(Blamed {
@@ -167,11 +180,8 @@ impl WriterThread {
                     }
                 }
             }
+            sabotage::stumble("haksa-writer");
             jobs.took(look, begun.elapsed());
-            if last_sweep.elapsed() > SWEEP_EVERY {
-                last_sweep = Instant::now();
-                self.sweep(now());
-            }
         }
         self.log.alone(|| self.begin_log("TRUNCATE"));
     }
@@ -181,7 +191,7 @@ impl WriterThread {
     fn begin_log(&self, mode: &str) -> bool {
         let _ = self.connection.busy_timeout(Duration::ZERO);
         let copied = self.readers.without_views(|| checkpoint(&self.connection, mode));
-        let _ = self.connection.busy_timeout(BUSY_TIMEOUT);
+        let _ = self.connection.busy_timeout(self.busy_timeout);
         matches!(copied, Ok(Some(_)))
     }
 
@@ -276,7 +286,11 @@ impl WriterThread {
             if needs.is_empty() {
                 self.apply(batch.writes())?;
                 self.remember(read, batch.writes());
-                return Ok(!batch.writes().is_empty());
+                let is_something = !batch.writes().is_empty();
+                if is_something {
+                    self.sweeper.ride(&self.connection, batch.at());
+                }
+                return Ok(is_something);
             }
         }
     }
@@ -349,14 +363,5 @@ impl WriterThread {
             let _ = self.connection.pragma_update(None, "journal_size_limit", kept);
             self.begin_log("RESTART")
         });
-    }
-
-    fn sweep(&self, now: jiff::Timestamp) {
-        for (text, before) in sql::SWEEPS {
-            let limit = sql::micros(now) - before;
-            if let Err(fault) = execute(&self.connection, text, &[Sql::Int(limit)]) {
-                tracing::warn!(error.cause = ?fault, "sweep failed");
-            }
-        }
     }
 }

@@ -160,7 +160,7 @@ const OPENING: [&[&str]; 5] = [
 ];
 
 /// Runs a statement on the database, which nobody serves.
-async fn execute(place: &Place, statement: &str) {
+pub(super) async fn execute(place: &Place, statement: &str) {
     if let Some(path) = place.database.strip_prefix("sqlite:") {
         let connection = rusqlite::Connection::open(path).expect("the file opens");
         connection.execute_batch(statement).expect("the statement runs");

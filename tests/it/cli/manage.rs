@@ -109,7 +109,7 @@ async fn an_ncloud_account_has_its_tenant(backend: Backend) {
         assert_eq!(tenant.record.alias, alias.unwrap_or(&key));
         assert_eq!(tenant.record.mbr_login_allow, MainAccountRule::Unused);
         // Both came in one commit.
-        let changes = store.history(id, tenant.meta.change_id, 9).await.unwrap();
+        let changes = store.history(id, tenant.meta.change_id, 9, i64::MAX).await.unwrap();
         assert_eq!((changes.len(), changes[0].at), (1, tenant.meta.created_at));
     }
     let other = place.run(&["account", "create", "no tenant", "--club-domain", "x"]);

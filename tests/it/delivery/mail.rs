@@ -524,7 +524,8 @@ async fn an_operators_words_arrive_as_they_are() {
     let command = super::Announce {
         outbox: server.app.outbox.clone(),
         channel: Channel::Email,
-        holder_name: format!("{NAME}\r\nBcc: other@example.com"),
+        // No name that is kept has a CR.
+        holder_name: format!("{NAME}\nBcc: other@example.com"),
         recipients: vec!["hong@example.com".to_owned()],
     };
     super::announce_through(&server.app.pipeline, command).await;

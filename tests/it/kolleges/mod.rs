@@ -138,10 +138,10 @@ async fn field_matrix(server: Server) {
     for level in [json!("2"), json!(true), json!({}), json!([2]), json!(1e300)] {
         cases.push(("level", json!({"level": level}), None));
     }
-    for text in ["", "두 줄\n둘째", "\u{0} 𝄞", "'; DROP TABLE achievement; --"] {
+    for text in ["", "두 줄\n둘째", "\t𝄞", "'; DROP TABLE achievement; --"] {
         cases.push(("admin_comment", json!({"admin_comment": text}), Some(json!(text))));
     }
-    for comment in [json!(7), json!(false), json!({}), json!([])] {
+    for comment in [json!(7), json!(false), json!({}), json!([]), json!("\u{0} 𝄞")] {
         cases.push(("admin_comment", json!({"admin_comment": comment}), None));
     }
     for (field, body, expected) in cases {
@@ -491,7 +491,7 @@ async fn long_lists(server: Server) {
     }
     assert_eq!(get("pageSize=500&page=4").await, (vec![], 3));
     assert_eq!(get("search=%EC%82%AC%EB%9E%8C%2010&pageSize=200").await.0.len(), 111);
-    for search in ["%00", "a%00b", &"a".repeat(50_010), &"_".repeat(30_000)] {
+    for search in ["%00", "a%00b", &"a".repeat(32_000), &"_".repeat(30_000)] {
         assert_eq!(get(&format!("search={search}")).await, (vec![], 0));
     }
 }

@@ -193,7 +193,11 @@ async fn grams_are_those_of_the_database() {
     assert_eq!(find(&server, KEY, "손으로", "").await.0, ["김하늘"]);
     let row = client.query_one(others, &[]).await.expect("a count");
     assert_eq!(row.get::<_, i64>(0), 0);
-    server.assert_sound().await;
+    let report = haksa::check::run(&server.app.store).await.expect("a check");
+    assert!(
+        report.count == 2 && report.faults.iter().all(|fault| fault.ends_with(" name_key")),
+        "{report:?}"
+    );
     client.batch_execute("UPDATE person SET grams = ''::tsvector").await.expect("it runs");
     let report = haksa::check::run(&server.app.store).await.expect("a check");
     assert!(report.faults.iter().any(|fault| fault.contains("by a search")), "{report:?}");

@@ -237,7 +237,7 @@ async fn unreadable_requests(server: Server) {
         (&b"GET /applications/\xff HTTP/1.1\r\nhost: h\r\n\r\n"[..], 400),
         (b"PUT /applications/a HTTP/1.1\r\nhost: h\r\ncontent-length: abc\r\n\r\n", 400),
         (b"nonsense\r\n\r\n", 400),
-        (long.as_bytes(), 414),
+        (long.as_bytes(), 431),
         (headers.as_bytes(), 431),
     ] {
         let mut stream = TcpStream::connect(server.address).await.unwrap();

@@ -41,8 +41,8 @@ fn cases_of_texts() -> Vec<Case> {
         ),
         (
             "description",
-            vec![json!(""), json!("두 줄\n둘째 \u{0} 𝄞"), json!(text(500))],
-            vec![json!(text(501))],
+            vec![json!(""), json!("두 줄\n둘째 \t𝄞"), json!(text(500))],
+            vec![json!(text(501)), json!("\u{0} 𝄞")],
         ),
         (
             "mbrLoginAllow",

@@ -62,7 +62,7 @@ fn signed_by(server: &Server, key: (&str, &str), method: &str, target: &str) -> 
         .header("x-ncp-apigw-signature-v2", signature)
 }
 
-fn signed(server: &Server, method: &str, target: &str) -> Request {
+pub(crate) fn signed(server: &Server, method: &str, target: &str) -> Request {
     signed_by(server, (KEY, SECRET), method, target)
 }
 

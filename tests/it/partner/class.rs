@@ -99,10 +99,10 @@ async fn rules(server: Server) {
     let reply = edit(&server, &json!({"end_at": "2026-03-02T00:00:00.000001Z"})).send().await;
     assert_eq!(reply.json()["end_at"], "2026-03-02T00:00:00.000001Z");
     // More ids than a decision could ask for one by one.
-    let many: Vec<_> = (1..5000).collect();
+    let many: Vec<_> = (1..=1000).collect();
     let reply = edit(&server, &json!({"allowed_model_ids": many})).send().await;
     assert_eq!(reply.status, 400);
-    assert!(reply.json()["detail"].as_str().unwrap().ends_with(", 4998, 4999]"));
+    assert!(reply.json()["detail"].as_str().unwrap().ends_with(", 999, 1000]"));
 }
 
 /// With the vendor's rules alone.

@@ -19,8 +19,8 @@ use sha2::Sha256;
 
 use crate::support::{Reply, Request, Server, on_both_stores};
 
-const KEY: &str = "NCSTESTKEY000001";
-const SECRET: &str = "TESTSECRET0000000000000000000001";
+pub(crate) const KEY: &str = "NCSTESTKEY000001";
+pub(crate) const SECRET: &str = "TESTSECRET0000000000000000000001";
 const OTHER_KEY: &str = "NCSTESTKEY000002";
 const OTHER_SECRET: &str = "TESTSECRET0000000000000000000002";
 const ID: &str = "CRMRL1260423091530123REL11122233";
@@ -60,7 +60,7 @@ fn authorization(key: &str, secret: &str, date: &str, salt: &str) -> String {
 }
 
 /// A header that has not been used yet.
-fn fresh(server: &Server, key: &str, secret: &str) -> String {
+pub(crate) fn fresh(server: &Server, key: &str, secret: &str) -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let salt = format!("{:032}", COUNT.fetch_add(1, Ordering::Relaxed));
     authorization(key, secret, &server.clock.now().to_string(), &salt)

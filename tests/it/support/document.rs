@@ -206,12 +206,12 @@ pub struct Outside {
     pub is_refusal: bool,
     /// Why no document lists them.
     pub reason: &'static str,
-    /// A request that is answered so, as it is sent.
+    /// A request that is answered so, as it is sent, `LONG` standing for 33 KiB.
     pub sample: &'static str,
 }
 
 /// All that is outside.
-pub const OUTSIDE: [Outside; 6] = [
+pub const OUTSIDE: [Outside; 7] = [
     Outside {
         covers: |it| !it.is_documented && matches!(it.reply.status, 404 | 405),
         is_refusal: true,
@@ -255,12 +255,18 @@ pub const OUTSIDE: [Outside; 6] = [
     Outside {
         covers: |it| {
             it.reply.body.is_empty()
-                && matches!(it.reply.status, 400 | 414 | 431)
+                && matches!(it.reply.status, 400 | 431)
                 && it.reply.header("x-request-id").is_empty()
         },
         is_refusal: false,
         reason: "what cannot be read as HTTP has no path, so no dialect: a status, and no body",
         sample: "GET /healthz HTTP/9.9\r\nhost: h\r\n\r\n",
+    },
+    Outside {
+        covers: |it| it.reply.status == 431 && !it.reply.body.is_empty(),
+        is_refusal: true,
+        reason: "a head over the limit, on whatever path",
+        sample: "GET /healthz HTTP/1.1\r\nhost: h\r\nx: LONG\r\n\r\n",
     },
 ];
 

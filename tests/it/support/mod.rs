@@ -3,6 +3,7 @@
 pub mod command;
 pub mod document;
 pub mod paused;
+pub mod proxy;
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -97,7 +98,21 @@ impl Server {
         Self::run(url, Config::default(), None).await
     }
 
+    /// Starts another on the same database, which has all of a server's patience.
+    pub async fn patient(&self, config: Config) -> Self {
+        Self::run_with(&self.url, config, None, Patience::default()).await
+    }
+
     async fn run(url: &str, config: Config, folder: Option<tempfile::TempDir>) -> Self {
+        Self::run_with(url, config, folder, PATIENCE).await
+    }
+
+    async fn run_with(
+        url: &str,
+        config: Config,
+        folder: Option<tempfile::TempDir>,
+        patience: Patience,
+    ) -> Self {
         keep_logs();
         let store = Store::open(url).await.expect("the database opens");
         store.migrate().await.expect("the migrations apply");
@@ -112,7 +127,7 @@ impl Server {
         let (stop, stopped) = oneshot::channel::<()>();
         let serving = app.clone();
         tokio::spawn(async move {
-            haksa::http::serve(listener, serving, PATIENCE, async {
+            haksa::http::serve(listener, serving, patience, async {
                 let _ = stopped.await;
             })
             .await
