@@ -159,6 +159,7 @@ impl App {
             queues,
             now: Arc::new(move || now.now()),
             entropy: || Box::new(OsEntropy),
+            is_sweeping: true,
         })?;
         let alarm = store.alarm().clone();
         let (guesses, health) = (Guesses::default(), Health::default());

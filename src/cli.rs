@@ -148,7 +148,7 @@ impl Desk {
         let (pipeline, queues) = Pipeline::new();
         let now = Arc::new(|| Clock::System.now());
         let entropy = || Box::new(OsEntropy) as Box<dyn Entropy + Send>;
-        let writer = store.start_writer(Writer { queues, now, entropy })?;
+        let writer = store.start_writer(Writer { queues, now, entropy, is_sweeping: false })?;
         Ok(Self { store, pipeline, writer })
     }
 

@@ -26,7 +26,7 @@ use tokio_io_timeout::TimeoutStream;
 use tower::ServiceExt as _;
 
 use self::bodies::Reading;
-use self::connections::Connections;
+use self::connections::{Connections, Guest};
 use crate::app::App;
 use crate::budget::Payer;
 use crate::dialect::{Answer, Arrival, Call, Malformed, WIRES, Wire};
@@ -169,14 +169,12 @@ pub async fn serve(
         let (app, router) = (app.clone(), router.clone());
         let service = hyper::service::service_fn(move |request| {
             let (app, router, guest) = (app.clone(), router.clone(), guest.clone());
-            guest.is_served();
             async move {
-                let response = answer(&app, router, peer, patience, request).await;
+                let response = answer(&app, router, (peer, &guest), patience, request).await;
                 // All who can be answered are, before any of it is sent: then a client that has many
                 // connections is woken once and not once for each.
                 tokio::task::yield_now().await;
-                guest.rests();
-                Ok::<_, std::convert::Infallible>(response)
+                Ok::<_, std::convert::Infallible>(response.map(|body| guest.until_sent(body)))
             }
         });
         let mut builder = hyper::server::conn::http1::Builder::new();
@@ -212,7 +210,7 @@ pub async fn serve(
 async fn answer(
     app: &App,
     router: Router,
-    peer: SocketAddr,
+    (peer, guest): (SocketAddr, &Guest),
     patience: Patience,
     request: hyper::Request<Incoming>,
 ) -> Response {
@@ -233,7 +231,7 @@ async fn answer(
             let answer = (wire.malformed)(Malformed::HeadTooLarge, uri.path(), request.headers());
             return answer.header("connection", "close").into_response();
         }
-        serve_one(app, wire, router, &arrival, patience, request).await
+        serve_one(app, wire, router, (&arrival, guest), patience, request).await
     };
     let served = AssertUnwindSafe(serving).catch_unwind();
     let mut response = served.await.unwrap_or_else(|_| {
@@ -253,7 +251,7 @@ async fn serve_one(
     app: &App,
     wire: &Wire,
     router: Router,
-    arrival: &Arrival,
+    (arrival, guest): (&Arrival, &Guest),
     patience: Patience,
     request: hyper::Request<Incoming>,
 ) -> Response {
@@ -262,6 +260,7 @@ async fn serve_one(
     // Held until the answer is there: so long is the body in memory.
     let (body, _held) =
         Reading::new(app, wire, &parts, &arrival).whole(body, patience.body_within).await;
+    guest.is_served();
     let body = match body {
         Ok(body) => Body::from(body),
         Err(fault) => {

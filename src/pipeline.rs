@@ -73,6 +73,8 @@ const LARGE: Rules = Rules {
 };
 /// Stands for the account of those of whom it is not known who they are.
 pub const STRANGERS: i64 = 0;
+/// The same for the server's own question whether anything can be written.
+const PROBE: i64 = -1;
 /// How often a command may come back for more facts before that is taken for a fault of its own.
 const ROUNDS_MAX: u32 = 16;
 /// How long an idempotency key is remembered.
@@ -232,8 +234,7 @@ impl Pipeline {
     /// # Errors
     /// [`Error::Unavailable`] when that is not open.
     pub async fn probe(&self) -> Result<(), Error> {
-        // No account has this id.
-        self.ask(Ask::Probe, 0, false).await.map(|_| ())
+        self.ask(Ask::Probe, PROBE, false).await.map(|_| ())
     }
 
     /// Refuses what has waited for too long. Whoever comes or takes sees to that as well: this is for when
@@ -530,7 +531,7 @@ impl Batch {
             return Ok(Reply::Done(outcome, answer));
         }
         if let Some(meter) = jobs.get(index).and_then(|job| job.metered().map(|(meter, _)| meter)) {
-            meter.fits(outcome.bytes)?;
+            meter.fits(outcome.bytes + kept_length(envelope, &answer))?;
         }
         let mut own_ids: HashSet<(Kind, i64)> = HashSet::new();
         for (sequence, id) in facts.keep_ids() {
@@ -604,10 +605,11 @@ impl Batch {
                     Err(refused) => job = refused,
                 }
             }
-            if let (Some((meter, account_id)), Ok(Reply::Done(outcome, _))) =
+            if let (Some((meter, account_id)), Ok(Reply::Done(outcome, answer))) =
                 (job.metered(), &result)
+                && let Ask::Command { envelope, .. } = &job.ask
             {
-                meter.charge(account_id, outcome.bytes);
+                meter.charge(account_id, outcome.bytes + kept_length(envelope, answer));
             }
             // A caller that hung up has no use for the answer; the write stands.
             let _ = job.reply.send(result);
@@ -727,6 +729,15 @@ impl Batch {
         for job in self.into_jobs() {
             job.refuse(error.clone());
         }
+    }
+}
+
+/// What is kept of an answer for its idempotency key, bytes.
+fn kept_length(envelope: &Envelope, answer: &Answer) -> u64 {
+    if envelope.idempotency.is_none() {
+        0
+    } else {
+        u64::try_from(answer.body.len()).unwrap_or(u64::MAX)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Changes on their own: who made them and when, with which others, and whether they are any record's.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::fmt::Write as _;
 
 use super::Check;
 use crate::domain::actor::{Asker, Dialect};
@@ -155,7 +156,7 @@ impl Check<'_> {
                 Some((kind, key)) => {
                     unseen.entry(kind).or_default().entry(key).or_default().push(entry);
                 }
-                None => self.tell_of_nobody(entry),
+                None => self.tell_of_nobody(entry, 0),
             }
         }
         for (kind, entries) in unseen {
@@ -166,17 +167,22 @@ impl Check<'_> {
                     self.walk(&row).await?;
                 }
             }
-            for entry in entries.into_values().flatten() {
-                if !self.seen.has(entry.id) {
-                    self.tell_of_nobody(entry);
+            for of_one in entries.into_values() {
+                let mut of_nobody = of_one.into_iter().filter(|entry| !self.seen.has(entry.id));
+                if let Some(first) = of_nobody.next() {
+                    let others = of_nobody.count();
+                    self.tell_of_nobody(first, others);
                 }
             }
         }
         Ok(())
     }
 
-    fn tell_of_nobody(&mut self, entry: &Entry) {
-        let words = format_args!("{}: the record's history does not lead to it", entry.name());
+    fn tell_of_nobody(&mut self, entry: &Entry, others: usize) {
+        let mut words = format!("{}: the record's history does not lead to it", entry.name());
+        if others > 0 {
+            let _ = write!(words, ", nor to {others} later ones");
+        }
         self.report.tell("belongs to nothing", words);
     }
 

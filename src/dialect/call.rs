@@ -239,6 +239,10 @@ impl Call {
     /// # Errors
     /// [`Error::Replayed`] when it was used before.
     pub(super) async fn use_up(&self) -> Result<(), Error> {
+        // Nothing was read of it, and it may be sent again.
+        if matches!(self.body, Err(Malformed::Busy)) {
+            return Ok(());
+        }
         match self.take_signature() {
             Some((account_id, signature)) => {
                 self.app.pipeline.burn_signature(account_id, signature).await

@@ -232,7 +232,7 @@ impl Wire {
             return answer;
         }
         let mut held = call.app.memory.answers.hold(call.payer());
-        if !call.method.is_safe() {
+        if !call.method.is_safe() && !call.is_dry_run().unwrap_or_default() {
             held.settle(length);
         } else if let Err(error) = held.wait(length).await {
             return (self.reject)(call, &error);

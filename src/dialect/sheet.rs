@@ -8,12 +8,12 @@ use futures_util::stream;
 
 use super::{Answer, Call, Paid, Refusal};
 use crate::app::App;
-use crate::budget::Payer;
+use crate::budget::{Held, Payer};
 use crate::domain::error::Error;
 use crate::domain::facts::{Facts, Known};
 
-/// Rows that are read at once.
-const PART: usize = 200;
+/// Rows that are read at once, the first time and at the most, and about how many bytes they make.
+const PART: (usize, usize, usize) = (20, 200, 256 * 1024);
 /// The longest answers that are made before they are sent: rows, and bytes.
 const WHOLE: (usize, usize) = (1000, 1024 * 1024);
 
@@ -36,6 +36,10 @@ struct Sheet<W> {
     ids: Vec<i64>,
     /// How many of the rows were read, and whether there was anything in them.
     read: (usize, bool),
+    /// How many are read next.
+    part: usize,
+    /// What the ids of a long one take.
+    _held: Held,
     write: W,
 }
 
@@ -59,7 +63,12 @@ where
     let (rows_max, bytes_max) = WHOLE;
     let mut body = Vec::new();
     let is_long = ids.len() > rows_max;
-    let mut sheet = Sheet { app, payer, pieces, ids, read: (0, false), write };
+    let mut held = app.memory.answers.hold(payer);
+    if is_long {
+        held.wait(ids.len() * size_of::<i64>()).await?;
+    }
+    let (part, ..) = PART;
+    let mut sheet = Sheet { app, payer, pieces, ids, read: (0, false), part, _held: held, write };
     // The first part in any case: what is at fault there is still to be told.
     while sheet.write_on(&mut body).await? && !is_long && body.len() < bytes_max {
         // It must not keep others from being served.
@@ -78,15 +87,14 @@ where
 {
     let mut sheet = sheet.filter(|sheet| !sheet.pieces.is_empty())?;
     let mut held = sheet.app.memory.answers.hold(sheet.payer);
-    let ids = sheet.ids.len() * size_of::<i64>();
     let mut body = Vec::new();
     let written = async {
-        held.wait(ids).await?;
+        held.wait(PART.2).await?;
         sheet.write_on(&mut body).await
     };
     match written.await {
         Ok(_) => {
-            held.settle(ids + body.len());
+            held.settle(body.len());
             let body = Bytes::from_owner(Paid { body: body.into(), _held: held });
             Some((Ok(body), Some(sheet)))
         }
@@ -106,7 +114,7 @@ impl<W: Fn(&[i64], &Facts) -> Known<Vec<u8>>> Sheet<W> {
                 Piece::Number(number) => body.extend_from_slice(number.to_string().as_bytes()),
                 Piece::Rows => {
                     let (from, has_any) = self.read;
-                    let to = self.ids.len().min(from + PART);
+                    let to = self.ids.len().min(from + self.part);
                     let part = self.ids.get(from..to).unwrap_or_default();
                     if !part.is_empty() {
                         let rows = self.app.store.read(|facts| (self.write)(part, facts)).await?;
@@ -114,6 +122,8 @@ impl<W: Fn(&[i64], &Facts) -> Known<Vec<u8>>> Sheet<W> {
                             body.push(b',');
                         }
                         body.extend_from_slice(&rows);
+                        let (_, most, bytes) = PART;
+                        self.part = (bytes * part.len() / rows.len().max(1)).clamp(1, most);
                         self.read = (to, has_any || !rows.is_empty());
                         return Ok(true);
                     }

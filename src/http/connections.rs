@@ -1,11 +1,16 @@
 //! Connections: how many there may be, and who has to go when they are too many. An address may have as
 //! many as it likes while there is room, since behind a proxy all callers have one.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
 use std::time::Instant;
 
+use axum::body::Body;
+use bytes::Bytes;
 use foldhash::HashMap;
+use hyper::body::{Frame, SizeHint};
 use parking_lot::Mutex;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
@@ -149,9 +154,45 @@ impl Guest {
         self.line.rests_since.store(BUSY, Ordering::Relaxed);
     }
 
-    /// It is answered.
-    pub fn rests(&self) {
+    /// It rests from when all of `body` has left.
+    pub fn until_sent(self, body: Body) -> Body {
+        Body::new(Sent { body, guest: self })
+    }
+
+    fn rests(&self) {
         self.line.rests_since.store(self.of.now(), Ordering::Relaxed);
+    }
+}
+
+/// A body that says when it is gone.
+struct Sent {
+    body: Body,
+    guest: Guest,
+}
+
+impl Drop for Sent {
+    fn drop(&mut self) {
+        self.guest.rests();
+    }
+}
+
+impl hyper::body::Body for Sent {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

@@ -12,8 +12,11 @@ impl Batch {
     pub fn refuse_uncertain(self) {
         let mut results = self.results.into_iter();
         for job in self.jobs {
-            let wrote = matches!(results.next(), Some(Ok(Reply::Done(outcome, _)))
-                if outcome.changed_count > 0);
+            let wrote = match results.next() {
+                Some(Ok(Reply::Done(outcome, _))) => outcome.changed_count > 0,
+                Some(Ok(Reply::Noted)) => true,
+                _ => false,
+            };
             let error = if wrote && !job.may_be_repeated() { Error::Uncertain } else { AGAIN };
             job.refuse(error);
         }
@@ -25,7 +28,9 @@ impl Job {
     pub(super) fn may_be_repeated(&self) -> bool {
         match &self.ask {
             Ask::Command { envelope, .. } => envelope.is_dry_run || envelope.idempotency.is_some(),
-            Ask::Signature(_) | Ask::Token(_) | Ask::Probe => true,
+            // Who sends it again is told that it was used before.
+            Ask::Signature(_) => false,
+            Ask::Token(_) | Ask::Probe => true,
         }
     }
 }

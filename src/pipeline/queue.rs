@@ -172,7 +172,7 @@ impl Queue {
     /// The job, where there is no room for it, or nobody to do it.
     pub fn push(&self, job: Job) -> Result<(), Job> {
         let shared = &self.0.0;
-        let over = {
+        let (over, pushed) = {
             let mut state = shared.state.lock();
             if !state.is_served {
                 return Err(job);
@@ -181,12 +181,11 @@ impl Queue {
             let key = if Protection::FairTurns.is_on() { job.account_id } else { 0 };
             let is_apart = state.is_apart(key);
             let turns = if is_apart { &mut state.apart } else { &mut state.waiting };
-            turns.push(key, job.weight(), job)?;
-            over
+            (over, turns.push(key, job.weight(), job))
         };
         shared.wake();
         refuse(over);
-        Ok(())
+        pushed
     }
 
     /// Sees to those who have waited for too long.

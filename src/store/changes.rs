@@ -14,6 +14,8 @@ const SCANNED: i64 = 50_000;
 
 /// How many changes of a record are looked at in one statement on the way back, and then without a break.
 const STRIDE: i64 = 250;
+/// About how many bytes of them.
+const STRIDE_BYTES: i64 = 4 << 20;
 
 /// Which changes of an account are asked for.
 #[derive(Clone, Debug, Default)]
@@ -94,7 +96,7 @@ impl Store {
     /// As [`Store::history`].
     pub async fn go_back(&self, change: &Change, undo: &mut Undo) -> Result<(), Error> {
         while let Some(from) = undo.way_on() {
-            let changes = self.history(change.account_id, from, STRIDE, i64::MAX).await?;
+            let changes = self.history(change.account_id, from, STRIDE, STRIDE_BYTES).await?;
             undo.go(act_id(change), &changes);
         }
         Ok(())

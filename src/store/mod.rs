@@ -170,6 +170,9 @@ pub struct Writer {
     pub now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     /// Where new ids and secrets come from.
     pub entropy: fn() -> Box<dyn Entropy + Send>,
+    /// Whether it forgets what has outlived its use, too. Whoever only runs a command does not: its clock is
+    /// nobody's.
+    pub is_sweeping: bool,
 }
 
 /// A record whose fields are not of its type.

@@ -173,6 +173,8 @@ impl From<tokio_postgres::Error> for PgFault {
             b"40001" | b"40P01" | b"22012" => Self::Retry,
             b"55P03" => Self::Locked,
             b"57014" => Self::Late,
+            // A server that may not be written to, or a transaction that it ended, is nobody's fault.
+            b"25006" | b"25P03" | b"42501" => Self::Unavailable(text()),
             [b'0', b'8', ..] | [b'5', b'3' | b'7' | b'8', ..] => Self::Unavailable(text()),
             _ => Self::Internal(Error::Internal(text())),
         }
@@ -430,7 +432,7 @@ impl Postgres {
     }
 
     pub(super) fn start_writer(&self, writer: Writer) -> JoinHandle<()> {
-        let Writer { queues, now, entropy } = writer;
+        let Writer { queues, now, entropy, is_sweeping } = writer;
         let of = |lane| WriterTask::new(Arc::clone(&self.way), lane, queues.to_large.clone());
         let (mut task, mut large) = (of(Lane::Batches), of(Lane::Large));
         let large_now = Arc::clone(&now);
@@ -438,7 +440,8 @@ impl Postgres {
             (self.alarm.guard("the writer"), self.alarm.guard("the writer of large commands"));
         let (way, sweep_now) = (Arc::clone(&self.way), Arc::clone(&now));
         let sweep = move || sweep::run(Arc::clone(&way), Arc::clone(&sweep_now));
-        let sweep = tokio::spawn(self.alarm.clone().keep_up("the sweep", sweep));
+        let sweep =
+            is_sweeping.then(|| tokio::spawn(self.alarm.clone().keep_up("the sweep", sweep)));
         tokio::spawn(async move {
             // A task of its own: what it computes for long would stop all that shares a task with it.
             let large = tokio::spawn(async move {
@@ -448,7 +451,7 @@ impl Postgres {
             task.run(queues.jobs, now, entropy()).await;
             let _ = large.await;
             guard.done();
-            sweep.abort();
+            sweep.inspect(tokio::task::JoinHandle::abort);
         })
     }
 }

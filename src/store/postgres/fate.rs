@@ -125,13 +125,16 @@ impl Transaction {
         let end = format!(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = {pid} \
              AND (extract(epoch FROM backend_start) * 1000000)::bigint = {started_at} \
-             AND wait_event IS DISTINCT FROM 'SyncRep'"
+             AND wait_event IS DISTINCT FROM 'SyncRep' \
+             AND current_setting('synchronous_standby_names') = ''"
         );
         while Instant::now() < until {
             connection.script(&end).await?;
-            // A number that a later life has not come to was lost with what had not been written.
+            // As long as its session is there, its number is its own; without one, a number that a later life has
+            // not come to was lost with what had not been written.
             let status = format!(
-                "SELECT CASE WHEN {now} = '{life}' \
+                "SELECT CASE WHEN EXISTS (SELECT FROM pg_stat_activity WHERE pid = {pid} \
+                 AND (extract(epoch FROM backend_start) * 1000000)::bigint = {started_at}) \
                  OR '{number}'::xid8 < pg_snapshot_xmax(pg_current_snapshot()) \
                  THEN pg_xact_status('{number}') ELSE 'aborted' END; SELECT {now}",
                 now = life!(),
@@ -143,9 +146,9 @@ impl Transaction {
             match (status, is_same_life) {
                 (Some("committed"), true) => return Ok(Fate::Committed),
                 (Some("committed"), false) => return found(&connection, witness).await,
-                // Of another life's, nothing is in progress.
-                (Some("aborted"), _) | (Some("in progress"), false) => return Ok(Fate::Aborted),
-                (Some("in progress"), true) => sleep(ASK_EVERY).await,
+
+                (Some("aborted"), _) => return Ok(Fate::Aborted),
+                (Some("in progress"), _) => sleep(ASK_EVERY).await,
                 _ => return Ok(Fate::Unknown),
             }
         }

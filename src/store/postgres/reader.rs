@@ -91,7 +91,7 @@ async fn answer(connections: &Connections, index: usize, mut group: Vec<Question
             }
         }
         // One question at fault must not cost the others their answers.
-        Err(PgFault::Internal(_)) if group.len() > 1 => {
+        Err(PgFault::Internal(_) | PgFault::Late) if group.len() > 1 => {
             for Question { needs, reply } in group {
                 let found = load(connections, index, needs).await;
                 let _ = reply.send(found.map_err(PgFault::into_error));

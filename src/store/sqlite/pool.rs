@@ -74,7 +74,7 @@ impl Pool {
         within: Duration,
         f: impl FnOnce(&Connection) -> Result<T, SqliteFault>,
     ) -> Result<T, Error> {
-        let mut reader = self.take().map_err(Error::internal)?;
+        let mut reader = self.take()?;
         reader.end_view();
         let end = Instant::now() + within;
         let is_over = move || Instant::now() > end;

@@ -14,18 +14,23 @@ use crate::store::sweep::{Ask, IDLE, IDLE_EVERY, RIDING, Sweep};
 
 /// Who forgets, whichever thread it is.
 pub(super) struct Sweeper {
+    is_on: bool,
     sweep: Mutex<Sweep>,
     /// When the last batch was committed, or the last step made.
     last: Mutex<Instant>,
 }
 
 impl Sweeper {
-    pub(super) fn new() -> Self {
-        Self { sweep: Mutex::new(Sweep::new(Flavor::Sqlite)), last: Mutex::new(Instant::now()) }
+    pub(super) fn new(is_on: bool) -> Self {
+        let sweep = Mutex::new(Sweep::new(Flavor::Sqlite));
+        Self { is_on, sweep, last: Mutex::new(Instant::now()) }
     }
 
     /// A step within a transaction that there is.
     pub(super) fn ride(&self, connection: &Connection, now: Timestamp) {
+        if !self.is_on {
+            return;
+        }
         *self.last.lock() = Instant::now();
         let mut sweep = self.sweep.lock();
         if let Err(fault) = step(&mut sweep, connection, RIDING, now) {
@@ -35,7 +40,7 @@ impl Sweeper {
 
     /// A step in a transaction of its own, where nobody else has had one for a while.
     pub(super) fn idle(&self, connection: &Connection, turn: &Turn, now: Timestamp) {
-        if self.last.lock().elapsed() < IDLE_EVERY || !self.sweep.lock().is_due() {
+        if !self.is_on || self.last.lock().elapsed() < IDLE_EVERY || !self.sweep.lock().is_due() {
             return;
         }
         let Some(_turn) = turn.try_lock() else { return };

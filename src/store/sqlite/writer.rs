@@ -57,8 +57,8 @@ pub(super) fn start(store: &Sqlite, writer: Writer) -> Result<JoinHandle<()>, Op
         Ok(())
     };
     connection.wal_hook(Some(hook)).map_err(open)?;
-    let Writer { queues, now, entropy } = writer;
-    let (turn, sweeper) = (Arc::new(Turn::default()), Arc::new(Sweeper::new()));
+    let Writer { queues, now, entropy, is_sweeping } = writer;
+    let (turn, sweeper) = (Arc::new(Turn::default()), Arc::new(Sweeper::new(is_sweeping)));
     let bulk = Bulk::start(store, queues.large, Arc::clone(&now), entropy, &turn)?;
     let mut thread = WriterThread {
         connection,

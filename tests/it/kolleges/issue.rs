@@ -403,8 +403,12 @@ impl Entropy for Stuck {
 
 async fn numbers_that_are_taken_are_drawn_again(server: Server) {
     let (pipeline, queues) = Pipeline::new();
-    let writer =
-        Writer { queues, now: Arc::new(|| NOW.parse().unwrap()), entropy: || Box::new(Stuck) };
+    let writer = Writer {
+        queues,
+        now: Arc::new(|| NOW.parse().unwrap()),
+        entropy: || Box::new(Stuck),
+        is_sweeping: true,
+    };
     let running = server.app.store.start_writer(writer).unwrap();
     for round in 0..3 {
         let user = |n: i64| Recipient {
