@@ -178,17 +178,24 @@ async fn a_body_that_stays_is_its_accounts_trouble() {
     assert!(begun.elapsed() < Duration::from_secs(4), "it took {:?}", begun.elapsed());
 }
 
-/// What takes all that strangers may have.
-fn all_of_strangers(server: &Server) -> Held {
-    let mut held = server.app.memory.strangers.hold(Payer::Account(0));
-    held.settle(1024 * 1024 * 1024);
+/// What takes all that strangers may have, each place too.
+async fn all_of_strangers(server: &Server) -> Vec<Held> {
+    let budget = &server.app.memory.strangers;
+    let mut all = budget.hold(Payer::Account(0));
+    all.settle(1024 * 1024 * 1024);
+    let mut held = vec![all];
+    for payer in 1..=16 {
+        let mut place = budget.hold(Payer::Account(-payer));
+        place.wait(1).await.expect("a place");
+        held.push(place);
+    }
     held
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn strangers_leave_room_for_those_who_are_known() {
     let server = Server::start(Backend::Sqlite).await;
-    let _strangers = all_of_strangers(&server);
+    let _strangers = all_of_strangers(&server).await;
     for (name, edit) in edits(&server, 1024, true) {
         let reply = edit.send().await;
         assert_eq!(reply.status, 200, "{name}: {}", reply.text());
@@ -199,7 +206,7 @@ async fn strangers_leave_room_for_those_who_are_known() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_room_a_caller_is_asked_to_come_again() {
     let server = Server::start(Backend::Sqlite).await;
-    let mut held = vec![all_of_strangers(&server)];
+    let mut held = all_of_strangers(&server).await;
     let memory = &server.app.memory;
     for account in 1..=2 {
         let mut all = memory.bodies.hold(Payer::Account(-account));
