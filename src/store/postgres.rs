@@ -174,8 +174,9 @@ impl From<tokio_postgres::Error> for PgFault {
             b"55P03" => Self::Locked,
             b"57014" => Self::Late,
             // A server that may not be written to, or a transaction that it ended, is nobody's fault.
-            b"25006" | b"25P03" | b"42501" => Self::Unavailable(text()),
-            [b'0', b'8', ..] | [b'5', b'3' | b'7' | b'8', ..] => Self::Unavailable(text()),
+            b"25006" | b"25P03" | b"42501" | [b'0', b'8', ..] | [b'5', b'3' | b'7' | b'8', ..] => {
+                Self::Unavailable(text())
+            }
             _ => Self::Internal(Error::Internal(text())),
         }
     }
