@@ -134,10 +134,10 @@ mod tests {
         let mut third = Box::pin(turn());
         assert!(third.as_mut().now_or_never().is_none(), "two at once");
         let count = Count { since: clock.now().into(), count: 1 };
-        one.guess = Some(count.clone());
+        one.guess = Some(count);
         drop(one);
         let third = third.await;
-        assert_eq!(third.guess, Some(count.clone()));
+        assert_eq!(third.guess, Some(count));
         assert_eq!(
             guesses.turn("b".to_owned(), from(1), &clock).await.unwrap().guess,
             None,

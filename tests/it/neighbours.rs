@@ -178,7 +178,7 @@ async fn a_list_that_takes_long_is_its_accounts_alone(server: Server) {
         // What is no list waits for none.
         let (status, _) = edit(&server, ONE, "demo-kolleges-key", 3).await;
         assert_eq!(status, 200);
-        let is_told = tasks.iter().any(|task| task.is_finished());
+        let is_told = tasks.iter().any(tokio::task::JoinHandle::is_finished);
         first = first.or_else(|| is_told.then(|| begun.elapsed()));
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

@@ -92,9 +92,10 @@ impl Throttle {
 
     fn set(&mut self, mark: Option<&str>, at: Timestamp, count: Count) {
         let place = self.place(mark, at);
-        match place.and_then(|place| self.known.get_mut(place)) {
-            Some(known) => known.wrong = count,
-            None => (self.since, self.count) = (count.since, count.count),
+        if let Some(known) = place.and_then(|place| self.known.get_mut(place)) {
+            known.wrong = count;
+        } else {
+            (self.since, self.count) = (count.since, count.count);
         }
     }
 
