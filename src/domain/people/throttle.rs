@@ -15,7 +15,7 @@ use crate::domain::facts::{Facts, Known, Need};
 use crate::domain::kind::Kind;
 use crate::domain::people::network::{SUBSCRIBER, network};
 use crate::domain::record::{Document, Key, Record};
-use crate::domain::table::{KeyType, Table, data};
+use crate::domain::table::{KeyType, Table, Text, data};
 use crate::domain::time::Instant;
 
 /// How long wrong guesses are held against somebody, from the first one on.
@@ -127,6 +127,7 @@ impl Record for Throttle {
     const TABLE: Table = Table {
         name: "throttle",
         key: KeyType::Text,
+        texts: &[Text::list("known"), Text::name("known.mark")],
         data: data! {
             Plain: since, count;
             Secret: known;
