@@ -76,7 +76,7 @@ pub const STRANGERS: i64 = 0;
 /// The same for the server's own question whether anything can be written.
 const PROBE: i64 = -1;
 /// How often a command may come back for more facts before that is taken for a fault of its own.
-const ROUNDS_MAX: u32 = 16;
+const ROUNDS_MAX: u32 = 64;
 /// How long an idempotency key is remembered.
 const KEY_LIFE: jiff::SignedDuration = jiff::SignedDuration::from_hours(24);
 
