@@ -47,6 +47,8 @@ class Network:
             for key, _ in self.selector.select(0.05):
                 if self.is_silent:
                     break
+                if key.fileobj.fileno() < 0:
+                    continue  # Closed with the one at its other end, in this round.
                 self._accept() if key.fileobj is self.listener else self._pass(key.fileobj, *key.data)
 
     def _accept(self):
@@ -62,7 +64,7 @@ class Network:
 
     def _forget(self, *ends):
         for end in ends:
-            with contextlib.suppress(KeyError):
+            with contextlib.suppress(KeyError, ValueError):
                 self.selector.unregister(end)
 
     def _pass(self, source, target, is_from_client):
