@@ -249,13 +249,10 @@ async fn an_outcome_is_recorded_however_often_that_is_refused(server: Server) {
     let mut mails = MailServer::start().await;
     let (refuse, let_be) = refusing(&server);
     server.spoil(refuse).await;
-    let ids = announce_to(&server, &named("good", 9)).await;
+    // One: an account whose commands the database keeps refusing is served apart, and slowly.
+    let ids = announce_to(&server, &named("good", 1)).await;
     let worker = work(&server, &mails.config());
-    // An account whose commands the database keeps refusing is served apart.
-    for _ in 0..9 {
-        let mail = tokio::time::timeout(Duration::from_secs(20), mails.next()).await;
-        assert!(mail.expect("a mail")["to"][0].as_str().unwrap().starts_with("good"));
-    }
+    soon(&mut mails, 1).await;
     // Far longer than a fault of a moment.
     tokio::time::sleep(Duration::from_secs(7)).await;
     for id in &ids {
