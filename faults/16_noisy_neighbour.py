@@ -30,10 +30,7 @@ def plans(server):
     """What can be asked for too often, by name: for each the connections and what they send."""
     client = server.client()
     numbers = itertools.count(1)
-
-    def send(dialect, method, target, body="", media_type=JSON, headers=None):
-        signed = client.sign(dialect, method, target)
-        return request(method, target, {"Content-Type": media_type, **signed, **(headers or {})}, body)
+    send = client.signed
 
     def edit():
         method, target, media_type, body = edit_of("kolleges", next(numbers) % 800_000)
@@ -135,20 +132,12 @@ class Memory:
         self.thread.join()
 
 
-def neighbour(server):
-    numbers = itertools.count(1)
-    key = server.demo["kolleges"]["other_api_key"]
-    target = f"/open-api/achievements/{server.demo['kolleges']['other_achievement_id']}"
 
-    def make():
-        body = json.dumps({"level": next(numbers)})
-        return request("PATCH", target, {"Content-Type": JSON, "Authorization": f"Bearer {key}"}, body)
-    return Neighbour(server, make)
 
 
 def beside(server, plan, seconds, stormed=None):
     """What the neighbour sees in the storm; the storm and the memory that the server took."""
-    with Memory(server) as memory, neighbour(server) as other:
+    with Memory(server) as memory, Neighbour(server) as other:
         time.sleep(0.3)
         with Storm(stormed or server, plan) as storm:
             time.sleep(seconds)
@@ -169,7 +158,7 @@ def crowd(trial, server):
             wire.socket.sendall(edit())
         time.sleep(0.6)
         own = Wire(server)
-        own.socket.sendall(neighbour(server).make())
+        own.socket.sendall(Neighbour(server).make())
         time.sleep(0.1)
         database.execute("ROLLBACK")
     statuses = collections.Counter(wire.answer()[0] for wire in wires)

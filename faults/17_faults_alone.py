@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import time
 
-from haksa import edit_of, experiment, request, told
+from haksa import edit_of, experiment, told
 from routes import JSON
 from storm import Neighbour, Storm
 
@@ -21,15 +21,7 @@ ENTRY = """INSERT INTO account SELECT (jsonb_populate_record(account, '{"id": 99
            "ncloud_account_no": null, "solapi_account_id": null, "portal_url": null}')).* FROM account WHERE id = 4"""
 
 
-def neighbour(server):
-    numbers = itertools.count(1)
-    key = server.demo["kolleges"]["other_api_key"]
-    target = f"/open-api/achievements/{server.demo['kolleges']['other_achievement_id']}"
 
-    def make():
-        body = json.dumps({"level": next(numbers)})
-        return request("PATCH", target, {"Content-Type": JSON, "Authorization": f"Bearer {key}"}, body)
-    return Neighbour(server, make)
 
 
 @contextlib.contextmanager
@@ -58,7 +50,7 @@ def spoil(server, sql):
 
 def beside(trial, server, name, plan, seconds, allowed, held=contextlib.nullcontext()):
     """Expects the neighbour to be served, and the others to be told nothing but what is `allowed`."""
-    with neighbour(server) as other:
+    with Neighbour(server) as other:
         time.sleep(0.1)
         with held, Storm(server, plan) as storm:
             time.sleep(seconds)
@@ -73,10 +65,7 @@ def run(trial):
     server = trial.server().start()
     client, seconds = server.client(), 1.3 if trial.is_quick else 6
     numbers = itertools.count(1)
-
-    def send(dialect, method, target, body="", media_type=JSON, headers=None):
-        signed = client.sign(dialect, method, target)
-        return request(method, target, {"Content-Type": media_type, **signed, **(headers or {})}, body)
+    send = client.signed
 
     def edit(**more):
         method, target, media_type, body = edit_of("kolleges", next(numbers))

@@ -5,10 +5,10 @@ that writes without end is slowed, and others are not; nothing is longer than it
 import contextlib
 import json
 import sqlite3
-import threading
 import time
 
 from haksa import experiment, parallel
+from storm import Neighbour
 
 # How long anybody may wait for an edit while others are swept.
 WAIT_MAX_S = 0.5
@@ -34,46 +34,25 @@ def left(server):
     return server.query(f"SELECT count(*) AS n FROM signature WHERE expires_at < {limit}")[0]["n"]
 
 
-class Neighbour:
-    """Edits of an account of its own, one after another, and how long each took."""
-
-    def __init__(self, server):
-        self.client, self.stopping, self.waits, self.refused = server.client(), threading.Event(), [], []
-        self.headers = {"Content-Type": "application/json", **self.client.sign("kolleges", "PATCH", "", "other")}
-        self.target = f"/open-api/achievements/{server.demo['kolleges']['other_achievement_id']}"
-        self.thread = threading.Thread(target=self._edit, daemon=True)
-        self.thread.start()
-
-    def _edit(self):
-        n = 0
-        while not self.stopping.wait(0.02):
-            n += 1
-            begun = time.perf_counter()
-            status, _, body = self.client.send("PATCH", self.target, self.headers, json.dumps({"level": n}))
-            self.waits.append(time.perf_counter() - begun)
-            if status != 200:
-                self.refused.append(f"{status} {body[:80]!r}")
-
-    def stop(self, trial, what):
-        self.stopping.set()
-        self.thread.join(timeout=30)
-        longest = max(self.waits, default=99)
-        trial.figure(f"longest wait, {what}, ms", round(longest * 1000))
-        trial.expect(not self.refused, f"{what}: a neighbour was refused: {self.refused[:2]}")
-        trial.expect(longest < WAIT_MAX_S, f"{what}: a neighbour waited {longest:.2f} s")
+def served(trial, neighbour, what):
+    """Expects somebody else to have been served meanwhile, soon."""
+    trial.figure(f"longest wait, {what}, ms", round(neighbour.took[-1] * 1000))
+    trial.expect(not neighbour.refused, f"{what}: a neighbour was refused: {neighbour.refused[:2]}")
+    trial.expect(neighbour.took[-1] < WAIT_MAX_S, f"{what}: a neighbour waited {neighbour.took[-1]:.2f} s")
 
 
 def swept(trial, server, count):
     """Signatures fall due under load; then as many again while nobody asks for anything."""
     burn(server, trial, count)
-    neighbour, begun = Neighbour(server), time.monotonic()
+    begun = time.monotonic()
     deadline = begun + 10 + count / 4_000
-    counts = [left(server)]
-    while counts[-1] and time.monotonic() < deadline:
-        time.sleep(0.25)
-        counts.append(left(server))
-    trial.figure("under load, s", round(time.monotonic() - begun, 1))
-    neighbour.stop(trial, "sweeping")
+    with Neighbour(server) as neighbour:
+        counts = [left(server)]
+        while counts[-1] and time.monotonic() < deadline:
+            time.sleep(0.25)
+            counts.append(left(server))
+        trial.figure("under load, s", round(time.monotonic() - begun, 1))
+    served(trial, neighbour, "sweeping")
     trial.expect(counts[-1] == 0, f"{counts[-1]} of {count} were left under load")
     steps = [before - after for before, after in zip(counts, counts[1:])]
     trial.expect(max(steps, default=0) < count, f"{count} went in one step")
@@ -88,7 +67,6 @@ def swept(trial, server, count):
 
 def metered(trial, server, seconds):
     """One account edits a long comment as fast as it can; what it adds to history is bounded."""
-    neighbour = Neighbour(server)
     before = written(server)
     begun, refused, retries = time.monotonic(), [], []
     headers = {"Content-Type": "application/json", **server.client().sign("kolleges", "PATCH", "")}
@@ -104,9 +82,10 @@ def metered(trial, server, seconds):
                 retries.append(int(answer.get("Retry-After") or 0))
                 time.sleep(0.05)
 
-    parallel([lambda index=index: write(index) for index in range(WRITERS)])
-    took = time.monotonic() - begun
-    neighbour.stop(trial, "metering")
+    with Neighbour(server) as neighbour:
+        parallel([lambda index=index: write(index) for index in range(WRITERS)])
+        took = time.monotonic() - begun
+    served(trial, neighbour, "metering")
     bytes_written = written(server) - before
     trial.figure("one account wrote, MiB", bytes_written >> 20)
     # In a build that is slow it may not get that far.

@@ -239,6 +239,11 @@ class Client:
             return {"Authorization": keys["tokens"]["OTHER" if who == "other" else "OWN"]}
         return {"Authorization": "Bearer " + keys["api_key"]}
 
+    def signed(self, dialect, method, target, body="", media_type="application/json", headers=None):
+        """The bytes of one request, signed, for who sends them otherwise."""
+        signed = self.sign(dialect, method, target)
+        return request(method, target, {"Content-Type": media_type, **signed, **(headers or {})}, body)
+
     def edit(self, dialect, n, headers=None):
         """Edits the demo's record so that history shows `n` (1 to 800,000); gives what `send` gives."""
         method, target, media_type, body = edit_of(dialect, n)

@@ -1,11 +1,16 @@
 """Clients that ask for all they can get, and one beside them who asks for little and measures how long it takes."""
 
 import collections
+import itertools
+import json
 import multiprocessing
 import os
 import selectors
 import socket
 import time
+
+from haksa import request
+from routes import JSON
 
 FORK = multiprocessing.get_context("fork")
 # Between two requests of the one who measures.
@@ -63,12 +68,10 @@ class Connection:
         return self.status if self.missing <= 0 else None
 
 
-class Storm:
-    """`plan`: name, number of connections, what makes the bytes of a request, and the address that they come from, if it
-    matters. In a process of its own, of low priority: on a small machine it would otherwise measure itself."""
+class Apart:
+    """Works in a process of its own from the beginning of a `with` to its end, and then tells what came of it."""
 
-    def __init__(self, server, plan):
-        self.address, self.plan = (server.host, server.port), plan
+    def __init__(self):
         self.pipe, far = FORK.Pipe()
         self.process = FORK.Process(target=self._work, args=(far,), daemon=True)
 
@@ -77,11 +80,23 @@ class Storm:
         return self
 
     def __exit__(self, *_):
-        """Afterwards `answers` holds how often each request was answered how, 0 standing for no whole answer, and `took`
-        how many seconds each waited on average."""
         self.pipe.send("stop")
-        self.answers, self.took = self.pipe.recv()
+        self._told(*self.pipe.recv())
         self.process.join(timeout=10)
+
+
+class Storm(Apart):
+    """`plan`: name, number of connections, what makes the bytes of a request, and the address that they come from, if it
+    matters. Of low priority: on a small machine it would otherwise measure itself."""
+
+    def __init__(self, server, plan):
+        self.address, self.plan = (server.host, server.port), plan
+        super().__init__()
+
+    def _told(self, answers, took):
+        """`answers`: how often each request was answered how, 0 standing for no whole answer. `took`: how many seconds
+        each waited on average."""
+        self.answers, self.took = answers, took
 
     def _work(self, pipe):
         os.nice(10)
@@ -132,23 +147,21 @@ class Storm:
                    {name: seconds / sum(counts[name].values()) for name, seconds in took.items()}))
 
 
-class Neighbour:
-    """Somebody else, who edits a record of its own now and then, and knows how long each edit took."""
+class Neighbour(Apart):
+    """Another tenant, who edits a certificate of its own now and then, and knows how long each edit took."""
 
-    def __init__(self, server, make):
-        self.address, self.make = (server.host, server.port), make
-        self.pipe, far = FORK.Pipe()
-        self.process = FORK.Process(target=self._work, args=(far,), daemon=True)
+    def __init__(self, server):
+        self.address, self.numbers = (server.host, server.port), itertools.count(1)
+        self.target = f"/open-api/achievements/{server.demo['kolleges']['other_achievement_id']}"
+        self.headers = {"Content-Type": JSON, "Authorization": f"Bearer {server.demo['kolleges']['other_api_key']}"}
+        super().__init__()
 
-    def __enter__(self):
-        self.process.start()
-        return self
+    def make(self):
+        return request("PATCH", self.target, self.headers, json.dumps({"level": next(self.numbers)}))
 
-    def __exit__(self, *_):
-        """Afterwards `took` holds seconds, in order of size, and `refused` the answers that were no success."""
-        self.pipe.send("stop")
-        self.took, self.refused = self.pipe.recv()
-        self.process.join(timeout=10)
+    def _told(self, took, refused):
+        """`took`: seconds, in order of size. `refused`: the answers that were no success."""
+        self.took, self.refused = took, refused
 
     def quantile(self, part):
         return self.took[min(len(self.took) - 1, int(len(self.took) * part))]

@@ -4,7 +4,7 @@
 //! a few at a time, who take turns, get a place: room for all that one of them can still need. So
 //! nobody who holds something waits for somebody who waits too.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use foldhash::{HashMap, HashMapExt as _};
 use parking_lot::Mutex;
 
 use crate::domain::error::Error;
+use crate::domain::people::network::{SITE, network};
 use crate::sabotage::Protection;
 use crate::seats::{Seat, SeatRules, Seats};
 
@@ -23,20 +24,14 @@ const WAITING: (usize, usize) = (32, 256);
 pub enum Payer {
     /// An account's.
     Account(i64),
-    /// Nobody's who is known: an address of IPv4, or a network of IPv6, which is one household.
+    /// Nobody's who is known: an address of IPv4, or a network of IPv6, which is one site's.
     Address(IpAddr),
 }
 
 impl Payer {
     /// Whoever calls from `peer`, as long as nothing else is known.
     pub fn stranger(peer: IpAddr) -> Self {
-        Self::Address(match peer.to_canonical() {
-            IpAddr::V6(address) => {
-                let network = u128::from(address) & !(u128::MAX >> 48);
-                Ipv6Addr::from(network).into()
-            }
-            address @ IpAddr::V4(_) => address,
-        })
+        Self::Address(network(peer, SITE))
     }
 }
 

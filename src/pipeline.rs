@@ -631,8 +631,8 @@ impl Batch {
                 queue.again(self.into_jobs(), Look { attempt: 1, ..look }, When::Next);
                 return;
             }
-            // What is only in the way is nobody's fault.
-            if !matches!(error, Error::Unavailable { .. }) {
+            // What is only in the way is nobody's fault, and the server's own work is not the account's.
+            if !matches!(error, Error::Unavailable { .. }) && !job.is_of_the_house() {
                 queue.blame(job);
             }
             queue.again(self.refuse_signed(error).into_iter().collect(), once_more, When::Soon);

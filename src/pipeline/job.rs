@@ -97,6 +97,11 @@ impl Job {
         self.reply.is_closed() || now.saturating_duration_since(self.since) > longest
     }
 
+    /// True for what the server, or the operator, does by itself.
+    pub(super) fn is_of_the_house(&self) -> bool {
+        matches!(&self.ask, Ask::Command { envelope, .. } if envelope.actor.is_of_the_house())
+    }
+
     /// Who pays for it.
     pub const fn account_id(&self) -> i64 {
         self.account_id

@@ -67,6 +67,8 @@ struct State {
     /// Of the accounts whose jobs the database refused.
     faults: HashMap<i64, Faults>,
     looked: Instant,
+    /// How often anything came, the end of the queue included.
+    arrivals: u64,
     is_open: bool,
     is_served: bool,
 }
@@ -135,6 +137,8 @@ pub struct Jobs {
     again: VecDeque<Part>,
     again_apart: VecDeque<Part>,
     turn: Turn,
+    /// What of [`State::arrivals`] was seen.
+    seen: u64,
     /// Of those apart, it was a new part's turn.
     was_new_apart: bool,
     /// From when on those apart may be served again.
@@ -149,6 +153,7 @@ pub fn queue(rules: Rules) -> (Queue, Jobs) {
         apart: Turns::new(rules.bounds),
         faults: HashMap::new(),
         looked: now,
+        arrivals: 0,
         is_open: true,
         is_served: true,
     };
@@ -159,6 +164,7 @@ pub fn queue(rules: Rules) -> (Queue, Jobs) {
         again: VecDeque::new(),
         again_apart: VecDeque::new(),
         turn: Turn::New,
+        seen: 0,
         was_new_apart: false,
         apart_from: now,
     };
@@ -180,6 +186,7 @@ impl Queue {
             let over = state.look(job.since, shared.rules.longest);
             let key = if Protection::FairTurns.is_on() { job.account_id } else { 0 };
             let is_apart = state.is_apart(key);
+            state.arrivals += 1;
             let turns = if is_apart { &mut state.apart } else { &mut state.waiting };
             (over, turns.push(key, job.weight(), job))
         };
@@ -215,7 +222,11 @@ impl WeakQueue {
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.state.lock().is_open = false;
+        {
+            let mut state = self.0.state.lock();
+            state.is_open = false;
+            state.arrivals += 1;
+        }
         self.0.wake();
     }
 }
@@ -336,21 +347,16 @@ impl Jobs {
     pub fn blocking_next(&mut self, patience: Option<Duration>) -> Next {
         let until = patience.map(|patience| Instant::now() + patience);
         loop {
-            let opens = match self.poll() {
+            let at = match self.poll(until) {
                 Ok(next) => return next,
-                Err(opens) => opens,
+                Err(at) => at,
             };
-            if until.is_some_and(|until| until <= Instant::now()) {
-                return Next::Nobody;
-            }
             let mut state = self.shared.state.lock();
             // Whoever came since found nobody to wake.
-            let is_quiet = opens.is_some() || state.is_open && state.apart.is_empty();
-            if state.waiting.is_empty() && is_quiet {
-                match earlier(until, opens) {
-                    Some(at) => drop(self.shared.came.wait_until(&mut state, at)),
-                    None => self.shared.came.wait(&mut state),
-                }
+            match at {
+                _ if state.arrivals != self.seen => {}
+                Some(at) => drop(self.shared.came.wait_until(&mut state, at)),
+                None => self.shared.came.wait(&mut state),
             }
         }
     }
@@ -359,31 +365,33 @@ impl Jobs {
     pub async fn next(&mut self, patience: Option<Duration>) -> Next {
         let until = patience.map(|patience| Instant::now() + patience);
         loop {
-            let opens = match self.poll() {
+            let at = match self.poll(until) {
                 Ok(next) => return next,
-                Err(opens) => opens,
+                Err(at) => at,
             };
-            if until.is_some_and(|until| until <= Instant::now()) {
-                return Next::Nobody;
-            }
             let came = self.shared.noticed.notified();
-            match earlier(until, opens) {
+            match at {
                 Some(at) => drop(tokio::time::timeout_at(at.into(), came).await),
                 None => came.await,
             }
         }
     }
 
-    /// What comes next, or when to look again where nobody comes before.
-    fn poll(&mut self) -> Result<Next, Option<Instant>> {
+    /// What comes next, by `until`; or when to look again where nobody comes before.
+    fn poll(&mut self, until: Option<Instant>) -> Result<Next, Option<Instant>> {
         let shared = Arc::clone(&self.shared);
         let now = Instant::now();
         let mut state = shared.state.lock();
         let mut over = state.look(now, shared.rules.longest);
-        let polled = self.take(&mut state, now, &mut over);
+        let taken = self.take(&mut state, now, &mut over);
+        self.seen = state.arrivals;
         drop(state);
         refuse(over);
-        polled
+        match taken {
+            Err(_) if until.is_some_and(|until| until <= now) => Ok(Next::Nobody),
+            Err(opens) => Err(until.into_iter().chain(opens).min()),
+            next => next,
+        }
     }
 
     fn take(
@@ -504,12 +512,5 @@ impl Jobs {
             let over = self.shared.state.lock().blame(job.account_id, Instant::now());
             refuse(over);
         }
-    }
-}
-
-fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
-    match (one, other) {
-        (Some(one), Some(other)) => Some(one.min(other)),
-        (one, other) => one.or(other),
     }
 }

@@ -249,10 +249,9 @@ async fn an_outcome_is_recorded_however_often_that_is_refused(server: Server) {
     let mut mails = MailServer::start().await;
     let (refuse, let_be) = refusing(&server);
     server.spoil(refuse).await;
-    // One: an account whose commands the database keeps refusing is served apart, and slowly.
-    let ids = announce_to(&server, &named("good", 1)).await;
+    let ids = announce_to(&server, &named("good", 9)).await;
     let worker = work(&server, &mails.config());
-    soon(&mut mails, 1).await;
+    soon(&mut mails, 9).await;
     // Far longer than a fault of a moment.
     tokio::time::sleep(Duration::from_secs(7)).await;
     for id in &ids {
