@@ -5,6 +5,8 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use jiff::{SignedDuration, Timestamp};
+
 use crate::alarm::Alarm;
 use crate::config::Config;
 use crate::domain::command::Entropy;
@@ -15,7 +17,6 @@ use crate::memory::{self, Memory};
 use crate::pipeline::{Meter, Pipeline};
 use crate::store::{OpenError, Store, Writer, WriterHandle};
 use crate::vault::Vault;
-use jiff::{SignedDuration, Timestamp};
 
 /// The source of the current time, whole microseconds.
 #[derive(Clone, Debug)]

@@ -22,6 +22,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use crate::alarm::Alarm;
 use crate::domain::change::Change;
 use crate::domain::command::Entropy;
@@ -31,7 +33,6 @@ use crate::domain::kind::Kind;
 use crate::domain::record::{Document, Key, Meta};
 use crate::pipeline::{Blame, Queues, Room};
 use crate::seats::{SeatRules, Seats};
-use jiff::Timestamp;
 
 pub use changes::ChangeQuery;
 pub use list::First;

@@ -294,7 +294,7 @@ fn text(name: &str, length: usize) -> String {
     } else if is("code") {
         padded("NEW234", " ", "")
     } else if is("lock") {
-        padded("fals", "e", "")
+        padded("false", "e", "")
     } else if is("date") || lower.ends_with("_at") {
         padded("2026-03-01T00:00:00.", "0", "+00:00")
     } else {
