@@ -9,8 +9,8 @@ import subprocess
 import time
 import urllib.parse
 
-from haksa import PROGRAM, Wire, edit_of, experiment, operations, request, told
-from routes import JSON, KINDS, fill, good_body, kind_of, own_id
+from haksa import PROGRAM, Wire, experiment, operations, request, told
+from routes import JSON, KINDS, OWN_IDS, fill, good_body, kind_of, own_id
 
 # Differs from answer to answer.
 PASSING = ("date", "x-request-id")

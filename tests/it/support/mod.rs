@@ -3,15 +3,15 @@
 pub mod command;
 pub mod document;
 pub mod paused;
+pub mod postgres;
 pub mod proxy;
 
 use std::net::{Ipv4Addr, SocketAddr};
 
 use bytes::Bytes;
-use haksa::app::{App, Clock, OsEntropy};
+use haksa::app::{App, Clock};
 use haksa::config::Config;
 use haksa::demo;
-use haksa::domain::command::Entropy as _;
 use haksa::http::Patience;
 use haksa::store::Store;
 use haksa::vault::{MasterKey, Vault};
@@ -60,6 +60,7 @@ macro_rules! on_both_stores {
     };
 }
 pub(crate) use on_both_stores;
+pub(crate) use postgres::new_postgres_database;
 
 /// A running server with the demo account.
 pub struct Server {
@@ -89,7 +90,7 @@ impl Server {
                 let url = format!("sqlite:{}", folder.path().join("haksa.db").display());
                 Self::run(&url, config, Some(folder)).await
             }
-            Backend::Postgres => Self::run(&new_postgres_database().await, config, None).await,
+            Backend::Postgres => Self::run(&postgres::with_demo().await, config, None).await,
         }
     }
 
@@ -357,18 +358,4 @@ fn keep_logs() {
             .with_writer(std::sync::Mutex::new(file))
             .init();
     });
-}
-
-/// Makes an empty database in the test cluster and gives its URL.
-pub(crate) async fn new_postgres_database() -> String {
-    #[expect(clippy::disallowed_methods, reason = "the test script names its cluster this way")]
-    let cluster = std::env::var("TEST_POSTGRES_URL")
-        .expect("TEST_POSTGRES_URL names a PostgreSQL cluster; scripts/test starts one");
-    let name = format!("test_{}", OsEntropy.uuid().replace('-', ""));
-    let (client, connection) =
-        tokio_postgres::connect(&cluster, tokio_postgres::NoTls).await.expect("the cluster");
-    tokio::spawn(connection);
-    client.batch_execute(&format!("CREATE DATABASE {name}")).await.expect("a database");
-    let (server, _) = cluster.rsplit_once('/').expect("a URL with a database");
-    format!("{server}/{name}")
 }
