@@ -28,8 +28,8 @@ use tower::ServiceExt as _;
 use self::bodies::Reading;
 use self::connections::{Connections, Guest};
 use crate::app::App;
-use crate::budget::Payer;
 use crate::dialect::{Answer, Arrival, Call, Malformed, WIRES, Wire};
+use crate::payer::Payer;
 use crate::sabotage::Protection;
 use crate::{health, telemetry};
 

@@ -48,7 +48,7 @@ pub async fn look_through(
     account_id: i64,
     seats: &Seats<i64>,
 ) -> Result<Result<NewImage, PictureFault>, Error> {
-    let seat = seats.take(account_id, 1).await?;
+    let seat = seats.take(account_id).await?;
     let looking = tokio::task::spawn_blocking(move || {
         // Its memory is taken until it is done, though its caller has gone.
         let _seat = seat;

@@ -9,10 +9,11 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 
 use crate::app::App;
-use crate::budget::{Held, Payer};
+use crate::budget::Held;
 use crate::dialect::{Arrival, BODY_MAX, Call, Malformed, Refusal, Wire};
 use crate::domain::error::Error;
 use crate::memory::STRANGERS_BODY;
+use crate::payer::Payer;
 use crate::sabotage::Protection;
 
 /// How much of a body over the limit is read and thrown away, bytes.

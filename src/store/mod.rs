@@ -346,6 +346,24 @@ impl Store {
         }
     }
 
+    /// The same as [`Store::read`] for what an account has to wait for, beside others of its own and of other
+    /// accounts.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn read_long<T>(
+        &self,
+        account_id: i64,
+        f: impl FnMut(&mut Facts) -> Known<T>,
+    ) -> Result<T, Error> {
+        let seats = match self {
+            Self::Sqlite(sqlite) => &sqlite.seats,
+            Self::Postgres(postgres) => &postgres.seats,
+        };
+        let _seat = seats.take(account_id).await?;
+        self.read(f).await
+    }
+
     /// Runs a read: `f` asks for facts, and is run again with what it lacked until it has all.
     ///
     /// # Errors
@@ -359,7 +377,9 @@ impl Store {
             match f(&mut facts) {
                 Ok(value) => return Ok(value),
                 Err(Stop::Refused(error)) => return Err(error),
-                Err(Stop::Large) => return Err(Error::internal("a read writes nothing")),
+                Err(Stop::Large | Stop::Long) => {
+                    return Err(Error::internal("nobody waits for a read"));
+                }
                 Err(Stop::Missing(needs)) => match self {
                     Self::Sqlite(sqlite) => {
                         for need in needs {
@@ -507,11 +527,11 @@ impl Store {
     ) -> Result<Vec<Vec<sql::Sql>>, Error> {
         match self {
             Self::Sqlite(sqlite) => {
-                let seat = sqlite.seats.take(account_id, 1).await?;
+                let seat = sqlite.seats.take(account_id).await?;
                 sqlite.rows(Some(seat), text, parameters, width).await
             }
             Self::Postgres(postgres) => {
-                let seat = postgres.seats.take(account_id, 1).await?;
+                let seat = postgres.seats.take(account_id).await?;
                 postgres.rows_alone(seat, text, parameters, width).await
             }
         }

@@ -29,6 +29,7 @@ mod look;
 mod naming;
 mod reader;
 mod sets;
+mod statistics;
 mod sweep;
 mod writer;
 

@@ -88,7 +88,7 @@ pub async fn submit<R: Record>(
     actor: Actor,
     command: impl Command,
     status: u16,
-    encode: impl Fn(&Stored<R>) -> Value + Send + 'static,
+    encode: impl Fn(&Stored<R>) -> Value + Send + Sync + 'static,
 ) -> Result<Answer, Refusal> {
     let answered = call.submit(actor, command, move |outcome, _| {
         Ok(Answer::json(status, &encode(&outcome.subject.typed()?)))
