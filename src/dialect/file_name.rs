@@ -48,13 +48,12 @@ fn parameters(header: &[u8]) -> Vec<(String, Vec<u8>)> {
             continue;
         };
         let after = after.trim_ascii_start();
-        let (value, left) = match after.strip_prefix(b"\"") {
-            Some(quoted) => until_quote(quoted),
-            None => {
-                let end = after.iter().position(|byte| *byte == b';').unwrap_or(after.len());
-                let (value, left) = after.split_at(end);
-                (value.trim_ascii().to_vec(), left)
-            }
+        let (value, left) = if let Some(quoted) = after.strip_prefix(b"\"") {
+            until_quote(quoted)
+        } else {
+            let end = after.iter().position(|byte| *byte == b';').unwrap_or(after.len());
+            let (value, left) = after.split_at(end);
+            (value.trim_ascii().to_vec(), left)
         };
         found.push((name, value));
         rest = left;
