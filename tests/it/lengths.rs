@@ -550,6 +550,17 @@ async fn control_characters(server: Server) {
     let reply = request.json(&json!({"full_name": "a\r.\rMAIL FROM:<b@c>\r"})).send().await;
     let expected = r#"{"detail":"full_name_control_character"}"#;
     assert_eq!((reply.status, reply.text().as_str()), (400, expected));
+    // Names have none at all.
+    for name in ["홍\t길동", "홍길동\n", "홍\r길동", "홍\u{85}길동"] {
+        let request = server.request("PATCH", "/partner/7/student/1").bearer("demo-partner-token");
+        let reply = request.json(&json!({"full_name": name})).send().await;
+        assert_eq!((reply.status, reply.text().as_str()), (400, expected), "{name:?}");
+        let users = json!([{"name": name, "email": "one@school.example"}]);
+        let body = json!({"achievementFormId": 551, "mode": "email", "users": users});
+        let request = server.request("POST", "/open-api/achievements/issue");
+        let reply = request.bearer("demo-kolleges-key").json(&body).send().await;
+        assert_eq!(reply.status, 400, "{name:?}: {}", reply.text());
+    }
 }
 
 /// One account writes as fast as it can, of 1 MiB a second and 32 MiB at once.
