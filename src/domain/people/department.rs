@@ -76,7 +76,7 @@ impl Record for Department {
         key: KeyType::Text,
         columns: &[Column::names("parent_id", Kind::Department, Gone::Refuses)],
         tree: Some(Tree { column: "parent_id", depth_max: DEPTH_MAX }),
-        texts: &[Text::name("name").filled("name_required"), Text::name("code")],
+        texts: &[Text::name("name"), Text::name("code")],
         data: data! {
             Free: name;
             Plain: code, parent_id;

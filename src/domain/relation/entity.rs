@@ -55,7 +55,7 @@ impl Record for Entity {
         columns: &[Column::text("slug")],
         unique: &[Unique::live(&["slug"], "slug")],
         texts: &[
-            Text::name("name").filled("name_required"),
+            Text::name("name"),
             Text::name("slug"),
             Text::prose("description"),
             Text::name("property_ids").each(),

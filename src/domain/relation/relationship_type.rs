@@ -52,7 +52,7 @@ impl Record for RelationshipType {
         ],
         unique: &[Unique::live(&["name", "source_entity_id", "target_entity_id"], "name")],
         texts: &[
-            Text::name("name").filled("name_required"),
+            Text::name("name"),
             Text::name("source_label"),
             Text::name("target_label"),
             Text::prose("description"),
