@@ -224,11 +224,11 @@ async fn answer(
     let uri = request.uri().clone();
     let wire = Wire::of(uri.path());
     let method = request.method().clone();
-    let is_too_long = heads::is_too_long(&uri, request.headers());
+    let fault = heads::fault(&uri, request.version(), request.headers());
     let serving = async {
-        if is_too_long {
-            // Its body may be as long, and is not read.
-            let answer = (wire.malformed)(Malformed::HeadTooLarge, uri.path(), request.headers());
+        if let Some(fault) = fault {
+            // Its body may be as long as its head, and is not read.
+            let answer = (wire.malformed)(fault, uri.path(), request.headers());
             return answer.header("connection", "close").into_response();
         }
         serve_one(app, wire, router, (&arrival, guest), patience, request).await

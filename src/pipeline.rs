@@ -354,6 +354,8 @@ pub struct Batch {
     jobs: Vec<Job>,
     /// How often each job came back for more facts.
     rounds: Vec<u32>,
+    /// Of which jobs it was seen that they lack nothing, as things stood.
+    ready: Vec<bool>,
     results: Vec<Result<Reply, Error>>,
     /// The jobs that turned out to be large.
     large: Vec<usize>,
@@ -366,7 +368,17 @@ impl Batch {
     /// A batch to be decided at `at`, by `facts` and what they lack.
     pub fn new(jobs: Vec<Job>, at: Timestamp, facts: Facts) -> Self {
         let (rounds, results) = (vec![0; jobs.len()], Vec::with_capacity(jobs.len()));
-        Self { jobs, rounds, results, large: Vec::new(), facts, writes: Writes::default(), at }
+        let ready = vec![false; jobs.len()];
+        Self {
+            jobs,
+            rounds,
+            ready,
+            results,
+            large: Vec::new(),
+            facts,
+            writes: Writes::default(),
+            at,
+        }
     }
 
     /// The time of its decisions.
@@ -463,13 +475,22 @@ impl Batch {
     ) -> Vec<Need> {
         let mut seen: HashSet<Need> = needs.iter().cloned().collect();
         for later in index + 1..self.jobs.len() {
+            // To look at everybody again for each round that one of them needs would take others' time.
+            if self.ready.get(later).is_some_and(|ready| *ready) {
+                continue;
+            }
             let Some(job) = self.jobs.get(later) else { continue };
             let Ask::Command { command, envelope } = &job.ask else { continue };
             let follow_max = job.follow_max();
             let stopped =
                 evaluate(&**command, envelope, follow_max, self.at, entropy, &mut self.facts);
             self.facts.release_ids();
-            let Err(Stop::Missing(lacking)) = stopped else { continue };
+            let Err(Stop::Missing(lacking)) = stopped else {
+                if let Some(ready) = self.ready.get_mut(later) {
+                    *ready = true;
+                }
+                continue;
+            };
             // What asks without end is refused when its turn comes.
             if !self.may_ask_again(later) {
                 continue;

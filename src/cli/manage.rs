@@ -16,7 +16,7 @@ use crate::domain::kind::Kind;
 use crate::domain::patch::Patch;
 use crate::domain::people::account::{Account, portal_url};
 use crate::domain::people::credential::{Credential, CredentialEdit};
-use crate::domain::people::person::Person;
+use crate::domain::people::person::{Person, fold};
 use crate::domain::record::{Document, Key, Stored};
 use crate::domain::sign_in::tenant::{CreateWithTenant, Tenant};
 use crate::pipeline::Envelope;
@@ -197,11 +197,12 @@ async fn create_account(new: NewAccount, database: &DatabaseOptions) -> anyhow::
 /// be undone.
 async fn refuse_taken(store: &Store, new: &Account, alias: Option<&str>) -> anyhow::Result<()> {
     let portal = new.portal_url.as_deref().map(portal_url);
+    let domain = new.club_domain.as_deref().map(fold);
     for document in documents(store, Kind::Account).await? {
         let holder = document.typed::<Account>()?;
-        let Account { club_domain, ncloud_account_no, solapi_account_id, .. } = &*holder.record;
+        let Account { club_domain_key, ncloud_account_no, solapi_account_id, .. } = &*holder.record;
         for (option, wanted, held) in [
-            ("--club-domain", &new.club_domain, club_domain),
+            ("--club-domain", &domain, club_domain_key),
             ("--ncloud-account-no", &new.ncloud_account_no, ncloud_account_no),
             ("--solapi-account-id", &new.solapi_account_id, solapi_account_id),
             ("--portal-url", &portal, &holder.record.portal_url),

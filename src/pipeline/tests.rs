@@ -307,7 +307,7 @@ fn where_nobody_knows_only_what_may_be_done_twice_is_to_be_tried_again() {
         let (key, request_hash) = ("key".to_owned(), "hash".to_owned());
         envelope.idempotency = Some(Idempotency { key, request_hash });
     });
-    batch.results[3] = Err(Error::Denied);
+    batch.results[3] = Err(Error::Denied(None));
     if let Ok(Reply::Done(outcome, _)) = &mut batch.results[4] {
         outcome.changed_count = 0;
     }

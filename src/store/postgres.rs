@@ -96,7 +96,7 @@ impl Drop for Taken<'_> {
 #[derive(Debug)]
 enum PgFault {
     /// A rule of the database itself.
-    Constraint(String),
+    Constraint(Error),
     /// Another node was in the way: the same batch may succeed now, or be refused by what is so now.
     Retry,
     /// A lock was not had in time.
@@ -120,7 +120,7 @@ enum PgFault {
 impl PgFault {
     fn into_error(self) -> Error {
         match self {
-            Self::Constraint(what) => Error::Conflict(vec![what]),
+            Self::Constraint(error) | Self::Internal(error) => error,
             Self::Retry | Self::Locked | Self::Late | Self::Undone => {
                 Error::Unavailable { retry_after_s: 1 }
             }
@@ -129,17 +129,14 @@ impl PgFault {
                 Error::Unavailable { retry_after_s: 2 }
             }
             Self::InDoubt(_) | Self::Unknown => Error::Uncertain,
-            Self::Internal(error) => error,
         }
     }
 
     /// For an operator.
     fn into_text(self) -> String {
         match self {
-            Self::Constraint(text)
-            | Self::Unavailable(text)
-            | Self::Lost(text)
-            | Self::InDoubt(text) => text,
+            Self::Constraint(error) => error.to_string(),
+            Self::Unavailable(text) | Self::Lost(text) | Self::InDoubt(text) => text,
             Self::Undone => "the commit was cut off".to_owned(),
             Self::Unknown => "nobody says what became of the commit".to_owned(),
             Self::Retry => "another node was in the way".to_owned(),
@@ -166,7 +163,7 @@ impl From<tokio_postgres::Error> for PgFault {
             b"23505" => {
                 let name = refusal.constraint().unwrap_or_default();
                 match sql::refusal(|table, unique| unique.name_in(table) == name) {
-                    Some(refusal) => Self::Constraint(refusal.to_owned()),
+                    Some(refusal) => Self::Constraint(refusal),
                     None => Self::Internal(Error::Internal(text())),
                 }
             }

@@ -245,10 +245,10 @@ pub(super) fn counting(asked: &Count) -> (String, Vec<Sql>) {
 
 /// What stands in the way where the database finds that something is not unique: what `is_it` holds
 /// for. None for what no table declares, which is no caller's business.
-pub(super) fn refusal(is_it: impl Fn(&Table, &Unique) -> bool) -> Option<&'static str> {
+pub(super) fn refusal(is_it: impl Fn(&Table, &Unique) -> bool) -> Option<Error> {
     Kind::ALL.iter().find_map(|kind| {
         let table = kind.table();
-        table.unique.iter().find(|unique| is_it(table, unique)).map(|unique| unique.refusal)
+        table.unique.iter().find(|unique| is_it(table, unique)).map(Unique::taken)
     })
 }
 

@@ -445,6 +445,6 @@ async fn who_may_not_is_not_told_what_is_in_the_way(server: Server) {
         trails: Vec::new(),
     };
     let refused = server.app.pipeline.run(undo, Envelope::new(actor, "test")).await;
-    assert!(matches!(refused, Err(Error::Denied | Error::NotFound(_))), "{refused:?}");
+    assert!(matches!(refused, Err(Error::Denied(_) | Error::NotFound(_))), "{refused:?}");
     server.assert_sound().await;
 }

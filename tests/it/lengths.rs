@@ -295,6 +295,8 @@ fn text(name: &str, length: usize) -> String {
         padded("NEW234", " ", "")
     } else if is("lock") {
         padded("false", "e", "")
+    } else if (is("date") || lower.ends_with("_at")) && length > 40 {
+        padded("2026-03-01T00:00:00.000000000+00:00[", "a", "]")
     } else if is("date") || lower.ends_with("_at") {
         padded("2026-03-01T00:00:00.", "0", "+00:00")
     } else {
