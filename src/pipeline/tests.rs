@@ -259,6 +259,16 @@ impl Command for Endless {
     }
 }
 
+/// Counts how often it is looked at.
+struct Counted(Arc<std::sync::atomic::AtomicI64>);
+
+impl Command for Counted {
+    fn decide(&self, _: &mut Context<'_>, _: &mut Facts) -> Known<Decision> {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        Err(Error::NotFound(Kind::Course).into())
+    }
+}
+
 struct Nothing;
 
 impl Entropy for Nothing {
@@ -271,7 +281,11 @@ fn what_asks_without_end_is_refused_alone() {
     let (endless, mut answer) =
         asked(Payer::Account(1), Ask::Command { command: Box::new(Endless(1.into())), envelope });
     let (other, mut other_answer) = job(1);
-    let jobs = vec![endless, other];
+    let looks = Arc::default();
+    let command = Box::new(Counted(Arc::clone(&looks)));
+    let envelope = Box::new(Envelope::new(Actor::operator(1), "counted"));
+    let (counted, _) = asked(Payer::Account(1), Ask::Command { command, envelope });
+    let jobs = vec![endless, other, counted];
     let mut batch = Batch::new(jobs, Timestamp::UNIX_EPOCH, Facts::default());
     let mut rounds = 0;
     loop {
@@ -290,6 +304,8 @@ fn what_asks_without_end_is_refused_alone() {
         }
     }
     batch.answer(None);
+    let looks = looks.load(std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(looks, 2, "once with the first, and once in its turn");
     assert!(matches!(answer.try_recv(), Ok(Err(Error::Internal(_)))));
     assert!(matches!(other_answer.try_recv(), Ok(Err(Error::Conflict(_)))), "a plain answer");
 }
