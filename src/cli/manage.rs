@@ -30,6 +30,9 @@ const PAGE: i64 = 1000;
 #[derive(Debug, Subcommand)]
 pub enum AccountCommand {
     /// Make an account and print its id. Makes the database too where there is none.
+    #[command(
+        after_help = "Example:\n  haksa account create 한빛학원 --club-domain hanbit --database sqlite:haksa.db"
+    )]
     Create {
         #[command(flatten)]
         account: Box<NewAccount>,
@@ -37,6 +40,7 @@ pub enum AccountCommand {
         database: DatabaseOptions,
     },
     /// List accounts.
+    #[command(after_help = "Example:\n  haksa account list --database sqlite:haksa.db")]
     List(DatabaseOptions),
 }
 
@@ -69,6 +73,9 @@ pub struct NewAccount {
 #[derive(Debug, Subcommand)]
 pub enum CredentialCommand {
     /// Make a credential and print its secret, this once.
+    #[command(
+        after_help = "Example:\n  haksa credential create --account 1 --dialect kolleges --database sqlite:haksa.db"
+    )]
     Create {
         #[command(flatten)]
         credential: Box<NewCredential>,
@@ -76,6 +83,9 @@ pub enum CredentialCommand {
         database: DatabaseOptions,
     },
     /// List an account's credentials, without their secrets.
+    #[command(
+        after_help = "Example:\n  haksa credential list --account 1 --database sqlite:haksa.db"
+    )]
     List {
         /// Whose.
         #[arg(long)]
@@ -84,6 +94,7 @@ pub enum CredentialCommand {
         database: DatabaseOptions,
     },
     /// Revoke a credential: from now on it opens nothing.
+    #[command(after_help = "Example:\n  haksa credential revoke 1 --database sqlite:haksa.db")]
     Revoke {
         /// Which.
         credential: i64,

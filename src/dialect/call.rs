@@ -4,7 +4,7 @@
 use std::any::Any;
 use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use axum::RequestExt as _;
 use axum::extract::{FromRequest, MatchedPath, Request};
@@ -17,13 +17,13 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Answer, Malformed, accept};
 use crate::app::App;
-use crate::budget::Payer;
 use crate::domain::actor::Actor;
 use crate::domain::command::{Command, Expected};
 use crate::domain::error::Error;
-use crate::domain::facts::{Facts, Known, Signature};
+use crate::domain::facts::{Answered, Facts, Known, Signature};
 use crate::domain::tag::{self, tag};
-use crate::pipeline::{Envelope, Idempotency, Outcome, Reply};
+use crate::payer::Payer;
+use crate::pipeline::{Encode, Envelope, Idempotency, Outcome, Reply};
 
 /// A body's length at the most, bytes, but for [`super::LongBody`].
 pub const BODY_MAX: usize = 1024 * 1024;
@@ -368,11 +368,11 @@ impl Call {
         &self,
         actor: Actor,
         command: impl Command,
-        encode: impl Fn(&Outcome, &mut Facts) -> Known<Answer> + Send + 'static,
+        encode: impl Fn(&Outcome, &mut Facts) -> Known<Answer> + Send + Sync + 'static,
     ) -> Result<Answer, Error> {
         let is_dry_run = self.is_dry_run()?;
         let seen = command.seen();
-        let encode = move |outcome: &Outcome, facts: &mut Facts| {
+        let encode: Encode = Arc::new(move |outcome: &Outcome, facts: &mut Facts| {
             let mut answer = encode(outcome, facts)?;
             // An outcome that is worded as a refusal is about a record that is not the caller's.
             let is_tagged = answer.headers.iter().any(|(name, _)| name == "etag");
@@ -387,18 +387,34 @@ impl Call {
             } else {
                 answer
             })
-        };
+        });
+        let account_id = actor.account_id;
         let envelope = Envelope {
             is_dry_run,
             idempotency: self.idempotency()?,
             // In one commit: who waits for a signed edit waits for the disk once.
             signature: self.take_signature().map(|(_, signature)| signature),
             body_length: self.body.as_ref().map_or(0, Bytes::len),
-            encode: Box::new(encode),
+            encode: Arc::clone(&encode),
             ..Envelope::new(actor, &self.request_id)
         };
+        let store = &self.app.store;
         match self.app.pipeline.run(command, envelope).await? {
-            Reply::Done(_, answer) | Reply::Repeated(answer) => Ok(answer),
+            Reply::Done(_, Some(answer)) => Ok(answer),
+            Reply::Repeated(Answered::Whole { status, headers, body }) => {
+                Ok(Answer { status, headers, body })
+            }
+            // What is shown beside the record is as it is now.
+            Reply::Done(outcome, None) => {
+                store.read_long(account_id, |facts| encode(&outcome, facts)).await
+            }
+            Reply::Repeated(Answered::Of(kind, key)) => {
+                let worded = store.read_long(account_id, |facts| {
+                    let subject = facts.document(kind, &key)?.ok_or(Error::NotFound(kind))?;
+                    encode(&Outcome::of(subject), facts)
+                });
+                worded.await
+            }
             Reply::Noted => Err(Error::internal("a command was only noted")),
         }
     }

@@ -6,6 +6,7 @@ mod accept;
 mod answer;
 mod call;
 mod credential;
+mod file_name;
 pub mod ispring;
 mod json;
 pub mod kolleges;

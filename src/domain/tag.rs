@@ -68,13 +68,15 @@ impl<'a> View<'a> {
     /// [`Facts::select`], shown.
     ///
     /// # Errors
-    /// As there.
+    /// As there, and [`super::facts::Stop::Long`] where these are too many for others to wait for.
     pub fn select<R: Record>(
         &mut self,
         account_id: i64,
         column: &'static str,
         value: impl Into<Key>,
     ) -> Known<Vec<Stored<R>>> {
+        let value = value.into();
+        self.facts.may_show(R::KIND, column, &value)?;
         let found = self.facts.select(account_id, column, value)?;
         self.show(&found);
         Ok(found)

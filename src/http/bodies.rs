@@ -10,10 +10,11 @@ use hyper::body::Incoming;
 
 use super::heads;
 use crate::app::App;
-use crate::budget::{Held, Payer};
+use crate::budget::Held;
 use crate::dialect::{Arrival, BODY_MAX, Call, Malformed, Refusal, Wire};
 use crate::domain::error::Error;
 use crate::memory::STRANGERS_BODY;
+use crate::payer::Payer;
 use crate::sabotage::Protection;
 
 /// How much of a body over the limit is read and thrown away, bytes.

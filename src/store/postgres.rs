@@ -29,6 +29,7 @@ mod look;
 mod naming;
 mod reader;
 mod sets;
+mod statistics;
 mod sweep;
 mod writer;
 
@@ -341,7 +342,7 @@ impl Postgres {
         let report = migrations::migrations::runner()
             .run_async(&mut client)
             .await
-            .map_err(|cause| failed(&cause))?;
+            .map_err(|cause| OpenError::Migrate(why_not_migrated(&cause)))?;
         drop(client);
         let _ = driver.await;
         Ok(report.applied_migrations().iter().map(ToString::to_string).collect())
@@ -452,6 +453,14 @@ impl Postgres {
             sweep.inspect(tokio::task::JoinHandle::abort);
         })
     }
+}
+
+/// What a migration failed at, in the server's own words.
+fn why_not_migrated(cause: &refinery::Error) -> String {
+    let source = std::error::Error::source(cause);
+    let source = source.and_then(|source| source.downcast_ref::<tokio_postgres::Error>());
+    let told = source.and_then(tokio_postgres::Error::as_db_error);
+    told.map_or_else(|| super::causes(cause), |told| told.message().to_owned())
 }
 
 /// The migrations of this release.

@@ -159,7 +159,15 @@ async fn no_header_can_be_smuggled_into_an_answer() {
 #[tokio::test]
 async fn the_documents_are_served() {
     let server = Server::start(Backend::Sqlite).await;
-    assert_eq!(server.request("GET", "/docs/").send().await.status, 200);
+    let page = server.request("GET", "/docs/").send().await;
+    assert_eq!((page.status, page.header("content-type")), (200, "text/html"));
+    // Whatever path a proxy has put before it.
+    let moved = server.request("GET", "/docs").send().await;
+    assert_eq!((moved.status, moved.header("location")), (303, "docs/"));
+    let start = server.request("GET", "/docs/swagger-initializer.js").send().await.text();
+    assert!(start.contains(r#""../openapi/native.json""#), "{start}");
+    assert!(!start.contains(r#""/openapi/"#), "{start}");
+    assert_eq!(server.request("GET", "/docs/nothing.js").send().await.status, 404);
     for wire in haksa::dialect::WIRES {
         let target = format!("/openapi/{}.json", wire.dialect.name());
         let document = server.request("GET", &target).send().await.json();

@@ -21,9 +21,7 @@ pub fn malformed(fault: Malformed, path: &str, headers: &HeaderMap) -> Answer {
         Malformed::UnknownPath => refusal(format, 404, "Not Found"),
         Malformed::UnknownMethod => refusal(format, 405, "Method Not Allowed"),
         Malformed::TooLarge => refusal(format, 413, "Payload too large"),
-        Malformed::Incomplete | Malformed::Header(_) => {
-            refusal(format, 400, "Wrong parameters")
-        }
+        Malformed::Incomplete | Malformed::Header(_) => refusal(format, 400, "Wrong parameters"),
         Malformed::HeadTooLarge => refusal(format, 431, "Request header fields too large"),
         Malformed::Encoded => {
             refusal(format, 415, "Unsupported media type").header("accept-encoding", "identity")

@@ -21,7 +21,7 @@ pub async fn submit(
     actor: Actor,
     command: impl Command,
     status: u16,
-    show: impl Fn(&Document) -> Result<Value, Error> + Send + 'static,
+    show: impl Fn(&Document) -> Result<Value, Error> + Send + Sync + 'static,
 ) -> Result<Answer, Refusal> {
     let reader = actor.clone();
     let answered = call.submit(actor, command, move |outcome, facts| {

@@ -159,7 +159,7 @@ impl Record for Achievement {
         ],
         unique: &[Unique::ever(&["certificate_number"], "certificate_number")],
         texts: &[
-            Text::name("holder_name"),
+            Text::name("holder_name").unbroken(),
             Text::name("certificate_number"),
             Text::prose("admin_comment"),
             Text::line("nft_token"),

@@ -133,7 +133,7 @@ impl Record for Account {
             Unique::of_others(&["portal_url"], "portal_url"),
         ],
         texts: &[
-            Text::name("name").filled("name_required"),
+            Text::name("name").filled("name_required").unbroken(),
             Text::name("club_domain"),
             Text::name("club_type"),
             Text::list("club_custom_data"),

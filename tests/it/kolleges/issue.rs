@@ -54,6 +54,7 @@ async fn count(server: &Server, text: &str) -> i64 {
     let query: String = form_urlencoded::byte_serialize(text.as_bytes()).collect();
     let target = format!("/open-api/achievements?pageSize=1&search={query}");
     let reply = server.request("GET", &target).bearer(KEY).send().await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
     reply.json()["totalPages"].as_i64().unwrap()
 }
 

@@ -245,7 +245,8 @@ pub const OUTSIDE: [Outside; 8] = [
     },
     Outside {
         covers: |it| {
-            it.path.starts_with("/docs/")
+            it.path == "/docs"
+                || it.path.starts_with("/docs/")
                 || DOCUMENTS.iter().any(|name| it.path == format!("/openapi/{name}.json"))
         },
         is_refusal: false,
