@@ -237,7 +237,7 @@ impl Pipeline {
     /// # Errors
     /// [`Error::Unavailable`] when it could not be kept.
     pub async fn keep_token(&self, account_id: i64, token: Token) -> Result<(), Error> {
-        self.ask(Ask::Token(token), Payer::Account(account_id), false).await.map(|_| ())
+        self.ask(Ask::Token(Box::new(token)), Payer::Account(account_id), false).await.map(|_| ())
     }
 
     /// Does nothing, by the way that commands go.
@@ -540,7 +540,7 @@ impl Batch {
                 None => return Ok(Reply::Noted),
             },
             Some(Ask::Token(token)) => {
-                writes.tokens.push(token.clone());
+                writes.tokens.push(Token::clone(token));
                 return Ok(Reply::Noted);
             }
             Some(Ask::Probe) | None => return Ok(Reply::Noted),

@@ -24,7 +24,7 @@ pub(super) enum Ask {
     },
     /// A signature by itself, and why what it signed is refused, where it is known.
     Signature(Box<(Signature, Option<Error>)>),
-    Token(Token),
+    Token(Box<Token>),
     /// Nothing at all.
     Probe,
 }

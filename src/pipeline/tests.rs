@@ -161,7 +161,7 @@ fn strangers_have_lines_of_their_own() {
     assert!(queue.push(ask(1).0).is_err(), "one address has all that it may have");
     let (other, _waiter) = ask(2);
     queue.push(other).unwrap();
-    let Next::Part(part) = jobs.blocking_next(None) else { panic!("somebody waits") };
+    let part = part(jobs.blocking_next(None)).expect("somebody waits");
     let of_other = |job: &Job| job.payer() == Payer::stranger([192, 0, 2, 2].into());
     assert!(part.jobs.iter().any(of_other), "it is its turn in the first commit");
 }

@@ -160,7 +160,7 @@ impl Record for Person {
         unique: &[Unique::ever(&["learner_id"], "learner_id")],
         known_by: &["email_key", "phone_key", "login_key"],
         texts: &[
-            Text::name("name").filled("name_required").unbroken(),
+            Text::name("name").unbroken().filled("name_required"),
             Text::name("other_names").each().unbroken(),
             Text::email("email").unbroken(),
             Text::name("phone").unbroken(),

@@ -74,7 +74,8 @@ impl Patience {
             Self::Lists | Self::Operator => ("1s", "5s"),
         };
         format!(
-            "SET statement_timeout = {statement}; SET lock_timeout = '{lock}'; \
+            "SET client_min_messages = error; \
+             SET statement_timeout = {statement}; SET lock_timeout = '{lock}'; \
              SET idle_in_transaction_session_timeout = '{idle}'; \
              SET tcp_user_timeout = {}; SET tcp_keepalives_idle = {}; \
              SET tcp_keepalives_interval = {}; SET tcp_keepalives_count = {ALIVE_TRIES}; ",
