@@ -51,7 +51,7 @@ impl Letter {
         head.field("Auto-Submitted", unstructured("auto-generated"));
         head.field("MIME-Version", unstructured("1.0"));
         head.field("Content-Type", unstructured("text/plain; charset=utf-8"));
-        let body = Body::new(plain_lines(&message.body));
+        let body = Body::new(plain_lines(&message.body).into_owned());
         let encoding = match body.encoding() {
             ContentTransferEncoding::SevenBit => "7bit",
             ContentTransferEncoding::QuotedPrintable => "quoted-printable",

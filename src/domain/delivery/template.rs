@@ -4,6 +4,7 @@
 //! read, and rendering cannot fail. (Thousands of messages are worded in one decision, while all other
 //! writers wait: a template language costs ten times as much.)
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 /// The template of an e-mail where the operator names none.
@@ -155,9 +156,8 @@ impl Template {
                 body.push('\n');
             }
         }
-        let mut body = plain_lines(&body);
-        body.truncate(body.trim_end().len());
-        (subject, cut(body, BODY_MAX))
+        let body = plain_lines(&body);
+        (subject, cut(body.trim_end().to_owned(), BODY_MAX))
     }
 }
 
@@ -218,9 +218,14 @@ pub fn one_line(text: &str) -> String {
 
 /// A text in lines that all end as those of Unix do, without control characters but tabs: the wires that it
 /// goes over give each of them a meaning of its own.
-pub fn plain_lines(text: &str) -> String {
+pub fn plain_lines(text: &str) -> Cow<'_, str> {
+    let is_stray = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    // Thousands are looked through in one decision, and hardly any has one.
+    if !text.contains(is_stray) {
+        return Cow::Borrowed(text);
+    }
     let text = text.replace("\r\n", "\n").replace('\r', "\n");
-    text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect()
+    Cow::Owned(text.chars().filter(|c| !is_stray(*c)).collect())
 }
 
 /// A text of at most so many characters, and one more that says that there would be others.
