@@ -137,6 +137,8 @@ pub struct Envelope {
     /// The signature of the request, where it is good once: used up by the same commit, whatever
     /// becomes of the command once it is begun.
     pub signature: Option<Signature>,
+    /// Tokens that are given out, kept in the same commit.
+    pub tokens: Vec<Token>,
     /// The length of what the caller sent, bytes.
     pub body_length: usize,
     /// Whose turn it takes: the actor's account's, or [`STRANGERS`].
@@ -155,6 +157,7 @@ impl Envelope {
             is_dry_run: false,
             idempotency: None,
             signature: None,
+            tokens: Vec::new(),
             body_length: 0,
             encode: Box::new(|_, _| Ok(Answer::default())),
         }
@@ -561,6 +564,7 @@ impl Batch {
             }
         }
         writes.contents.extend(recorded.contents);
+        writes.tokens.extend_from_slice(&envelope.tokens);
         let moved = writes.take_in(recorded.naming);
         writes.take_alone(index, recorded.sought, moved, actor.account_id);
         let act_id = recorded.changes.first().map(|change| change.id);
