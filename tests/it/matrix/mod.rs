@@ -8,6 +8,7 @@ mod kolleges;
 mod ncloud;
 mod partner;
 mod solapi;
+mod stale;
 
 use serde_json::{Value, json};
 
