@@ -2,8 +2,15 @@
 
 use serde_json::{Value, json};
 
+use haksa::domain::people::person::Person;
+use haksa::domain::teaching::class::Class;
+use haksa::domain::teaching::invite_code::InviteCode;
+use haksa::domain::teaching::partner::Partner;
+use haksa::domain::teaching::student::Student;
+
 use super::join::{get, post, redeem};
 use super::{COURSES, OTHER_TOKEN, TOKEN, assert_detail, edit, read};
+use crate::support::command::make;
 use crate::support::{Reply, Server, on_both_stores};
 
 const STUDENT: &str = "demo-student-token";
@@ -253,6 +260,14 @@ async fn of_an_enrollments_patch(server: Server) {
     ] {
         assert_detail(&patch(&server, &one, &body).await, status, detail);
     }
+    let [class_id, student_id, invite_code_id] = of_a_colleague(&server).await;
+    for (body, status, detail) in [
+        (json!({"class_id": class_id}), 404, "Class not found"),
+        (json!({"student_id": student_id}), 404, "student not found"),
+        (json!({"invite_code_id": invite_code_id}), 400, "invite_code_not_found"),
+    ] {
+        assert_detail(&patch(&server, &one, &body).await, status, detail);
+    }
     let code = class["invite_codes"][0]["id"].clone();
     let body = json!({"class_id": class["id"], "invite_code_id": code});
     let moved = patch(&server, &one, &body).await;
@@ -273,6 +288,25 @@ async fn of_an_enrollments_patch(server: Server) {
     let left = read(&server, "/partner/7/classes/11/enrollments").await;
     assert_eq!((&left["total"], &left["items"][0]["invite_code_id"]), (&json!(1), &Value::Null));
     server.assert_sound().await;
+}
+
+/// Class, student and code of another partner of the same organisation.
+async fn of_a_colleague(server: &Server) -> [i64; 3] {
+    let person_id = make(server, Person { name: "동료".to_owned(), ..Person::default() }).await;
+    let partner = Partner {
+        person_id: person_id.as_int().unwrap(),
+        full_name: "동료".to_owned(),
+        role: "partner".to_owned(),
+        is_active: true,
+    };
+    let partner_id = make(server, partner).await.as_int().unwrap();
+    let (name, timezone) = ("c".to_owned(), "UTC".to_owned());
+    let class = make(server, Class { partner_id, name, timezone, ..Class::default() }).await;
+    let class_id = class.as_int().unwrap();
+    let full_name = "s".to_owned();
+    let student = make(server, Student { partner_id, full_name, ..Student::default() }).await;
+    let code = make(server, InviteCode::new(partner_id, class_id, "XYZ789")).await;
+    [class_id, student.as_int().unwrap(), code.as_int().unwrap()]
 }
 
 async fn of_ones_own_classes(server: Server) {
