@@ -17,7 +17,7 @@ HELD_UP_S = 1.0
 CODES = 620
 MERGE_PATCH = "application/merge-patch+json"
 # A new account that is not committed, whose domain nobody else may have.
-ENTRY = """INSERT INTO account SELECT (jsonb_populate_record(account, '{"id": 99, "account_id": 99, "club_domain": "held",
+ENTRY = """INSERT INTO account SELECT (jsonb_populate_record(account, '{"id": 99, "account_id": 99, "club_domain_key": "held",
            "ncloud_account_no": null, "solapi_account_id": null, "portal_url": null}')).* FROM account WHERE id = 4"""
 
 
@@ -74,7 +74,7 @@ def run(trial):
     def taken():
         return send("native", "PATCH", "/haksa/v1/account", '{"club_domain":"another"}', MERGE_PATCH)
 
-    beside(trial, server, "a refused value", [("refused", 4, taken)], seconds, {409, 503})
+    beside(trial, server, "a refused value", [("refused", 4, taken)], seconds, {400, 503})
     if trial.store == "postgres":
         row = "SELECT FROM achievement WHERE id = 1539 FOR UPDATE"
         beside(trial, server, "a locked row", [("edits", 8, edit)], seconds, {503}, outsider(server, row))

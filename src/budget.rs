@@ -4,7 +4,6 @@
 //! a few at a time, who take turns, get a place: room for all that one of them can still need. So
 //! nobody who holds something waits for somebody who waits too.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,28 +11,12 @@ use foldhash::{HashMap, HashMapExt as _};
 use parking_lot::Mutex;
 
 use crate::domain::error::Error;
-use crate::domain::people::network::{SITE, network};
+use crate::payer::Payer;
 use crate::sabotage::Protection;
 use crate::seats::{Seat, SeatRules, Seats};
 
 /// How many may wait for a place, for one payer and in all.
 const WAITING: (usize, usize) = (32, 256);
-
-/// Whose memory it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Payer {
-    /// An account's.
-    Account(i64),
-    /// Nobody's who is known: an address of IPv4, or a network of IPv6, which is one site's.
-    Address(IpAddr),
-}
-
-impl Payer {
-    /// Whoever calls from `peer`, as long as nothing else is known.
-    pub fn stranger(peer: IpAddr) -> Self {
-        Self::Address(network(peer, SITE))
-    }
-}
 
 /// How much there is, bytes, and for whom.
 #[derive(Clone, Copy, Debug)]
@@ -143,7 +126,7 @@ impl Held {
         if self.grow(bytes) {
             return Ok(());
         }
-        self.place = Some(self.budget.places.take(self.payer, 1).await?);
+        self.place = Some(self.budget.places.take(self.payer).await?);
         // The place has room for this, too.
         self.settle(0);
         Ok(())

@@ -6,6 +6,7 @@ mod manage;
 mod person;
 mod run;
 
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -13,8 +14,10 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use clap::builder::Resettable;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::filter::{FilterExt as _, LevelFilter, ParseError, Targets};
+use tracing_subscriber::layer::{Filter, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
 
 use crate::app::{Clock, OsEntropy};
 use crate::config::Config;
@@ -35,7 +38,8 @@ use crate::store::{Store, Writer, WriterHandle};
     name = "haksa",
     version,
     max_term_width = 100,
-    after_help = "Logs go to standard error, as JSON unless that is a terminal. HAKSA_LOG chooses \
+    after_help = "Example:\n  haksa demo\n\n\
+                  Logs go to standard error, as JSON unless that is a terminal. HAKSA_LOG chooses \
                   what is logged, e.g. HAKSA_LOG=warn or HAKSA_LOG=info,haksa=debug."
 )]
 struct Cli {
@@ -50,12 +54,13 @@ enum CliCommand {
     Demo(run::DemoOptions),
     /// Serve.
     #[command(
-        after_help = "Example:\n  haksa serve --database sqlite:/var/lib/haksa/haksa.db --listen 0.0.0.0:8080\n\n\
+        after_help = "Example:\n  haksa serve --database sqlite:haksa.db --listen 127.0.0.1:8080\n\n\
         Every option is also an environment variable and, but for --config, a key of the\n\
         configuration file. The database is made and brought up to date at the start."
     )]
     Serve(Box<run::ServeOptions>),
     /// Bring a database's tables up to date.
+    #[command(after_help = "Example:\n  haksa migrate --database sqlite:haksa.db")]
     Migrate(DatabaseOptions),
     /// Check a database: every record is what its history makes of it, and all that it names is there.
     ///
@@ -65,23 +70,30 @@ enum CliCommand {
         fault a hundred are told, and how many more there are. Sealed secrets need the master key.")]
     Check(inspect::CheckOptions),
     /// Manage accounts, the customers on this server.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  haksa account list --database sqlite:haksa.db")]
     Account(manage::AccountCommand),
     /// Manage credentials: the keys that clients call with.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Example:\n  haksa credential list --account 1 --database sqlite:haksa.db"
+    )]
     Credential(manage::CredentialCommand),
     /// Manage people: who signs in and who teaches.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Example:\n  haksa person create 이도 --account 1 --database sqlite:haksa.db"
+    )]
     Person(person::PersonCommand),
     /// Show what happened to a record, newest first.
-    #[command(after_help = "Example:\n  haksa history achievement/1539 --database sqlite:haksa.db")]
+    #[command(after_help = "Example:\n  haksa history person/1 --database sqlite:haksa.db")]
     History(inspect::HistoryOptions),
     /// Take a change back.
     ///
     /// Undoing is a new change. It is refused when later changes touched the same fields.
-    #[command(after_help = "Example:\n  haksa undo 42 --database sqlite:haksa.db")]
+    #[command(after_help = "Example:\n  haksa undo 2 --database sqlite:haksa.db")]
     Undo(inspect::UndoOptions),
     /// Print an OpenAPI 3.1 document: of one dialect, or of Haksa's own API.
+    #[command(after_help = "Example:\n  haksa openapi kolleges")]
     Openapi {
         /// kolleges, partner, ncloud, solapi, ispring or native.
         #[arg(default_value = "native")]
@@ -171,22 +183,20 @@ impl Desk {
 /// What is logged unless `HAKSA_LOG` says otherwise.
 const LOG_DEFAULT: &str = "info,refinery_core=warn";
 
-/// What is logged under these directives (`debug`, `info,haksa=trace`), within
-/// [`crate::store::LOG_LIMITS`].
+/// What is logged under these directives (`debug`, `info,haksa=trace`), and of that no more than
+/// [`crate::store::LOG_LIMIT`].
 ///
 /// # Errors
 /// When `directives` are of another form.
-pub fn log_filter(directives: &str) -> Result<EnvFilter, ParseError> {
-    let mut filter = EnvFilter::try_new(directives)?;
-    for limit in crate::store::LOG_LIMITS {
-        filter = filter.add_directive(limit.parse()?);
-    }
-    Ok(filter)
+pub fn log_filter<S>(directives: &str) -> Result<impl Filter<S> + use<S>, ParseError> {
+    let (target, most) = crate::store::LOG_LIMIT;
+    let limit = Targets::new().with_target(target, most).with_default(LevelFilter::TRACE);
+    Ok(EnvFilter::try_new(directives)?.and(limit))
 }
 
 /// Runs the program.
 pub fn main() -> ExitCode {
-    let matches = without_empty_variables(Cli::command()).get_matches();
+    let matches = with_plain_variables(Cli::command()).get_matches();
     let cli = match Cli::from_arg_matches(&matches) {
         Ok(cli) => cli,
         Err(error) => error.exit(),
@@ -211,13 +221,11 @@ fn run_to_end(command: CliCommand) -> anyhow::Result<ExitCode> {
         .map_err(|cause| anyhow::anyhow!("HAKSA_LOG is no log filter: {cause}"))?;
     // What the subscriber has to say of itself it would say past the thread, and panic without one
     // who listens.
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).log_internal_errors(false);
+    let logs = tracing_subscriber::fmt::layer().log_internal_errors(false);
     let logs = logs.with_writer(|| log::Lines);
-    if std::io::IsTerminal::is_terminal(&std::io::stderr()) {
-        logs.init();
-    } else {
-        logs.json().init();
-    }
+    let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let logs = if is_terminal { logs.boxed() } else { logs.json().boxed() };
+    tracing_subscriber::registry().with(logs.with_filter(filter)).init();
     crate::sabotage::announce();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("haksa-serve")
@@ -226,23 +234,29 @@ fn run_to_end(command: CliCommand) -> anyhow::Result<ExitCode> {
     runtime.block_on(run(command))
 }
 
-/// An environment variable; an empty one is as good as none.
-fn variable(name: &str) -> Option<String> {
+/// An environment variable, without blanks and line ends around it; an empty one is as good as none.
+fn variable(name: impl AsRef<OsStr>) -> Option<String> {
     #[expect(clippy::disallowed_methods, reason = "this is where settings are read")]
-    std::env::var(name).ok().filter(|value| !value.is_empty())
+    let value = std::env::var(name).ok()?;
+    Some(value.trim().to_owned()).filter(|value| !value.is_empty())
 }
 
-/// The same command line without the variables that are set to nothing, which would be values to it.
-fn without_empty_variables(command: clap::Command) -> clap::Command {
-    let is_empty = |name: &std::ffi::OsStr| {
+/// The same command line with variables read like [`variable`]: to it one that is set to nothing would be a
+/// value, and the line end that a file of variables left there a part of it.
+fn with_plain_variables(command: clap::Command) -> clap::Command {
+    let plain = |arg: clap::Arg| {
+        let Some(name) = arg.get_env().map(OsStr::to_owned) else { return arg };
         #[expect(clippy::disallowed_methods, reason = "this is where settings are read")]
-        std::env::var_os(name).is_some_and(|value| value.is_empty())
+        let Some(Ok(given)) = std::env::var_os(&name).map(OsString::into_string) else {
+            return arg;
+        };
+        match variable(&name) {
+            Some(value) if value == given => arg,
+            Some(value) => arg.env(Resettable::Reset).default_value(value).hide_default_value(true),
+            None => arg.env(Resettable::Reset),
+        }
     };
-    command
-        .mut_args(|arg| {
-            if arg.get_env().is_some_and(is_empty) { arg.env(Resettable::Reset) } else { arg }
-        })
-        .mut_subcommands(without_empty_variables)
+    command.mut_args(plain).mut_subcommands(with_plain_variables)
 }
 
 async fn run(command: CliCommand) -> anyhow::Result<ExitCode> {

@@ -8,8 +8,9 @@ use bytes::Bytes;
 use foldhash::{HashMap, HashMapExt as _};
 use parking_lot::Mutex;
 
-use crate::budget::{Budget, Held, Payer};
+use crate::budget::{Budget, Held};
 use crate::domain::error::Error;
+use crate::payer::Payer;
 use crate::seats::{SeatRules, Seats};
 
 /// How pictures are fetched: one at once for an account, so that those who want the same one find it.
@@ -84,7 +85,7 @@ impl Gallery {
         if let Some(bytes) = self.hung.lock().look(hash) {
             return Ok(bytes);
         }
-        let _seat = self.fetching.take(account_id, 1).await?;
+        let _seat = self.fetching.take(account_id).await?;
         if let Some(bytes) = self.hung.lock().look(hash) {
             return Ok(bytes);
         }

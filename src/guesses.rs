@@ -71,7 +71,7 @@ impl Guesses {
     /// [`Error::Unavailable`] when too many wait.
     pub async fn turn(&self, door: String, network: IpAddr, clock: &Clock) -> Result<Turn, Error> {
         let door = self.doors.lock().find(door, clock.now());
-        let place = door.turns.take(network, 1).await?;
+        let place = door.turns.take(network).await?;
         let guess = {
             let mut kept = door.kept.lock();
             kept.retain(|count| !count.is_over(clock.now()));
@@ -85,7 +85,7 @@ impl Guesses {
     /// # Errors
     /// [`Error::Unavailable`] when too many wait.
     pub async fn check(&self, network: IpAddr) -> Result<Seat<IpAddr>, Error> {
-        self.checks.take(network, 1).await
+        self.checks.take(network).await
     }
 }
 

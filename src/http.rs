@@ -3,6 +3,7 @@
 
 mod bodies;
 mod connections;
+mod docs;
 mod heads;
 
 use std::net::SocketAddr;
@@ -28,8 +29,8 @@ use tower::ServiceExt as _;
 use self::bodies::Reading;
 use self::connections::{Connections, Guest};
 use crate::app::App;
-use crate::budget::Payer;
 use crate::dialect::{Answer, Arrival, Call, Malformed, WIRES, Wire};
+use crate::payer::Payer;
 use crate::sabotage::Protection;
 use crate::{health, telemetry};
 
@@ -76,9 +77,8 @@ pub fn router(app: App) -> Router {
         let path = format!("/openapi/{}.json", wire.dialect.name());
         let answer = async move || Answer::with_type(200, "application/json", document.as_bytes());
         router = router.route(&path, get(answer));
-        documents.push(path);
+        documents.push(format!("..{path}"));
     }
-    let docs = utoipa_swagger_ui::Config::new(documents);
     router
         .route("/healthz", get(alive))
         .route("/readyz", get(ready))
@@ -88,7 +88,7 @@ pub fn router(app: App) -> Router {
             malformed(&request, Malformed::UnknownMethod)
         })
         .with_state(app)
-        .merge(utoipa_swagger_ui::SwaggerUi::new("/docs").config(docs))
+        .merge(docs::router(documents))
 }
 
 fn malformed(request: &Request, fault: Malformed) -> Answer {
@@ -224,11 +224,11 @@ async fn answer(
     let uri = request.uri().clone();
     let wire = Wire::of(uri.path());
     let method = request.method().clone();
-    let is_too_long = heads::is_too_long(&uri, request.headers());
+    let fault = heads::fault(&uri, request.version(), request.headers());
     let serving = async {
-        if is_too_long {
-            // Its body may be as long, and is not read.
-            let answer = (wire.malformed)(Malformed::HeadTooLarge, uri.path(), request.headers());
+        if let Some(fault) = fault {
+            // Its body may be as long as its head, and is not read.
+            let answer = (wire.malformed)(fault, uri.path(), request.headers());
             return answer.header("connection", "close").into_response();
         }
         serve_one(app, wire, router, (&arrival, guest), patience, request).await

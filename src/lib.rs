@@ -18,6 +18,7 @@ pub mod hmac_header;
 pub mod http;
 pub mod log;
 pub mod memory;
+pub mod payer;
 pub mod picture;
 pub mod pipeline;
 pub mod sabotage;

@@ -11,7 +11,7 @@ use crate::seats::{SeatRules, Seats};
 /// What the operator allows where nothing else is said, MiB.
 pub const MIB: usize = 512;
 /// The least that the server works with, MiB.
-pub const MIB_MIN: usize = 256;
+pub const MIB_MIN: usize = 384;
 /// The longest body of a caller who is not known, bytes.
 pub const STRANGERS_BODY: usize = 64 * 1024;
 

@@ -28,10 +28,11 @@ use crate::domain::change::Change;
 use crate::domain::command::{Command, Content, Entropy, Kept, RefusedItem};
 use crate::domain::error::Error;
 use crate::domain::facts::{
-    Fact, Facts, Header, Known, Need, Sequence, Signature, Stop, StoredAnswer, Token,
+    Answered, Fact, Facts, Header, Known, Need, Sequence, Signature, Stop, StoredAnswer, Token,
 };
 use crate::domain::kind::Kind;
 use crate::domain::record::{Document, Key, Meta};
+use crate::payer::Payer;
 use crate::sabotage::Protection;
 use crate::turns::Bounds;
 pub use alone::{Latch, Sought, SoughtValues};
@@ -71,12 +72,10 @@ const LARGE: Rules = Rules {
     jobs: 1,
     weight: 0,
 };
-/// Stands for the account of those of whom it is not known who they are.
-pub const STRANGERS: i64 = 0;
-/// The same for the server's own question whether anything can be written.
-const PROBE: i64 = -1;
 /// How often a command may come back for more facts before that is taken for a fault of its own.
 const ROUNDS_MAX: u32 = 64;
+/// The length of an answer that an idempotency key keeps in any case, bytes.
+const KEPT_MAX: u64 = 64 << 10;
 /// How long an idempotency key is remembered.
 const KEY_LIFE: jiff::SignedDuration = jiff::SignedDuration::from_hours(24);
 
@@ -98,6 +97,14 @@ pub struct Outcome {
     pub refused: Vec<RefusedItem>,
     /// What it adds to history, and contents, bytes.
     pub bytes: u64,
+}
+
+impl Outcome {
+    /// A record as it is: nothing was done to it now.
+    pub fn of(subject: Arc<Document>) -> Self {
+        let (changes, written, kept, refused) = Default::default();
+        Self { subject, changes, written, changed_count: 0, kept, refused, bytes: 0 }
+    }
 }
 
 /// An HTTP answer as bytes, for an idempotency key to repeat.
@@ -122,7 +129,7 @@ pub struct Idempotency {
 
 /// Words the outcome for the caller, as part of the decision: so the answer shows what was committed
 /// and not what came after, and an idempotency key can keep it in the same commit.
-pub type Encode = Box<dyn Fn(&Outcome, &mut Facts) -> Known<Answer> + Send>;
+pub type Encode = Arc<dyn Fn(&Outcome, &mut Facts) -> Known<Answer> + Send + Sync>;
 
 /// How a command is to be run.
 pub struct Envelope {
@@ -141,8 +148,8 @@ pub struct Envelope {
     pub tokens: Vec<Token>,
     /// The length of what the caller sent, bytes.
     pub body_length: usize,
-    /// Whose turn it takes: the actor's account's, or [`STRANGERS`].
-    pub payer: i64,
+    /// Whose turn it takes: the actor's account's, unless nobody may be known by that.
+    pub payer: Payer,
     /// How to word the outcome.
     pub encode: Encode,
 }
@@ -151,7 +158,7 @@ impl Envelope {
     /// A plain run for `actor`.
     pub fn new(actor: Actor, request_id: impl Into<String>) -> Self {
         Self {
-            payer: actor.account_id,
+            payer: Payer::Account(actor.account_id),
             actor,
             request_id: request_id.into(),
             is_dry_run: false,
@@ -159,7 +166,7 @@ impl Envelope {
             signature: None,
             tokens: Vec::new(),
             body_length: 0,
-            encode: Box::new(|_, _| Ok(Answer::default())),
+            encode: Arc::new(|_, _| Ok(Answer::default())),
         }
     }
 }
@@ -167,10 +174,11 @@ impl Envelope {
 /// What the pipeline answers.
 #[derive(Debug)]
 pub enum Reply {
-    /// The command was accepted, and this is how it is worded.
-    Done(Outcome, Answer),
+    /// The command was accepted, and this is how it is worded; where nothing is, others would have had to
+    /// wait for it, and a read is to word it.
+    Done(Outcome, Option<Answer>),
     /// It was accepted before, under the same idempotency key.
-    Repeated(Answer),
+    Repeated(Answered),
     /// A signature or a token was noted.
     Noted,
 }
@@ -208,12 +216,14 @@ impl Pipeline {
     /// The command's refusal, [`Error::TooManyRequests`] to an account that writes too much, or
     /// [`Error::Unavailable`] when the queue or the disk is full or the database is away.
     pub async fn run(&self, command: impl Command, envelope: Envelope) -> Result<Reply, Error> {
-        if let Some(meter) = self.meter.as_ref().filter(|_| !envelope.actor.is_of_the_house()) {
-            meter.admit(envelope.payer)?;
+        let (is_large, payer) = (command.is_large(), envelope.payer);
+        if let (Some(meter), Payer::Account(account_id)) = (&self.meter, payer)
+            && !envelope.actor.is_of_the_house()
+        {
+            meter.admit(account_id)?;
         }
-        let (is_large, account_id) = (command.is_large(), envelope.payer);
         let ask = Ask::Command { command: Box::new(command), envelope: Box::new(envelope) };
-        self.ask(ask, account_id, is_large).await
+        self.ask(ask, payer, is_large).await
     }
 
     /// Marks a signature of an account's as used.
@@ -221,7 +231,8 @@ impl Pipeline {
     /// # Errors
     /// [`Error::Replayed`] when it was used before.
     pub async fn burn_signature(&self, account_id: i64, signature: Signature) -> Result<(), Error> {
-        self.ask(Ask::Signature(Box::new((signature, None))), account_id, false).await.map(|_| ())
+        let ask = Ask::Signature(Box::new((signature, None)));
+        self.ask(ask, Payer::Account(account_id), false).await.map(|_| ())
     }
 
     /// Keeps an access token of an account's.
@@ -229,7 +240,7 @@ impl Pipeline {
     /// # Errors
     /// [`Error::Unavailable`] when it could not be kept.
     pub async fn keep_token(&self, account_id: i64, token: Token) -> Result<(), Error> {
-        self.ask(Ask::Token(token), account_id, false).await.map(|_| ())
+        self.ask(Ask::Token(token), Payer::Account(account_id), false).await.map(|_| ())
     }
 
     /// Does nothing, by the way that commands go.
@@ -237,7 +248,7 @@ impl Pipeline {
     /// # Errors
     /// [`Error::Unavailable`] when that is not open.
     pub async fn probe(&self) -> Result<(), Error> {
-        self.ask(Ask::Probe, PROBE, false).await.map(|_| ())
+        self.ask(Ask::Probe, Payer::House, false).await.map(|_| ())
     }
 
     /// Refuses what has waited for too long. Whoever comes or takes sees to that as well: this is for when
@@ -252,12 +263,12 @@ impl Pipeline {
         self.queue.is_closed()
     }
 
-    async fn ask(&self, ask: Ask, account_id: i64, is_large: bool) -> Result<Reply, Error> {
+    async fn ask(&self, ask: Ask, payer: Payer, is_large: bool) -> Result<Reply, Error> {
         let queue = if is_large { &self.large } else { &self.queue };
         let (reply, answer) = oneshot::channel();
         let meter = self.meter.clone();
         let since = Instant::now();
-        let job = Job { ask, account_id, reply, since, is_large, held_since: None, meter };
+        let job = Job { ask, payer, reply, since, is_large, held_since: None, meter };
         let is_harmless = job.may_be_repeated();
         queue.push(job).map_err(|_| Error::Unavailable { retry_after_s: 1 })?;
         // A writer that was cut off may have been about to answer.
@@ -346,6 +357,8 @@ pub struct Batch {
     jobs: Vec<Job>,
     /// How often each job came back for more facts.
     rounds: Vec<u32>,
+    /// Of which jobs it was seen that they lack nothing, as things stood.
+    ready: Vec<bool>,
     results: Vec<Result<Reply, Error>>,
     /// The jobs that turned out to be large.
     large: Vec<usize>,
@@ -358,7 +371,17 @@ impl Batch {
     /// A batch to be decided at `at`, by `facts` and what they lack.
     pub fn new(jobs: Vec<Job>, at: Timestamp, facts: Facts) -> Self {
         let (rounds, results) = (vec![0; jobs.len()], Vec::with_capacity(jobs.len()));
-        Self { jobs, rounds, results, large: Vec::new(), facts, writes: Writes::default(), at }
+        let ready = vec![false; jobs.len()];
+        Self {
+            jobs,
+            rounds,
+            ready,
+            results,
+            large: Vec::new(),
+            facts,
+            writes: Writes::default(),
+            at,
+        }
     }
 
     /// The time of its decisions.
@@ -429,6 +452,10 @@ impl Batch {
                     // Said where there is no room for it beside the batches.
                     self.results.push(Err(Error::Unavailable { retry_after_s: 1 }));
                 }
+                Err(Stop::Long) => {
+                    self.facts.release_ids();
+                    self.results.push(Err(Error::internal("a decision shows nothing")));
+                }
             }
         }
         Vec::new()
@@ -451,13 +478,22 @@ impl Batch {
     ) -> Vec<Need> {
         let mut seen: HashSet<Need> = needs.iter().cloned().collect();
         for later in index + 1..self.jobs.len() {
+            // To look at everybody again for each round that one of them needs would take others' time.
+            if self.ready.get(later).is_some_and(|ready| *ready) {
+                continue;
+            }
             let Some(job) = self.jobs.get(later) else { continue };
             let Ask::Command { command, envelope } = &job.ask else { continue };
             let follow_max = job.follow_max();
             let stopped =
                 evaluate(&**command, envelope, follow_max, self.at, entropy, &mut self.facts);
             self.facts.release_ids();
-            let Err(Stop::Missing(lacking)) = stopped else { continue };
+            let Err(Stop::Missing(lacking)) = stopped else {
+                if let Some(ready) = self.ready.get_mut(later) {
+                    *ready = true;
+                }
+                continue;
+            };
             // What asks without end is refused when its turn comes.
             if !self.may_ask_again(later) {
                 continue;
@@ -521,8 +557,7 @@ impl Batch {
             if answer.request_hash != idempotency.request_hash {
                 return Err(Error::KeyReused.into());
             }
-            let StoredAnswer { status, headers, body, .. } = answer;
-            return Ok(Reply::Repeated(Answer { status, headers, body }));
+            return Ok(Reply::Repeated(answer.answered));
         }
         if is_large && !actor.is_live(*at, facts)? {
             return Err(Error::Unauthenticated.into());
@@ -534,7 +569,7 @@ impl Batch {
             return Ok(Reply::Done(outcome, answer));
         }
         if let Some(meter) = jobs.get(index).and_then(|job| job.metered().map(|(meter, _)| meter)) {
-            meter.fits(outcome.bytes + kept_length(envelope, &answer))?;
+            meter.fits(outcome.bytes + kept_length(envelope, &outcome, answer.as_ref()))?;
         }
         let mut own_ids: HashSet<(Kind, i64)> = HashSet::new();
         for (sequence, id) in facts.keep_ids() {
@@ -573,12 +608,9 @@ impl Batch {
             writes.changes.push(change);
         }
         if let Some(idempotency) = &envelope.idempotency {
-            let Answer { status, headers, body } = answer.clone();
             let stored = StoredAnswer {
                 request_hash: idempotency.request_hash.clone(),
-                status,
-                headers,
-                body,
+                answered: answered(answer.as_ref(), &outcome),
                 at: *at,
                 act_id,
             };
@@ -613,7 +645,8 @@ impl Batch {
                 (job.metered(), &result)
                 && let Ask::Command { envelope, .. } = &job.ask
             {
-                meter.charge(account_id, outcome.bytes + kept_length(envelope, answer));
+                let kept = kept_length(envelope, outcome, answer.as_ref());
+                meter.charge(account_id, outcome.bytes + kept);
             }
             // A caller that hung up has no use for the answer; the write stands.
             let _ = job.reply.send(result);
@@ -737,11 +770,28 @@ impl Batch {
 }
 
 /// What is kept of an answer for its idempotency key, bytes.
-fn kept_length(envelope: &Envelope, answer: &Answer) -> u64 {
-    if envelope.idempotency.is_none() {
-        0
-    } else {
-        u64::try_from(answer.body.len()).unwrap_or(u64::MAX)
+fn kept_length(envelope: &Envelope, outcome: &Outcome, answer: Option<&Answer>) -> u64 {
+    let kept = answer.filter(|answer| may_be_kept(answer, outcome));
+    match kept.filter(|_| envelope.idempotency.is_some()) {
+        Some(answer) => length(answer),
+        None => 0,
+    }
+}
+
+fn length(answer: &Answer) -> u64 {
+    u64::try_from(answer.body.len()).unwrap_or(u64::MAX)
+}
+
+/// True for an answer that an idempotency key keeps: it takes little, or no more than what was done.
+fn may_be_kept(answer: &Answer, outcome: &Outcome) -> bool {
+    length(answer) <= KEPT_MAX.max(outcome.bytes)
+}
+
+/// What an idempotency key keeps of an answer.
+fn answered(answer: Option<&Answer>, outcome: &Outcome) -> Answered {
+    match answer.filter(|answer| may_be_kept(answer, outcome)).cloned() {
+        Some(Answer { status, headers, body }) => Answered::Whole { status, headers, body },
+        None => Answered::Of(outcome.subject.meta.kind, outcome.subject.meta.key.clone()),
     }
 }
 

@@ -48,12 +48,12 @@ struct Places<K> {
     by_key: HashMap<K, usize>,
 }
 
-/// Some seats of one key's, until it is dropped.
+/// A seat of one key's, until it is dropped.
 #[derive(Debug)]
 pub struct Seat<K: Clone + Eq + Hash> {
     of: Arc<Mutex<Shared<K>>>,
     key: K,
-    count: usize,
+    is_given_back: bool,
 }
 
 impl<K: Clone + Eq + Hash> Clone for Seats<K> {
@@ -84,21 +84,20 @@ impl<K: Clone + Eq + Hash> Seats<K> {
         self.at_once
     }
 
-    /// Waits for `count` seats; no more than one key may have.
+    /// Waits for a seat.
     ///
     /// # Errors
     /// [`Error::Unavailable`] when too many wait, or it takes too long.
-    pub async fn take(&self, key: K, count: usize) -> Result<Seat<K>, Error> {
+    pub async fn take(&self, key: K) -> Result<Seat<K>, Error> {
         let unavailable = Error::Unavailable { retry_after_s: 1 };
         let (sender, mut seat) = oneshot::channel();
         {
             let mut shared = self.shared.lock();
-            let Shared { places, waiting } = &mut *shared;
-            let count = count.min(places.each);
-            if let Err(sender) = waiting.push(key.clone(), count, sender) {
+            let waiting = &mut shared.waiting;
+            if let Err(sender) = waiting.push(key.clone(), 1, sender) {
                 // Those who gave up still have a place.
                 waiting.take_if(oneshot::Sender::is_closed);
-                waiting.push(key, count, sender).map_err(|_| unavailable.clone())?;
+                waiting.push(key, 1, sender).map_err(|_| unavailable.clone())?;
             }
             shared.call(&self.shared);
         }
@@ -116,15 +115,15 @@ impl<K: Clone + Eq + Hash> Places<K> {
         self.by_key.get(key).copied().unwrap_or(0)
     }
 
-    fn take(&mut self, key: &K, count: usize) {
-        self.free -= count;
-        *self.by_key.entry(key.clone()).or_default() += count;
+    fn take(&mut self, key: &K) {
+        self.free -= 1;
+        *self.by_key.entry(key.clone()).or_default() += 1;
     }
 
-    fn give_back(&mut self, key: &K, count: usize) {
-        self.free += count;
+    fn give_back(&mut self, key: &K) {
+        self.free += 1;
         if let Some(taken) = self.by_key.get_mut(key) {
-            *taken -= count;
+            *taken -= 1;
             if *taken == 0 {
                 self.by_key.remove(key);
             }
@@ -137,21 +136,18 @@ impl<K: Clone + Eq + Hash> Shared<K> {
     fn call(&mut self, of: &Arc<Mutex<Self>>) {
         let Self { places, waiting } = self;
         loop {
-            let mut count = 0;
-            let next = waiting.next(|key, wanted| {
-                count = wanted;
-                match wanted {
-                    _ if places.of(key) + wanted > places.each => May::Skip,
-                    _ if wanted > places.free => May::Stop,
-                    _ => May::Go,
-                }
+            let next = waiting.next(|key, _| match places.free {
+                _ if places.of(key) == places.each => May::Skip,
+                0 => May::Stop,
+                _ => May::Go,
             });
             let Some((key, sender)) = next else { return };
-            places.take(&key, count);
-            let seat = Seat { of: Arc::clone(of), key, count };
+            places.take(&key);
+            let seat = Seat { of: Arc::clone(of), key, is_given_back: false };
             // Of one that gave up it is taken back here: dropped, it would wait for this lock.
             if let Err(mut seat) = sender.send(seat) {
-                places.give_back(&seat.key, std::mem::take(&mut seat.count));
+                places.give_back(&seat.key);
+                seat.is_given_back = true;
             }
         }
     }
@@ -159,9 +155,9 @@ impl<K: Clone + Eq + Hash> Shared<K> {
 
 impl<K: Clone + Eq + Hash> Drop for Seat<K> {
     fn drop(&mut self) {
-        if self.count > 0 {
+        if !self.is_given_back {
             let mut shared = self.of.lock();
-            shared.places.give_back(&self.key, self.count);
+            shared.places.give_back(&self.key);
             shared.call(&self.of);
         }
     }
@@ -181,16 +177,15 @@ mod tests {
     #[tokio::test]
     async fn no_key_has_them_all_and_all_take_turns() {
         let seats = seats(3, 2);
-        let (first, second) =
-            (seats.take('a', 1).await.unwrap(), seats.take('a', 1).await.unwrap());
-        let mut third = Box::pin(seats.take('a', 1));
+        let (first, second) = (seats.take('a').await.unwrap(), seats.take('a').await.unwrap());
+        let mut third = Box::pin(seats.take('a'));
         assert!(third.as_mut().now_or_never().is_none(), "two at once for one key");
-        let other = seats.take('b', 1).now_or_never().expect("a seat is free").unwrap();
-        let mut fourth = Box::pin(seats.take('a', 1));
+        let other = seats.take('b').now_or_never().expect("a seat is free").unwrap();
+        let mut fourth = Box::pin(seats.take('a'));
         assert!(fourth.as_mut().now_or_never().is_none());
-        let full = seats.take('a', 1).now_or_never().expect("two may wait");
+        let full = seats.take('a').now_or_never().expect("two may wait");
         assert!(matches!(full, Err(Error::Unavailable { .. })));
-        let mut fifth = Box::pin(seats.take('b', 1));
+        let mut fifth = Box::pin(seats.take('b'));
         assert!(fifth.as_mut().now_or_never().is_none(), "none is free");
         drop(first);
         assert!(third.as_mut().now_or_never().is_none(), "a's turn was passed over");
@@ -204,42 +199,19 @@ mod tests {
     #[tokio::test]
     async fn who_gives_up_takes_nobodys_place() {
         let seats = seats(1, 1);
-        let first = seats.take('a', 1).await.unwrap();
+        let first = seats.take('a').await.unwrap();
         for _ in 0..10 {
-            let mut given_up = Box::pin(seats.take('b', 1));
+            let mut given_up = Box::pin(seats.take('b'));
             assert!(given_up.as_mut().now_or_never().is_none());
         }
-        let late = seats.take('c', 1).await;
+        let late = seats.take('c').await;
         assert!(matches!(late, Err(Error::Unavailable { .. })), "it took too long");
-        let mut next = Box::pin(seats.take('d', 1));
+        let mut next = Box::pin(seats.take('d'));
         assert!(next.as_mut().now_or_never().is_none());
         drop(first);
         assert!(next.now_or_never().is_some_and(|seat| seat.is_ok()));
-        assert!(seats.take('e', 1).now_or_never().is_some_and(|seat| seat.is_ok()));
+        assert!(seats.take('e').now_or_never().is_some_and(|seat| seat.is_ok()));
         let shared = seats.shared.lock();
         assert!(shared.places.free == 1 && shared.places.by_key.is_empty());
-    }
-
-    #[tokio::test]
-    async fn who_wants_more_is_not_overtaken_for_ever() {
-        let seats = seats(4, 3);
-        let first = seats.take('a', 2).await.unwrap();
-        let mut wide = Box::pin(seats.take('b', 9));
-        assert!(wide.as_mut().now_or_never().is_none(), "as many as it may have are not free");
-        // Who wants less goes on while it saves up, and no longer.
-        let mut overtaking = 0;
-        let mut narrow = loop {
-            let mut narrow = Box::pin(seats.take('c', 1));
-            match narrow.as_mut().now_or_never() {
-                Some(seat) => drop(seat.unwrap()),
-                None => break narrow,
-            }
-            overtaking += 1;
-            assert!(overtaking < 4, "for ever");
-        };
-        drop(first);
-        let wide = wide.now_or_never().expect("its turn").unwrap();
-        assert_eq!(wide.count, 3);
-        assert!(narrow.as_mut().now_or_never().is_some_and(|seat| seat.is_ok()));
     }
 }

@@ -9,12 +9,12 @@ CREATE TABLE account (
     created_at BIGINT NOT NULL,
     updated_at BIGINT NOT NULL,
     deleted_at BIGINT,
-    club_domain TEXT,
+    club_domain_key TEXT,
     ncloud_account_no TEXT,
     solapi_account_id TEXT,
     portal_url TEXT,
     body TEXT NOT NULL,
-    UNIQUE (club_domain),
+    UNIQUE (club_domain_key),
     UNIQUE (ncloud_account_no),
     UNIQUE (solapi_account_id),
     UNIQUE (portal_url)
@@ -196,13 +196,14 @@ CREATE TABLE achievement (
     form_id BIGINT NOT NULL REFERENCES form (id),
     person_id BIGINT NOT NULL REFERENCES person (id),
     certificate_number TEXT NOT NULL,
+    holder_key TEXT,
     issued_at BIGINT NOT NULL,
     body TEXT NOT NULL,
     UNIQUE (certificate_number)
 ) WITH (fillfactor = 70);
 CREATE INDEX achievement_by_account_id_issued_at_id ON achievement (account_id, issued_at, id)
     WHERE deleted_at IS NULL;
-CREATE INDEX achievement_by_person_id ON achievement (person_id);
+CREATE INDEX achievement_by_person_id ON achievement (person_id) WHERE deleted_at IS NULL;
 CREATE INDEX achievement_by_form_id ON achievement (form_id, issued_at) WHERE deleted_at IS NULL;
 
 CREATE TABLE message (

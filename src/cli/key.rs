@@ -1,11 +1,11 @@
 //! Where the master key is, and whether it is the database's.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::app::OsEntropy;
 use crate::config::Config;
 use crate::domain::command::Entropy as _;
-use crate::store::Store;
+use crate::store::{Store, sqlite_path};
 use crate::vault::{MasterKey, NONCE_BYTES, Vault, VaultError};
 
 /// The variable that may hold the key itself.
@@ -37,8 +37,8 @@ impl KeyPlace {
             return Some(Self::Variable(key));
         }
         let beside = || {
-            let path = config.database.as_deref()?.strip_prefix("sqlite:")?;
-            Some(Path::new(path).with_file_name("master.key"))
+            let path = sqlite_path(config.database.as_deref()?).ok()??;
+            Some(path.with_file_name("master.key"))
         };
         config.master_key_file.clone().or_else(beside).map(Self::File)
     }

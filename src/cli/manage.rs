@@ -16,7 +16,7 @@ use crate::domain::kind::Kind;
 use crate::domain::patch::Patch;
 use crate::domain::people::account::{Account, portal_url};
 use crate::domain::people::credential::{Credential, CredentialEdit};
-use crate::domain::people::person::Person;
+use crate::domain::people::person::{Person, fold};
 use crate::domain::record::{Document, Key, Stored};
 use crate::domain::sign_in::tenant::{CreateWithTenant, Tenant};
 use crate::pipeline::Envelope;
@@ -30,6 +30,9 @@ const PAGE: i64 = 1000;
 #[derive(Debug, Subcommand)]
 pub enum AccountCommand {
     /// Make an account and print its id. Makes the database too where there is none.
+    #[command(
+        after_help = "Example:\n  haksa account create 한빛학원 --club-domain hanbit --database sqlite:haksa.db"
+    )]
     Create {
         #[command(flatten)]
         account: Box<NewAccount>,
@@ -37,6 +40,7 @@ pub enum AccountCommand {
         database: DatabaseOptions,
     },
     /// List accounts.
+    #[command(after_help = "Example:\n  haksa account list --database sqlite:haksa.db")]
     List(DatabaseOptions),
 }
 
@@ -69,6 +73,9 @@ pub struct NewAccount {
 #[derive(Debug, Subcommand)]
 pub enum CredentialCommand {
     /// Make a credential and print its secret, this once.
+    #[command(
+        after_help = "Example:\n  haksa credential create --account 1 --dialect kolleges --database sqlite:haksa.db"
+    )]
     Create {
         #[command(flatten)]
         credential: Box<NewCredential>,
@@ -76,6 +83,9 @@ pub enum CredentialCommand {
         database: DatabaseOptions,
     },
     /// List an account's credentials, without their secrets.
+    #[command(
+        after_help = "Example:\n  haksa credential list --account 1 --database sqlite:haksa.db"
+    )]
     List {
         /// Whose.
         #[arg(long)]
@@ -84,6 +94,7 @@ pub enum CredentialCommand {
         database: DatabaseOptions,
     },
     /// Revoke a credential: from now on it opens nothing.
+    #[command(after_help = "Example:\n  haksa credential revoke 1 --database sqlite:haksa.db")]
     Revoke {
         /// Which.
         credential: i64,
@@ -186,11 +197,12 @@ async fn create_account(new: NewAccount, database: &DatabaseOptions) -> anyhow::
 /// be undone.
 async fn refuse_taken(store: &Store, new: &Account, alias: Option<&str>) -> anyhow::Result<()> {
     let portal = new.portal_url.as_deref().map(portal_url);
+    let domain = new.club_domain.as_deref().map(fold);
     for document in documents(store, Kind::Account).await? {
         let holder = document.typed::<Account>()?;
-        let Account { club_domain, ncloud_account_no, solapi_account_id, .. } = &*holder.record;
+        let Account { club_domain_key, ncloud_account_no, solapi_account_id, .. } = &*holder.record;
         for (option, wanted, held) in [
-            ("--club-domain", &new.club_domain, club_domain),
+            ("--club-domain", &domain, club_domain_key),
             ("--ncloud-account-no", &new.ncloud_account_no, ncloud_account_no),
             ("--solapi-account-id", &new.solapi_account_id, solapi_account_id),
             ("--portal-url", &portal, &holder.record.portal_url),

@@ -26,6 +26,9 @@ const PASSWORD_MIN: usize = 8;
 #[derive(Debug, Subcommand)]
 pub enum PersonCommand {
     /// Make a person and print the id; with --partner, an instructor too.
+    #[command(
+        after_help = "Example:\n  haksa person create 홍길동 --account 1 --email hong@example.com --database sqlite:haksa.db"
+    )]
     Create {
         #[command(flatten)]
         person: NewPerson,
@@ -34,7 +37,7 @@ pub enum PersonCommand {
     },
     /// Give a person a new password, read from standard input: its first line.
     #[command(
-        after_help = "Example:\n  haksa person password 101 --account 3 --database sqlite:haksa.db <password.txt"
+        after_help = "Example:\n  haksa person password 1 --account 1 --database sqlite:haksa.db <password.txt"
     )]
     Password {
         /// Who.

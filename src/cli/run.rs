@@ -20,7 +20,7 @@ use crate::demo;
 use crate::domain::delivery::outbox::Outbox;
 use crate::http::Patience;
 use crate::memory;
-use crate::store::{Schema, Store};
+use crate::store::{Schema, Store, sqlite_path};
 use crate::vault::Secret;
 
 const LISTEN: &str = "127.0.0.1:8080";
@@ -207,7 +207,8 @@ struct DemoPlace {
 impl DemoPlace {
     fn choose(data: Option<PathBuf>, database: Option<String>) -> anyhow::Result<Self> {
         let mut temporary = None;
-        let folder = match (data, &database) {
+        let file = database.as_deref().map(sqlite_path).transpose()?;
+        let folder = match (data, file) {
             (Some(folder), _) => {
                 std::fs::create_dir_all(&folder)
                     .with_context(|| format!("cannot make {}", folder.display()))?;
@@ -218,13 +219,10 @@ impl DemoPlace {
                 temporary.insert(made).path().to_owned()
             }
             // A key that went with a temporary folder would leave its database behind.
-            (None, Some(database)) if database.starts_with("postgres") => anyhow::bail!(
+            (None, Some(None)) => anyhow::bail!(
                 "--database postgres://… needs --data DIR too: a folder where the master key is kept"
             ),
-            (None, Some(database)) => {
-                let path = PathBuf::from(database.trim_start_matches("sqlite:"));
-                path.parent().map(PathBuf::from).unwrap_or_default()
-            }
+            (None, Some(Some(path))) => path.parent().map(PathBuf::from).unwrap_or_default(),
         };
         let database =
             database.unwrap_or_else(|| format!("sqlite:{}", folder.join("haksa.db").display()));

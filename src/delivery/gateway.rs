@@ -9,7 +9,7 @@ use reqwest::{Client, Url, redirect, retry};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Report, Unusable, causes, fault};
+use super::{Report, Unusable, causes, certificate_fault, fault};
 use crate::app::OsEntropy;
 use crate::config::SmsConfig;
 use crate::domain::command::Entropy as _;
@@ -190,7 +190,9 @@ impl Gateway {
     }
 
     fn fault(&self, error: &reqwest::Error) -> String {
-        fault(&causes(error), &[self.api_secret.expose()])
+        let host = self.url.host_str().unwrap_or_default();
+        let text = certificate_fault(error, "sms.url", host);
+        fault(&text.unwrap_or_else(|| causes(error)), &[self.api_secret.expose()])
     }
 }
 

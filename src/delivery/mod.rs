@@ -1,12 +1,14 @@
 //! Bringing messages to people: one way for each channel, and the worker that takes what is due.
 
 pub mod gateway;
+mod letter;
 pub mod smtp;
 pub mod worker;
 
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
+use rustls::CertificateError;
 
 use crate::config::Config;
 use crate::domain::delivery::attempt::Fate;
@@ -159,6 +161,55 @@ fn causes(error: &dyn std::error::Error) -> String {
         source = error.source();
     }
     text
+}
+
+/// What is wrong with the other side's certificate, where that is what is wrong.
+fn certificate_error(error: &(dyn std::error::Error + 'static)) -> Option<CertificateError> {
+    let mut error = Some(error);
+    while let Some(cause) = error {
+        // An input's or output's fault shows its source's source.
+        let within = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        let fault = match within {
+            Some(within) => within.downcast_ref::<rustls::Error>(),
+            None => cause.downcast_ref::<rustls::Error>(),
+        };
+        if let Some(rustls::Error::InvalidCertificate(fault)) = fault {
+            return Some(fault.clone());
+        }
+        error = within.map_or_else(|| cause.source(), |within| Some(within));
+    }
+    None
+}
+
+/// The same in an operator's words, with the setting that helps.
+fn certificate_fault(
+    error: &(dyn std::error::Error + 'static),
+    key: &str,
+    host: &str,
+) -> Option<String> {
+    let fault = certificate_error(error)?;
+    let is_misnamed = matches!(
+        fault,
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. }
+    );
+    let is_of_other_times = matches!(
+        fault,
+        CertificateError::Expired
+            | CertificateError::ExpiredContext { .. }
+            | CertificateError::NotValidYet
+            | CertificateError::NotValidYetContext { .. }
+    );
+    let advice = if is_misnamed {
+        format!("{key} must name the server as its certificate does")
+    } else if is_of_other_times {
+        "the server needs a new one, or this machine's clock is wrong".to_owned()
+    } else {
+        format!(
+            "nobody whom this machine trusts has signed it; name a file with it, or with its signer's, \
+             in SSL_CERT_FILE, or another server in {key}"
+        )
+    };
+    Some(format!("the certificate of {host} is refused: {advice} ({fault})"))
 }
 
 #[cfg(test)]

@@ -2,26 +2,28 @@
 //! connection means depends on the step: before the text nothing was sent, after it perhaps all.
 
 use std::sync::OnceLock;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use jiff::Timestamp;
-use lettre::address::Envelope;
-use lettre::message::header::{ContentType, Header, HeaderName, HeaderValue};
-use lettre::message::{Mailbox, Message as Mail};
+use lettre::Address;
+use lettre::message::Mailbox;
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
 use lettre::transport::smtp::client::{AsyncSmtpConnection, TlsParameters};
 use lettre::transport::smtp::commands::{Data, Mail as MailFrom, Rcpt};
 use lettre::transport::smtp::extension::{ClientId, Extension, MailParameter};
 use lettre::transport::smtp::{Error, response::Response};
+use rustls::CertificateError;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 use url::{Host, Url};
 
-use super::{Report, Unusable, causes, fault};
+use super::letter::{Letter, in_ascii};
+use super::{Report, Unusable, causes, certificate_error, certificate_fault, fault};
 use crate::config::MailConfig;
 use crate::domain::delivery::attempt::Fate;
 use crate::domain::delivery::message::Message;
-use crate::domain::delivery::template::one_line;
 use crate::vault::Secret;
 
 /// How long all may take that comes before the text: finding the server, TLS, signing in, addresses.
@@ -71,24 +73,6 @@ enum Tls {
     Never,
 }
 
-/// Tells other programs not to answer (RFC 3834 section 5).
-#[derive(Clone)]
-struct AutoSubmitted;
-
-impl Header for AutoSubmitted {
-    fn name() -> HeaderName {
-        HeaderName::new_from_ascii_str("Auto-Submitted")
-    }
-
-    fn parse(_: &str) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
-        Ok(Self)
-    }
-
-    fn display(&self) -> HeaderValue {
-        HeaderValue::new(Self::name(), "auto-generated".to_owned())
-    }
-}
-
 impl Smtp {
     /// The server that the operator has configured.
     ///
@@ -100,9 +84,12 @@ impl Smtp {
         let from = config.from.as_deref().ok_or_else(|| {
             Unusable::new("mail.from", "mail.url needs it: who sends, NAME <ADDRESS>")
         })?;
-        let from: Mailbox = from
-            .parse()
-            .map_err(|_| Unusable::new("mail.from", "must be ADDRESS or NAME <ADDRESS>"))?;
+        let mailbox = from.parse::<Mailbox>().ok().and_then(|from| {
+            let email = in_ascii(&from.email)?;
+            Some(Mailbox { email, ..from })
+        });
+        let from = mailbox
+            .ok_or_else(|| Unusable::new("mail.from", "must be ADDRESS or NAME <ADDRESS>"))?;
         let smtp = Self { server, from, tls: OnceLock::new(), idle: Mutex::default() };
         if matches!(smtp.server.tls, Tls::Implicit | Tls::Required) {
             // What is wrong with the certificates of this machine is better known now.
@@ -113,8 +100,8 @@ impl Smtp {
 
     /// Sends one message.
     pub async fn send(&self, message: &Message, at: Timestamp) -> Report {
-        let mail = match self.mail(message, at) {
-            Ok(mail) => mail,
+        let letter = match Letter::write(&self.from, message, at) {
+            Ok(letter) => letter,
             Err(cause) => return Report::of(Fate::Refused(cause)),
         };
         let mut connection = match timeout(PREPARE_WITHIN, self.connection()).await {
@@ -124,13 +111,14 @@ impl Smtp {
                 return Report::down("the mail server took too long to answer".to_owned());
             }
         };
-        let is_international = !is_ascii(mail.envelope());
+        let envelope = (&self.from.email, &letter.to);
+        let is_international = !is_ascii(envelope);
         if is_international && !connection.server_info().supports_feature(Extension::SmtpUtfEight) {
             self.idle.lock().await.push(connection);
-            let fault = "the mail server takes ASCII addresses only";
+            let fault = "the mail server takes no letters beyond ASCII before the @ of an address";
             return Report::of(Fate::Refused(fault.to_owned()));
         }
-        let prepared = prepare(&mut connection, mail.envelope(), is_international);
+        let prepared = prepare(&mut connection, envelope, is_international);
         match timeout(PREPARE_WITHIN, prepared).await {
             Ok(Ok(())) => {}
             Ok(Err((step, error))) => {
@@ -146,7 +134,7 @@ impl Smtp {
                 return Report::of(Fate::Postponed(fault));
             }
         }
-        match timeout(ACCEPT_WITHIN, connection.message(&mail.formatted())).await {
+        match timeout(ACCEPT_WITHIN, connection.message(&letter.text)).await {
             Ok(Ok(response)) => {
                 self.idle.lock().await.push(connection);
                 Report::of(Fate::Sent { provider_message_id: self.said(&response) })
@@ -170,24 +158,6 @@ impl Smtp {
         }
     }
 
-    fn mail(&self, message: &Message, at: Timestamp) -> Result<Mail, String> {
-        let address = message.recipient.parse().map_err(|_| "not an e-mail address".to_owned())?;
-        let name = Some(one_line(&message.recipient_name)).filter(|name| !name.is_empty());
-        let id = format!("<{}@{}>", message.reference, self.from.email.domain());
-        let date = SystemTime::UNIX_EPOCH
-            + Duration::from_secs(u64::try_from(at.as_second()).unwrap_or_default());
-        Mail::builder()
-            .from(self.from.clone())
-            .to(Mailbox::new(name, address))
-            .subject(one_line(message.subject.as_deref().unwrap_or_default()))
-            .message_id(Some(id))
-            .date(date)
-            .header(AutoSubmitted)
-            .header(ContentType::TEXT_PLAIN)
-            .body(message.body.clone())
-            .map_err(|cause| causes(&cause))
-    }
-
     /// One that is open and answers, or a new one.
     async fn connection(&self) -> Result<AsyncSmtpConnection, Error> {
         loop {
@@ -197,11 +167,33 @@ impl Smtp {
                 return Ok(connection);
             }
         }
-        let Server { host, port, tls, user } = &self.server;
+        let user = &self.server.user;
+        let mut connection = match self.connect(|| self.tls()).await {
+            Err(error) if is_own_authority(&error) => self.connect_named(error).await?,
+            connected => connected?,
+        };
+        if let Some((name, password)) = user {
+            let credentials = Credentials::new(name.clone(), password.expose().clone());
+            let mechanisms = [Mechanism::Plain, Mechanism::Login];
+            if let Err(error) = connection.auth(&mechanisms, &credentials).await {
+                close(connection).await;
+                return Err(error);
+            }
+        }
+        Ok(connection)
+    }
+
+    /// A new one, encrypted as the address says.
+    async fn connect(
+        &self,
+        parameters: impl Fn() -> Result<TlsParameters, Error>,
+    ) -> Result<AsyncSmtpConnection, Error> {
+        let Server { host, port, tls, .. } = &self.server;
         let hello = ClientId::Domain(self.from.email.domain().to_owned());
-        let implicit = if *tls == Tls::Implicit { Some(self.tls()?) } else { None };
+        let implicit = if *tls == Tls::Implicit { Some(parameters()?) } else { None };
+        let place = (host.trim_matches(['[', ']']), *port);
         let mut connection = AsyncSmtpConnection::connect_tokio1(
-            (host.trim_matches(['[', ']']), *port),
+            place,
             Some(PREPARE_WITHIN),
             &hello,
             implicit,
@@ -215,15 +207,28 @@ impl Smtp {
         };
         if is_upgraded {
             // What TLS leaves of a connection that it refuses cannot even be closed politely.
-            connection.starttls(self.tls()?, &hello).await?;
+            connection.starttls(parameters()?, &hello).await?;
         }
-        if let Some((name, password)) = user {
-            let credentials = Credentials::new(name.clone(), password.expose().clone());
-            let mechanisms = [Mechanism::Plain, Mechanism::Login];
-            if let Err(error) = connection.auth(&mechanisms, &credentials).await {
-                close(connection).await;
-                return Err(error);
-            }
+        Ok(connection)
+    }
+
+    /// A new one to a server whose certificate was refused for being an authority's, and for nothing
+    /// else: such are many that sign themselves. Where the operator has named that very certificate in
+    /// `SSL_CERT_FILE`, it is as good as one that an authority there has signed.
+    async fn connect_named(&self, refused: Error) -> Result<AsyncSmtpConnection, Error> {
+        let named = named_certificates();
+        if named.is_empty() {
+            return Err(refused);
+        }
+        let host = self.server.host.trim_matches(['[', ']']).to_owned();
+        // The server still has to hold the certificate's key, and to go by its name.
+        let any =
+            TlsParameters::builder(host).dangerous_accept_invalid_certs(true).build_rustls()?;
+        let connection = self.connect(|| Ok(any.clone())).await?;
+        let shown = connection.peer_certificate();
+        if !shown.is_ok_and(|shown| named.iter().any(|named| named.as_ref() == shown)) {
+            close(connection).await;
+            return Err(refused);
         }
         Ok(connection)
     }
@@ -251,7 +256,8 @@ impl Smtp {
     }
 
     fn fault(&self, error: &Error) -> String {
-        fault(&causes(error), &self.secrets())
+        let text = certificate_fault(error, "mail.url", &self.server.host);
+        fault(&text.unwrap_or_else(|| causes(error)), &self.secrets())
     }
 
     fn said(&self, response: &Response) -> Option<String> {
@@ -264,11 +270,26 @@ impl Smtp {
     }
 }
 
-fn is_ascii(envelope: &Envelope) -> bool {
-    envelope.from().into_iter().chain(envelope.to()).all(|address| {
-        let address: &str = address.as_ref();
-        address.is_ascii()
-    })
+/// True where a certificate was refused because it may sign others, which is looked at after its dates.
+fn is_own_authority(error: &Error) -> bool {
+    let fault = certificate_error(error);
+    matches!(fault, Some(CertificateError::Other(cause)) if cause.to_string() == "CaUsedAsEndEntity")
+}
+
+/// The certificates that the operator has named.
+fn named_certificates() -> Vec<CertificateDer<'static>> {
+    #[expect(clippy::disallowed_methods, reason = "the variable is not ours but everybody's")]
+    let Some(file) = std::env::var_os("SSL_CERT_FILE") else { return Vec::new() };
+    CertificateDer::pem_file_iter(file)
+        .map(|all| all.filter_map(Result::ok).collect())
+        .unwrap_or_default()
+}
+
+/// Sender and recipient.
+type Envelope<'a> = (&'a Address, &'a Address);
+
+fn is_ascii((from, to): Envelope<'_>) -> bool {
+    [from, to].iter().all(|address| address.user().is_ascii())
 }
 
 /// Where a dialogue broke off.
@@ -280,16 +301,14 @@ enum Step {
 /// All that comes before the text. When it fails, nothing was sent.
 async fn prepare(
     connection: &mut AsyncSmtpConnection,
-    envelope: &Envelope,
+    (from, to): Envelope<'_>,
     is_international: bool,
 ) -> Result<(), (Step, Error)> {
     let options = if is_international { vec![MailParameter::SmtpUtfEight] } else { Vec::new() };
-    let sender = MailFrom::new(envelope.from().cloned(), options);
+    let sender = MailFrom::new(Some(from.clone()), options);
     connection.command(sender).await.map_err(|error| (Step::Sender, error))?;
     let of_recipient = |error| (Step::Recipient, error);
-    for recipient in envelope.to() {
-        connection.command(Rcpt::new(recipient.clone(), Vec::new())).await.map_err(of_recipient)?;
-    }
+    connection.command(Rcpt::new(to.clone(), Vec::new())).await.map_err(of_recipient)?;
     connection.command(Data).await.map_err(of_recipient)?;
     Ok(())
 }
@@ -311,6 +330,9 @@ impl Server {
             _ => return Err(faulty(form)),
         };
         let host = url.host_str().filter(|host| !host.is_empty()).ok_or_else(|| faulty(form))?;
+        // Beyond ASCII it is encoded here like a part of a path.
+        let host = Host::parse(host).map_err(|_| faulty(form))?.to_string();
+        let host = host.as_str();
         if !matches!(url.path(), "" | "/") || url.fragment().is_some() {
             return Err(faulty(form));
         }
@@ -378,6 +400,7 @@ mod tests {
         assert_eq!((name.as_str(), password.expose().as_str()), ("us@er", "p/w"));
         let implicit = server("smtps://u:p@mail.example");
         assert_eq!((implicit.port, implicit.tls), (465, Tls::Implicit));
+        assert_eq!(server("smtp://메일.한국").host, "xn--h32bq4v.xn--3e0b707e");
         for (url, tls) in [
             ("smtp://localhost", Tls::Never),
             ("smtp://u:p@127.0.0.1:2525", Tls::Never),
@@ -408,51 +431,6 @@ mod tests {
             let error = Server::parse(url).unwrap_err().to_string();
             assert!(error.starts_with("mail.url: "), "{error}");
             assert!(!error.contains("demo-password"), "{error}");
-        }
-    }
-
-    #[test]
-    fn no_name_makes_a_header() {
-        let config = MailConfig {
-            url: Some(Secret::new("smtp://mail.example".to_owned())),
-            from: Some("학사 <cert@example.com>".to_owned()),
-            template: None,
-        };
-        let smtp = Smtp::configured(&config).unwrap().unwrap();
-        for name in ["a\r\nBcc: x@example.com", "\"a\" <x@example.com>,", "홍\n\n길동", "\u{2028}"]
-        {
-            let message = Message {
-                recipient: "hong@example.com".to_owned(),
-                recipient_name: name.to_owned(),
-                subject: Some(format!("{name}\r\nX: y")),
-                body: "본문".to_owned(),
-                reference: "r".to_owned(),
-                ..Message::default()
-            };
-            let mail = smtp.mail(&message, Timestamp::UNIX_EPOCH).unwrap();
-            let text = String::from_utf8(mail.formatted()).unwrap();
-            let (head, _) = text.split_once("\r\n\r\n").unwrap();
-            let names: Vec<_> = head
-                .split("\r\n")
-                .filter(|line| !line.starts_with([' ', '\t']))
-                .filter_map(|line| line.split_once(':'))
-                .map(|(name, _)| name)
-                .collect();
-            let expected = [
-                "From",
-                "To",
-                "Subject",
-                "Message-ID",
-                "Date",
-                "Auto-Submitted",
-                "Content-Type",
-                "Content-Transfer-Encoding",
-            ];
-            for name in &names {
-                assert!(expected.contains(name) || *name == "MIME-Version", "{name} in {head}");
-            }
-            assert_eq!(mail.envelope().to().len(), 1);
-            assert!(head.is_ascii());
         }
     }
 }

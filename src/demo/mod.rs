@@ -121,6 +121,7 @@ fn sandbox() -> Account {
         solapi_account_id: Some("24010100001234".to_owned()),
         portal_url: Some("https://demo.ispringlearn.com".to_owned()),
         time_zone: Some("UTC".to_owned()),
+        ..Account::default()
     }
 }
 

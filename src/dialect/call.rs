@@ -4,7 +4,7 @@
 use std::any::Any;
 use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use axum::RequestExt as _;
 use axum::extract::{FromRequest, MatchedPath, Request};
@@ -15,15 +15,15 @@ use http::{HeaderMap, HeaderValue, Method};
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
-use super::{Answer, Malformed, upload};
+use super::{Answer, Malformed, accept, upload};
 use crate::app::App;
-use crate::budget::Payer;
 use crate::domain::actor::Actor;
 use crate::domain::command::{Command, Expected};
 use crate::domain::error::Error;
-use crate::domain::facts::{Facts, Known, Signature};
-use crate::domain::tag::tag;
-use crate::pipeline::{Envelope, Idempotency, Outcome, Reply};
+use crate::domain::facts::{Answered, Facts, Known, Signature};
+use crate::domain::tag::{self, tag};
+use crate::payer::Payer;
+use crate::pipeline::{Encode, Envelope, Idempotency, Outcome, Reply};
 
 /// A body's length at the most, bytes, but for [`super::LongBody`].
 pub const BODY_MAX: usize = 1024 * 1024;
@@ -33,6 +33,10 @@ pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 pub const DRY_RUN: &str = "haksa-dry-run";
 /// How many records a dry run would have changed.
 pub const CHANGES: &str = "haksa-changes";
+/// Stands for any entity tag.
+const ANYTHING: &str = "*";
+/// Headers that an answer keeps when the caller has the rest of it (RFC 9110 section 15.4.5).
+const OF_SEEN: [&str; 3] = ["cache-control", "etag", "vary"];
 /// Stands for a media type that cannot be read.
 const UNREADABLE_TYPE: &str = "unreadable";
 /// An idempotency key's length at the most.
@@ -140,6 +144,18 @@ pub(super) fn sole<'a>(
         (line, None) => Ok(line),
         (_, Some(_)) => Err(Repeated),
     }
+}
+
+/// The entity tags that a header names, in their quotes. One that was made weak on the way counts as it
+/// was sent: a proxy that compresses an answer shows what it was given.
+fn entity_tags<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a str> {
+    let is_tag = |tag: &&str| {
+        *tag == ANYTHING || tag.len() > 1 && tag.starts_with('"') && tag.ends_with('"')
+    };
+    accept::elements(headers, name)
+        .map(str::trim)
+        .map(|tag| tag.strip_prefix("W/").unwrap_or(tag))
+        .filter(is_tag)
 }
 
 /// See [`Call::bearer`].
@@ -252,10 +268,20 @@ impl Call {
     }
 
     /// A query parameter, decoded; the first where it is repeated.
-    pub fn query_parameter(&self, name: &str) -> Option<String> {
-        form_urlencoded::parse(self.query().as_bytes())
-            .find(|(found, _)| found == name)
-            .map(|(_, value)| value.into_owned())
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for what is not UTF-8: nothing that is stored could be meant.
+    pub fn query_parameter(&self, name: &'static str) -> Result<Option<String>, Error> {
+        let decoded = |text: &str| -> Vec<u8> {
+            percent_encoding::percent_decode(text.replace('+', " ").as_bytes()).collect()
+        };
+        let mut pairs =
+            self.query().split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+        let found = pairs.find(|(found, _)| decoded(found) == name.as_bytes());
+        found
+            .map(|(_, value)| String::from_utf8(decoded(value)))
+            .transpose()
+            .map_err(|_| Error::invalid(name, "not_utf8", "must be UTF-8"))
     }
 
     /// A path parameter, decoded.
@@ -292,21 +318,35 @@ impl Call {
 
     /// The tags named by `If-Match` (RFC 9110 section 13.1.1), of a record that is shown alone.
     pub fn expected(&self) -> Expected {
-        let mut tags = Vec::new();
-        let mut lines = self.headers.get_all("if-match").iter().peekable();
-        if lines.peek().is_none() {
+        if !self.headers.contains_key("if-match") {
             return Expected::Any;
         }
-        for tag in lines.filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(',')) {
-            match tag.trim() {
-                "*" => return Expected::Any,
-                // A weak tag matches nothing, so it is left out.
-                tag => tags.extend(
-                    tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')).map(str::to_owned),
-                ),
+        let mut tags = Vec::new();
+        for tag in entity_tags(&self.headers, "if-match") {
+            if tag == ANYTHING {
+                return Expected::Any;
             }
+            tags.push(tag::seen(tag.trim_matches('"')).to_owned());
         }
         Expected::Tags(tags, None)
+    }
+
+    /// Whether the caller has what this tag, in its quotes, is of (`If-None-Match`, RFC 9110 section
+    /// 13.1.2).
+    pub fn has(&self, tag: &str) -> bool {
+        entity_tags(&self.headers, "if-none-match").any(|one| one == ANYTHING || one == tag)
+    }
+
+    /// The answer to a read, or only that the caller has it.
+    pub(super) fn unless_seen(&self, mut answer: Answer) -> Answer {
+        let tag = answer.headers.iter().find(|(name, _)| name == "etag");
+        let is_read = self.method.is_safe() && answer.status == 200;
+        if is_read && tag.is_some_and(|(_, tag)| self.has(tag)) {
+            answer.status = 304;
+            answer.body = Bytes::new();
+            answer.headers.retain(|(name, _)| OF_SEEN.contains(&&**name));
+        }
+        answer
     }
 
     /// Runs a read; see [`crate::store::Store::read`].
@@ -328,11 +368,11 @@ impl Call {
         &self,
         actor: Actor,
         command: impl Command,
-        encode: impl Fn(&Outcome, &mut Facts) -> Known<Answer> + Send + 'static,
+        encode: impl Fn(&Outcome, &mut Facts) -> Known<Answer> + Send + Sync + 'static,
     ) -> Result<Answer, Error> {
         let is_dry_run = self.is_dry_run()?;
         let seen = command.seen();
-        let encode = move |outcome: &Outcome, facts: &mut Facts| {
+        let encode: Encode = Arc::new(move |outcome: &Outcome, facts: &mut Facts| {
             let mut answer = encode(outcome, facts)?;
             // An outcome that is worded as a refusal is about a record that is not the caller's.
             let is_tagged = answer.headers.iter().any(|(name, _)| name == "etag");
@@ -347,18 +387,34 @@ impl Call {
             } else {
                 answer
             })
-        };
+        });
+        let account_id = actor.account_id;
         let envelope = Envelope {
             is_dry_run,
             idempotency: self.idempotency().await?,
             // In one commit: who waits for a signed edit waits for the disk once.
             signature: self.take_signature().map(|(_, signature)| signature),
             body_length: self.body.as_ref().map_or(0, Bytes::len),
-            encode: Box::new(encode),
+            encode: Arc::clone(&encode),
             ..Envelope::new(actor, &self.request_id)
         };
+        let store = &self.app.store;
         match self.app.pipeline.run(command, envelope).await? {
-            Reply::Done(_, answer) | Reply::Repeated(answer) => Ok(answer),
+            Reply::Done(_, Some(answer)) => Ok(answer),
+            Reply::Repeated(Answered::Whole { status, headers, body }) => {
+                Ok(Answer { status, headers, body })
+            }
+            // What is shown beside the record is as it is now.
+            Reply::Done(outcome, None) => {
+                store.read_long(account_id, |facts| encode(&outcome, facts)).await
+            }
+            Reply::Repeated(Answered::Of(kind, key)) => {
+                let worded = store.read_long(account_id, |facts| {
+                    let subject = facts.document(kind, &key)?.ok_or(Error::NotFound(kind))?;
+                    encode(&Outcome::of(subject), facts)
+                });
+                worded.await
+            }
             Reply::Noted => Err(Error::internal("a command was only noted")),
         }
     }

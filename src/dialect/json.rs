@@ -13,9 +13,15 @@ use serde_json::{Map, Number, Value};
 /// How keys begin that the library keeps for itself.
 const RESERVED: &str = "$serde_json::private::";
 
+/// What some programs begin UTF-8 with; RFC 8259 section 8.1 lets readers pass over it.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+/// Up to here each whole number is a double, and no other number reads as it.
+const EXACT_MAX: f64 = 9_007_199_254_740_991.0;
+
 /// Reads a body that is one JSON value; none when it is anything else, deeper than 127 levels, or has
 /// a number beyond a double. Of a key that is there twice, the last counts.
 pub fn parse(body: &[u8]) -> Option<Value> {
+    let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
     if !Protection::PlainJson.is_on() {
         return serde_json::from_slice(body).ok();
     }
@@ -30,6 +36,29 @@ pub fn parse_object(body: &[u8]) -> Option<Map<String, Value>> {
     match parse(body)? {
         Value::Object(fields) => Some(fields),
         _ => None,
+    }
+}
+
+/// A whole number, however it is written: `83`, `83.0`, `8.3e1`. None for others, and for those that a
+/// double does not hold.
+pub fn whole(value: &Value) -> Option<i64> {
+    value.as_i64().or_else(|| value.as_f64().and_then(whole_of))
+}
+
+/// See [`whole`].
+pub fn whole_of(number: f64) -> Option<i64> {
+    #[expect(clippy::cast_possible_truncation, reason = "each is one")]
+    (number.fract() == 0.0 && number.abs() <= EXACT_MAX).then_some(number as i64)
+}
+
+/// A value whose whole numbers are integers, however they were written.
+pub fn with_integers(value: Value) -> Value {
+    match value {
+        Value::Array(items) => items.into_iter().map(with_integers).collect(),
+        Value::Object(members) => {
+            members.into_iter().map(|(name, value)| (name, with_integers(value))).collect()
+        }
+        value => whole(&value).map_or(value, Value::from),
     }
 }
 
@@ -135,7 +164,7 @@ mod tests {
             b"\"\\ud800\"",
             b"\"\xff\"",
             b"\"\0\"",
-            b"\xef\xbb\xbf{}",
+            b"\xef\xbb\xbf\xef\xbb\xbf{}",
             deep(128).as_bytes(),
             deep(100_000).as_bytes(),
         ] {
@@ -143,6 +172,7 @@ mod tests {
         }
         assert!(parse(deep(127).as_bytes()).is_some());
         assert_eq!(parse(br#"{"a":1,"a":2}"#), Some(json!({"a": 2})));
+        assert_eq!(parse(b"\xef\xbb\xbf{}"), Some(json!({})));
         assert_eq!(parse_object(b"[]"), None);
     }
 

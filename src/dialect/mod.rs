@@ -6,6 +6,7 @@ mod accept;
 mod answer;
 mod call;
 mod credential;
+mod file_name;
 pub mod ispring;
 mod json;
 pub mod kolleges;
@@ -81,11 +82,18 @@ pub enum Malformed {
     Incomplete,
     /// The head is over the limit.
     HeadTooLarge,
+    /// This header is not there once, as it has to be.
+    Header(&'static str),
+    /// The body is compressed.
+    Encoded,
     /// There is no room for it now. Nothing was done.
     Busy,
     /// The server failed while serving it.
     Failed,
 }
+
+/// What is said of a [`Malformed::Header`], after its name.
+pub(crate) const ONCE: &str = "must be there once";
 
 /// Finds out which account calls, by what proves it: not by the body, which is not read yet, and without
 /// using anything up.
@@ -213,7 +221,8 @@ impl Wire {
         let served = handler(call).await;
         // Before anything else is told: a signature that was used before is no caller's.
         match call.use_up().await.map_err(Refusal::from).and(served) {
-            Ok(answer) | Err(Refusal::Answer(answer)) => answer,
+            Ok(answer) => call.unless_seen(answer),
+            Err(Refusal::Answer(answer)) => answer,
             Err(Refusal::Error(error)) => {
                 if let Error::Internal(cause) = &error {
                     tracing::error!(request_id = %call.request_id, error.cause = %cause, "internal error");

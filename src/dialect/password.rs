@@ -12,7 +12,8 @@ use crate::domain::people::person::Person;
 use crate::domain::people::throttle::{CountGuess, Familiar, Guesser, Recognise, Throttle};
 use crate::domain::record::Stored;
 use crate::guesses::Turn;
-use crate::pipeline::{Envelope, Reply, STRANGERS};
+use crate::payer::Payer;
+use crate::pipeline::{Envelope, Reply};
 use crate::sabotage::Protection;
 use crate::vault::{hash_token, is_password};
 
@@ -84,7 +85,7 @@ async fn counted(
     let envelope = Envelope {
         is_dry_run: is_nobodys,
         // How long it takes must not tell who is known.
-        payer: STRANGERS,
+        payer: Payer::stranger(call.peer),
         ..Envelope::new(actor, call.request_id.clone())
     };
     let app = call.app.clone();

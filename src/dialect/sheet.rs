@@ -8,9 +8,10 @@ use futures_util::stream;
 
 use super::{Answer, Call, Paid, Refusal};
 use crate::app::App;
-use crate::budget::{Held, Payer};
+use crate::budget::Held;
 use crate::domain::error::Error;
 use crate::domain::facts::{Facts, Known};
+use crate::payer::Payer;
 
 /// Rows that are read at once, the first time and at the most, and about how many bytes they make.
 const PART: (usize, usize, usize) = (20, 200, 256 * 1024);
@@ -86,6 +87,8 @@ where
     W: Fn(&[i64], &Facts) -> Known<Vec<u8>>,
 {
     let mut sheet = sheet.filter(|sheet| !sheet.pieces.is_empty())?;
+    // Who takes them as fast as they come would keep this thread from everybody else.
+    tokio::task::yield_now().await;
     let mut held = sheet.app.memory.answers.hold(sheet.payer);
     let mut body = Vec::new();
     let written = async {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use sha2::{Digest as _, Sha256};
 
-use super::{Answer, Call};
+use super::{Answer, Call, file_name};
 
 /// The longest upload, bytes: a picture of 10 MiB and what multipart puts around it.
 pub const BODY_MAX: usize = 11 * 1024 * 1024;
@@ -52,10 +52,11 @@ async fn find(body: Bytes, boundary: String, name: &str) -> Result<File, UploadF
     let (mut found, mut other) = (None, false);
     while let Some(part) = parts.next_field().await.map_err(|_| UploadFault::Malformed)? {
         let is_named = part.name() == Some(name);
-        let file_name = part.file_name().map(str::to_owned);
+        let disposition = part.headers().get("content-disposition");
+        let file_name = disposition.and_then(|value| file_name::given(value.as_bytes()));
         let bytes = part.bytes().await.map_err(|_| UploadFault::Malformed)?;
         if is_named {
-            found = Some(File { name: title(&file_name.unwrap_or_default()), bytes });
+            found = Some(File { name: file_name::title(&file_name.unwrap_or_default()), bytes });
         } else {
             other |= file_name.is_some();
         }
@@ -86,32 +87,4 @@ pub async fn digest(call: &Call, body: Bytes) -> Option<[u8; 32]> {
         hash.update(usize::MAX.to_be_bytes());
     }
     Some(hash.finalize().into())
-}
-
-/// What a file's name says of what it shows.
-fn title(file_name: &str) -> String {
-    let last = file_name.rsplit(['/', '\\']).next().unwrap_or_default();
-    let stem =
-        last.rsplit_once('.').map_or(last, |(stem, _)| if stem.is_empty() { last } else { stem });
-    stem.chars().filter(|c| !c.is_control()).take(100).collect::<String>().trim().to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_is_named_after_what_it_shows() {
-        for (file_name, name) in [
-            ("badge.webp", "badge"),
-            ("우수 배지.png", "우수 배지"),
-            ("C:\\pictures\\a.b.png", "a.b"),
-            ("../../etc/passwd", "passwd"),
-            (".png", ".png"),
-            ("a\u{0}b\n.gif", "ab"),
-            ("", ""),
-        ] {
-            assert_eq!(title(file_name), name, "{file_name:?}");
-        }
-    }
 }

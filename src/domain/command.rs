@@ -9,8 +9,9 @@ use jiff::Timestamp;
 use super::access::{self, Right, Verdict};
 use super::actor::Actor;
 use super::change::Action;
-use super::error::Error;
+use super::error::{Error, FieldErrors};
 use super::facts::{Count, Facts, Known, Need, Selector, Stop};
+use super::fields::Fields;
 use super::kind::Kind;
 use super::record::{Changed, Document, Key, Meta, Record, Stored};
 use super::table::Among;
@@ -93,7 +94,7 @@ impl Expected {
         {
             is_so = tags.contains(&tag::tag(document, *beside, facts)?);
         }
-        if is_so { Ok(()) } else { Err(Error::Stale.into()) }
+        if is_so { Ok(()) } else { Err(Error::Stale { version: document.meta.version }.into()) }
     }
 }
 
@@ -501,7 +502,7 @@ pub fn permit_in(
 ) -> Result<(), Error> {
     match access::check(actor, right, kind, place) {
         Verdict::Allowed => Ok(()),
-        Verdict::Denied => Err(Error::Denied),
+        Verdict::Denied => Err(Error::Denied(Some((right, kind)))),
         Verdict::Invisible => Err(Error::NotFound(kind)),
     }
 }
@@ -544,6 +545,34 @@ pub fn read_document(
     let place = kind.place_of(&document, facts)?;
     permit(actor, right, kind, &place)?;
     Ok(document)
+}
+
+/// The rules that a record's fields break by themselves, whatever else there is: for whoever judges a
+/// request before what it is about is looked for. Of one that is edited, what differs is asked.
+///
+/// # Errors
+/// [`Error::Internal`] when it has no JSON form.
+pub fn broken_alone<R: Record>(before: Option<&R>, record: &R) -> Result<FieldErrors, Error> {
+    let meta = Meta {
+        kind: R::KIND,
+        key: Key::Int(0),
+        account_id: 0,
+        version: before.is_some().into(),
+        change_id: 0,
+        created_at: Timestamp::UNIX_EPOCH,
+        updated_at: Timestamp::UNIX_EPOCH,
+        deleted_at: None,
+    };
+    let fields = Fields::of(record)?;
+    let changed = match before {
+        Some(before) => Changed::between(&Fields::of(before)?, &fields),
+        None => Changed::all(&fields),
+    };
+    let mut errors = R::TABLE.unstorable(&fields, &changed);
+    errors.extend(R::TABLE.broken_texts(&fields, &changed));
+    // What asks for others is not asked.
+    errors.extend(record.validate(&meta, &changed, &mut Facts::default()).unwrap_or_default());
+    Ok(errors)
 }
 
 /// Refuses a record over every rule that the changed fields break: its table's, and its own.
@@ -589,7 +618,7 @@ fn refuse_taken(document: &Document, changed: &Changed, facts: &Facts) -> Known<
         let was = itself.as_ref().map(|itself| itself.fields()).transpose()?;
         let is_same = |name: &&str| was.is_some_and(|was| was.get(name) == fields.get(name));
         if counted > i64::from(unique.fields.iter().all(is_same)) {
-            return Err(Error::Conflict(vec![unique.refusal.to_owned()]).into());
+            return Err(unique.taken().into());
         }
     }
     Ok(())

@@ -1,6 +1,7 @@
 //! Why a command was refused. Knows nothing of HTTP: each dialect gives every variant its own
 //! status and body.
 
+use super::access::Right;
 use super::kind::Kind;
 
 /// A refusal, safe to show to the caller. Causes that are ours alone travel in
@@ -10,9 +11,10 @@ pub enum Error {
     /// No valid credential.
     #[error("not authenticated")]
     Unauthenticated,
-    /// Known caller, action not permitted on a record that the caller may see.
-    #[error("not permitted")]
-    Denied,
+    /// Known caller, action not permitted on a record that the caller may see; with the right that is
+    /// lacking, where it is a right.
+    #[error("not permitted{}", lacking(*.0))]
+    Denied(Option<(Right, Kind)>),
     /// The record does not exist, or not for this caller.
     #[error("{} not found", .0.name())]
     NotFound(Kind),
@@ -22,9 +24,12 @@ pub enum Error {
     /// Another record or a later change stands in the way.
     #[error("conflict on {}", .0.join(", "))]
     Conflict(Vec<String>),
-    /// `If-Match` named another version.
-    #[error("the record has changed since")]
-    Stale,
+    /// `If-Match` named another version than this, or this with something else beside it.
+    #[error("the record has changed since: it is of version {version}")]
+    Stale {
+        /// The record's version now.
+        version: i64,
+    },
     /// An idempotency key came back with another request.
     #[error("idempotency key already used with another request")]
     KeyReused,
@@ -92,6 +97,10 @@ impl Error {
     pub fn internal(cause: impl std::fmt::Display) -> Self {
         Self::Internal(cause.to_string())
     }
+}
+
+fn lacking(right: Option<(Right, Kind)>) -> String {
+    right.map_or_else(String::new, |(right, kind)| format!(": {}:{}", right.name(), kind.name()))
 }
 
 fn list(errors: &[FieldError]) -> String {

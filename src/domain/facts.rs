@@ -20,8 +20,8 @@ mod need;
 mod tree;
 
 pub use need::{
-    Count, Fact, Header, Known, Namers, Need, Selector, Sequence, Signature, Stop, StoredAnswer,
-    Token,
+    Answered, Count, Fact, Header, Known, Namers, Need, Selector, Sequence, Signature, Stop,
+    StoredAnswer, Token,
 };
 
 /// What a store has in memory.
@@ -130,7 +130,12 @@ pub struct Facts {
     /// The changes that earlier decisions of the batch made, by id.
     made: HashMap<i64, Arc<Change>>,
     others: HashMap<Need, Arc<Fact>>,
+    /// What is being worded, others wait for: see [`Facts::word`].
+    is_wording: bool,
 }
+
+/// How many records an answer shows beside its own while others wait for it.
+const SHOWN_MAX: usize = 200;
 
 impl Facts {
     /// Nothing but what `memory` has.
@@ -253,6 +258,42 @@ impl Facts {
     ) -> Known<Vec<Stored<R>>> {
         let found = self.select_documents(R::KIND, column, value.into())?;
         found.iter().map(|document| Ok(document.typed()?)).collect()
+    }
+
+    /// Lets `f` word an answer while others wait for it.
+    ///
+    /// # Errors
+    /// Those of `f`.
+    pub fn word<T>(&mut self, f: impl FnOnce(&mut Self) -> Known<T>) -> Known<T> {
+        self.is_wording = true;
+        let worded = f(self);
+        self.is_wording = false;
+        worded
+    }
+
+    /// To be asked before the records of a kind that name `to` in a column are shown.
+    ///
+    /// # Errors
+    /// [`Stop::Long`] when these are too many for those who wait; [`Stop::Missing`] until that is known.
+    pub(super) fn may_show(&self, by: Kind, column: &'static str, to: &Key) -> Known<()> {
+        if !self.is_wording {
+            return Ok(());
+        }
+        let selector = Selector { kind: by, column, value: to.clone() };
+        let is_known = self.selections.borrow().contains_key(&selector);
+        let count = if is_known || self.recall(Need::Select(selector.clone())).is_ok() {
+            self.selections.borrow().get(&selector).map_or(0, |keys| keys.len())
+        } else {
+            let named = by.table().columns.iter().find(|known| known.name == column);
+            let Some(ColumnType::Reference(kind, gone)) = named.map(|known| known.column_type)
+            else {
+                return Ok(());
+            };
+            let limit = i64::try_from(SHOWN_MAX + 1).unwrap_or(i64::MAX);
+            let way = Way { by, column: Some(column), gone };
+            self.naming_by(way, &(kind, to.clone()), limit)?.len()
+        };
+        if count > SHOWN_MAX { Err(Stop::Long) } else { Ok(()) }
     }
 
     /// The live records of any kind and account with a value in a column, oldest id first.

@@ -32,7 +32,9 @@ pub fn underived(document: &Document) -> Result<Vec<&'static str>, Error> {
     let due = match kind.settled(document, document, &mut context, &mut Facts::default()) {
         Ok(due) => due,
         // A rule of how records change, and not of how they are.
-        Err(Stop::Refused(_) | Stop::Missing(_) | Stop::Large) => return Ok(Vec::new()),
+        Err(Stop::Refused(_) | Stop::Missing(_) | Stop::Large | Stop::Long) => {
+            return Ok(Vec::new());
+        }
     };
     let (is, due) = (document.fields()?, due.fields()?);
     Ok(derived.iter().copied().filter(|name| is.get(name) != due.get(name)).collect())

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::error::FieldError;
+use super::error::{Error, FieldError};
 use super::fields::Fields;
 use super::kind::Kind;
 use super::record::Changed;
@@ -133,6 +133,8 @@ pub struct Unique {
     pub among: Among,
     /// What stands in the way, as a refusal calls it.
     pub refusal: &'static str,
+    /// Whether another account can have it: then a refusal does not say that somebody has.
+    pub is_of_others: bool,
 }
 
 /// The records among which fields are unique.
@@ -209,7 +211,7 @@ impl ColumnType {
 impl Unique {
     /// Unique among the live records of an account.
     pub const fn live(fields: &'static [&'static str], refusal: &'static str) -> Self {
-        Self { fields, among: Among::Live, refusal }
+        Self { fields, among: Among::Live, refusal, is_of_others: false }
     }
 
     /// The name of the index or constraint that holds it in a database: of the table and the fields.
@@ -226,7 +228,20 @@ impl Unique {
 
     /// Unique among all that ever were.
     pub const fn ever(fields: &'static [&'static str], refusal: &'static str) -> Self {
-        Self { fields, among: Among::Ever, refusal }
+        Self { fields, among: Among::Ever, refusal, is_of_others: false }
+    }
+
+    /// The same, by which an account is told from others.
+    pub const fn of_others(fields: &'static [&'static str], refusal: &'static str) -> Self {
+        Self { is_of_others: true, ..Self::ever(fields, refusal) }
+    }
+
+    /// The refusal of a record that has it in common with another.
+    pub fn taken(&self) -> Error {
+        if self.is_of_others {
+            return Error::invalid(self.refusal, "not_available", "is not to be had");
+        }
+        Error::Conflict(vec![self.refusal.to_owned()])
     }
 }
 

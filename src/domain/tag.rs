@@ -1,6 +1,7 @@
 //! What a caller has seen, in few characters: `7` where a record is shown alone, by its version;
 //! `7-HASH` where others are shown with it, by the versions of all.
 
+use std::fmt::Display;
 use std::hash::Hasher as _;
 
 use fnv::FnvHasher;
@@ -11,6 +12,20 @@ use super::record::{Document, Key, Meta, Record, Stored};
 
 /// Finds what is shown beside a record. Wording goes by what it finds, and so do tags.
 pub type Beside = fn(&Document, &mut View<'_>) -> Known<()>;
+
+/// Stands in a tag before how the same is shown, where it is shown in more ways than one.
+const WAY: char = '.';
+
+/// The tag of what is shown in one of several ways: in another format, or with what the clock alone has
+/// changed. It tells answers apart; what was seen is the same.
+pub fn shown_as(tag: &str, way: impl Display) -> String {
+    format!("{tag}{WAY}{way}")
+}
+
+/// What was seen, of a tag that also says how.
+pub fn seen(tag: &str) -> &str {
+    tag.split_once(WAY).map_or(tag, |(tag, _)| tag)
+}
 
 /// Facts in the hands of who words an answer: what is found here is shown, and counts for the tag.
 #[derive(Debug)]
@@ -53,13 +68,15 @@ impl<'a> View<'a> {
     /// [`Facts::select`], shown.
     ///
     /// # Errors
-    /// As there.
+    /// As there, and [`super::facts::Stop::Long`] where these are too many for others to wait for.
     pub fn select<R: Record>(
         &mut self,
         account_id: i64,
         column: &'static str,
         value: impl Into<Key>,
     ) -> Known<Vec<Stored<R>>> {
+        let value = value.into();
+        self.facts.may_show(R::KIND, column, &value)?;
         let found = self.facts.select(account_id, column, value)?;
         self.show(&found);
         Ok(found)

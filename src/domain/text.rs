@@ -35,6 +35,7 @@ pub struct Text {
     control: &'static str,
     /// How many of them there may be, where there is a list of them.
     items: Option<usize>,
+    is_unbroken: bool,
 }
 
 /// How long one may be, and how a longer or shorter one is refused.
@@ -56,7 +57,8 @@ enum Length {
 
 impl Text {
     const fn new(path: &'static str, length: Length) -> Self {
-        Self { path, blank: None, length, control: "control_character", items: None }
+        let control = "control_character";
+        Self { path, blank: None, length, control, items: None, is_unbroken: false }
     }
 
     const fn of(path: &'static str, max: usize, is_prose: bool) -> Self {
@@ -117,6 +119,13 @@ impl Text {
         let is_prose = matches!(self.length, Length::Text { is_prose: true, .. });
         let length = Length::Text { min: 0, max, code, detail: None, is_prose };
         Self { length, ..self }
+    }
+
+    /// Has no tabs and line ends either: what people are called and reached by, which stands in the heads of
+    /// mails, and in lists that are read line by line.
+    #[must_use]
+    pub const fn unbroken(self) -> Self {
+        Self { is_unbroken: true, ..self }
     }
 
     /// One that is too long, or has control characters, is refused with `code` alone, as one is that
@@ -207,7 +216,10 @@ impl Text {
                     let at_most = || format!("must be of at most {max} characters");
                     faults.push(refuse(code, detail.map_or_else(at_most, str::to_owned)));
                 }
-                if self.texts(field).any(|text| has_control(text, *is_prose)) {
+                let is_laid_out = |c: char| matches!(c, '\t' | '\n') && self.is_unbroken;
+                let is_faulty =
+                    |text: &str| has_control(text, *is_prose) || text.contains(is_laid_out);
+                if self.texts(field).any(is_faulty) {
                     let detail = "must not contain control characters".to_owned();
                     faults.push(refuse(self.control, detail));
                 }
@@ -306,6 +318,9 @@ mod tests {
             let refused = |it| if it { vec!["control_character"] } else { Vec::new() };
             assert_eq!(codes(&Text::name("a"), &json!(text)), refused(in_a_name), "{text:?}");
             assert_eq!(codes(&Text::prose("a"), &json!(text)), refused(in_prose), "{text:?}");
+            let is_broken = text.contains(char::is_control);
+            let unbroken = Text::name("a").unbroken();
+            assert_eq!(codes(&unbroken, &json!(text)), refused(is_broken), "{text:?}");
         }
     }
 }

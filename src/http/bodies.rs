@@ -8,11 +8,13 @@ use http::request::Parts;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 
+use super::heads;
 use crate::app::App;
-use crate::budget::{Held, Payer};
+use crate::budget::Held;
 use crate::dialect::{Arrival, BODY_MAX, Call, Malformed, Refusal, Wire};
 use crate::domain::error::Error;
 use crate::memory::STRANGERS_BODY;
+use crate::payer::Payer;
 use crate::sabotage::Protection;
 
 /// How much of a body over the limit is read and thrown away, bytes.
@@ -62,6 +64,7 @@ impl<'a> Reading<'a> {
         let declared = hyper::body::Body::size_hint(&body).exact();
         let declared = declared.map(|length| usize::try_from(length).unwrap_or(usize::MAX));
         let permitted = match declared {
+            _ if heads::is_encoded(&self.parts.headers) => Err(Malformed::Encoded),
             Some(length) => self.permit(length).await,
             None => Ok(()),
         };
@@ -71,7 +74,9 @@ impl<'a> Reading<'a> {
             Ok(()) => self.collect(&mut body, declared, within).await,
             Err(fault) => Err(fault),
         };
-        if matches!(read, Err(Malformed::TooLarge | Malformed::Busy)) && !is_asking {
+        let is_unread =
+            matches!(read, Err(Malformed::TooLarge | Malformed::Busy | Malformed::Encoded));
+        if is_unread && !is_asking {
             discard(body, within);
         }
         (read, self.held)

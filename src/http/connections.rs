@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
-use crate::budget::Payer;
+use crate::payer::Payer;
 
 /// Connections at the same time, where nothing else is said.
 pub const MAX: usize = 4096;

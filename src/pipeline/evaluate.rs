@@ -12,7 +12,7 @@ use super::{Answer, Envelope, Outcome, Pending, Touched};
 use crate::domain::change::{self, Action, Change};
 use crate::domain::command::{Command, Content, Context, Decision, Entropy};
 use crate::domain::error::Error;
-use crate::domain::facts::{Checkpoint, Facts, Known, Sequence};
+use crate::domain::facts::{Checkpoint, Facts, Known, Sequence, Stop};
 use crate::domain::fields::Fields;
 use crate::domain::kind::Kind;
 use crate::domain::record::{Document, Key};
@@ -20,7 +20,8 @@ use crate::domain::record::{Document, Key};
 /// An accepted command, worded, before anything of it counts.
 pub(super) struct Evaluated {
     pub(super) outcome: Outcome,
-    pub(super) answer: Answer,
+    /// None where others would have to wait for it: it is worded after the commit.
+    pub(super) answer: Option<Answer>,
     pub(super) recorded: Recorded,
 }
 
@@ -48,7 +49,10 @@ pub(super) fn evaluate(
         let changes = recorded.changes.clone();
         let bytes = recorded.bytes();
         let outcome = Outcome { subject, changes, written, changed_count, kept, refused, bytes };
-        let answer = (envelope.encode)(&outcome, facts)?;
+        let answer = match facts.word(|facts| (envelope.encode)(&outcome, facts)) {
+            Err(Stop::Long) => None,
+            worded => Some(worded?),
+        };
         Ok(Evaluated { outcome, answer, recorded })
     };
     // A fault in one rule must not end the writer, which all callers share.

@@ -12,6 +12,7 @@ use crate::domain::error::Error;
 use crate::domain::facts::{Need, Signature, Token};
 use crate::domain::kind::Kind;
 use crate::domain::record::Key;
+use crate::payer::Payer;
 
 /// What a job weighs beside its request's body, bytes.
 const JOB_WEIGHT: usize = 1 << 10;
@@ -32,7 +33,7 @@ pub(super) enum Ask {
 pub struct Job {
     pub(super) ask: Ask,
     /// Who pays for it.
-    pub(super) account_id: i64,
+    pub(super) payer: Payer,
     pub(super) reply: oneshot::Sender<Result<Reply, Error>>,
     /// Since when it waits to be begun.
     pub(super) since: Instant,
@@ -62,7 +63,7 @@ pub enum Hold {
 /// Without what a caller sent.
 impl fmt::Debug for Job {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Job").field("account_id", &self.account_id).finish_non_exhaustive()
+        f.debug_struct("Job").field("payer", &self.payer).finish_non_exhaustive()
     }
 }
 
@@ -103,8 +104,8 @@ impl Job {
     }
 
     /// Who pays for it.
-    pub const fn account_id(&self) -> i64 {
-        self.account_id
+    pub const fn payer(&self) -> Payer {
+        self.payer
     }
 
     /// Since when somebody else holds what it needs: since `now`, unless that was so before.

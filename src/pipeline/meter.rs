@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 
 use super::{Ask, Job, Pipeline};
 use crate::domain::error::Error;
+use crate::payer::Payer;
 
 const MIB: u64 = 1024 * 1024;
 /// An account that has written little for a while may write at once what it else may in so many seconds.
@@ -138,7 +139,8 @@ impl Job {
     pub(super) fn metered(&self) -> Option<(&Meter, i64)> {
         let Ask::Command { envelope, .. } = &self.ask else { return None };
         let is_metered = !envelope.is_dry_run && !envelope.actor.is_of_the_house();
-        Some((self.meter.as_deref().filter(|_| is_metered)?, self.account_id))
+        let Payer::Account(account_id) = self.payer else { return None };
+        Some((self.meter.as_deref().filter(|_| is_metered)?, account_id))
     }
 }
 

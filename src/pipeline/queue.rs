@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 
 use super::Job;
 use crate::domain::error::Error;
+use crate::payer::Payer;
 use crate::sabotage::Protection;
 use crate::turns::{Bounds, May, Turns};
 
@@ -62,10 +63,10 @@ struct Shared {
 
 #[derive(Debug)]
 struct State {
-    waiting: Turns<i64, Job>,
-    apart: Turns<i64, Job>,
+    waiting: Turns<Payer, Job>,
+    apart: Turns<Payer, Job>,
     /// Of the accounts whose jobs the database refused.
-    faults: HashMap<i64, Faults>,
+    faults: HashMap<Payer, Faults>,
     looked: Instant,
     /// How often anything came, the end of the queue included.
     arrivals: u64,
@@ -184,7 +185,7 @@ impl Queue {
                 return Err(job);
             }
             let over = state.look(job.since, shared.rules.longest);
-            let key = if Protection::FairTurns.is_on() { job.account_id } else { 0 };
+            let key = if Protection::FairTurns.is_on() { job.payer } else { Payer::House };
             let is_apart = state.is_apart(key);
             state.arrivals += 1;
             let turns = if is_apart { &mut state.apart } else { &mut state.waiting };
@@ -266,27 +267,27 @@ impl State {
         let Self { waiting, apart, faults, .. } = self;
         let mut over = waiting.take_if(|job| job.is_over(now, longest));
         over.extend(apart.take_if(|job| job.is_over(now, longest)));
-        faults.retain(|account_id, faults| {
+        faults.retain(|payer, faults| {
             if faults.until.is_some_and(|until| until <= now) {
                 faults.until = None;
-                over.extend(move_line(*account_id, apart, waiting));
+                over.extend(move_line(*payer, apart, waiting));
             }
             faults.until.is_some() || now.saturating_duration_since(faults.last) < faults.span
         });
         over
     }
 
-    fn is_apart(&self, account_id: i64) -> bool {
-        self.faults.get(&account_id).is_some_and(|faults| faults.until.is_some())
+    fn is_apart(&self, payer: Payer) -> bool {
+        self.faults.get(&payer).is_some_and(|faults| faults.until.is_some())
     }
 
     /// Notes that the database refused what a job of an account would have written. Gives the jobs that
     /// have no room apart.
     #[must_use]
-    fn blame(&mut self, account_id: i64, now: Instant) -> Vec<Job> {
+    fn blame(&mut self, payer: Payer, now: Instant) -> Vec<Job> {
         let new = Faults { last: now, span: FAULT_SPAN, until: None };
-        let Some(faults) = self.faults.get_mut(&account_id) else {
-            self.faults.insert(account_id, new);
+        let Some(faults) = self.faults.get_mut(&payer) else {
+            self.faults.insert(payer, new);
             return Vec::new();
         };
         faults.last = now;
@@ -296,7 +297,7 @@ impl State {
         faults.until = Some(now + faults.span);
         faults.span = FAULT_SPAN_MAX.min(2 * faults.span);
         let Self { waiting, apart, .. } = self;
-        move_line(account_id, waiting, apart)
+        move_line(payer, waiting, apart)
     }
 
     /// The next jobs, as many as go into one commit: of those apart, one account's.
@@ -305,10 +306,10 @@ impl State {
         let (mut jobs, mut room) = (Vec::<Job>::new(), weight);
         while jobs.len() < count {
             let mut weight = 0;
-            let next = turns.next(|account_id, next| {
+            let next = turns.next(|payer, next| {
                 weight = next;
                 match jobs.first() {
-                    Some(first) if is_apart && first.account_id != *account_id => May::Skip,
+                    Some(first) if is_apart && first.payer != *payer => May::Skip,
                     Some(_) if next > room => May::Stop,
                     _ => May::Go,
                 }
@@ -325,9 +326,9 @@ impl State {
 
 /// Moves what waits for an account from some turns to others; gives what has no room there.
 #[must_use]
-fn move_line(account_id: i64, from: &mut Turns<i64, Job>, to: &mut Turns<i64, Job>) -> Vec<Job> {
-    let moved = from.take_out(&account_id).into_iter();
-    moved.filter_map(|(weight, job)| to.push(account_id, weight, job).err()).collect()
+fn move_line(payer: Payer, from: &mut Turns<Payer, Job>, to: &mut Turns<Payer, Job>) -> Vec<Job> {
+    let moved = from.take_out(&payer).into_iter();
+    moved.filter_map(|(weight, job)| to.push(payer, weight, job).err()).collect()
 }
 
 fn refuse(jobs: Vec<Job>) {
@@ -430,9 +431,8 @@ impl Jobs {
                 let (gone, jobs): (Vec<_>, Vec<_>) =
                     jobs.into_iter().partition(|job| job.is_over(now, 2 * longest));
                 over.extend(gone);
-                let (apart, jobs): (Vec<_>, Vec<_>) = jobs
-                    .into_iter()
-                    .partition(|job| !look.is_apart && state.is_apart(job.account_id));
+                let (apart, jobs): (Vec<_>, Vec<_>) =
+                    jobs.into_iter().partition(|job| !look.is_apart && state.is_apart(job.payer));
                 if !apart.is_empty() {
                     self.again_apart.push_back(Part { jobs: apart, look: look.apart() });
                 }
@@ -509,7 +509,7 @@ impl Jobs {
     /// Notes that the database refused what a job would have written, and the others with it.
     pub fn blame(&self, job: &Job) {
         if Protection::OwnFaults.is_on() {
-            let over = self.shared.state.lock().blame(job.account_id, Instant::now());
+            let over = self.shared.state.lock().blame(job.payer, Instant::now());
             refuse(over);
         }
     }

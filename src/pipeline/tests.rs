@@ -46,13 +46,13 @@ type Waiter = oneshot::Receiver<Result<Reply, Error>>;
 fn job_of(account_id: i64, number: i64) -> (Job, Waiter) {
     let command = undo(number);
     let envelope = Box::new(Envelope::new(Actor::operator(account_id), number.to_string()));
-    asked(account_id, Ask::Command { command: Box::new(command), envelope })
+    asked(Payer::Account(account_id), Ask::Command { command: Box::new(command), envelope })
 }
 
-fn asked(account_id: i64, ask: Ask) -> (Job, Waiter) {
+fn asked(payer: Payer, ask: Ask) -> (Job, Waiter) {
     let (reply, answer) = oneshot::channel();
     let since = Instant::now();
-    (Job { ask, account_id, reply, since, is_large: false, held_since: None, meter: None }, answer)
+    (Job { ask, payer, reply, since, is_large: false, held_since: None, meter: None }, answer)
 }
 
 fn job(number: i64) -> (Job, Waiter) {
@@ -86,7 +86,7 @@ fn decided() -> (Batch, Vec<Waiter>) {
             refused: Vec::new(),
             bytes: 0,
         };
-        batch.results.push(Ok(Reply::Done(outcome, Answer::default())));
+        batch.results.push(Ok(Reply::Done(outcome, Some(Answer::default()))));
     }
     (batch, answers)
 }
@@ -146,6 +146,24 @@ fn who_did_not_write_where_the_fault_is_goes_on_in_one_commit() {
     batch(one).split(look, &mut jobs, &Blame::Unknown, &error);
     assert_eq!(next(&mut jobs), None);
     assert!(matches!(answer.try_recv(), Ok(Err(Error::Conflict(_)))));
+}
+
+#[test]
+fn strangers_have_lines_of_their_own() {
+    let (queue, mut jobs) = queue(BATCHES);
+    let ask = |last: u8| asked(Payer::stranger([192, 0, 2, last].into()), Ask::Probe);
+    let mut waiters = Vec::new();
+    for _ in 0..BATCHES.bounds.each {
+        let (job, waiter) = ask(1);
+        queue.push(job).unwrap();
+        waiters.push(waiter);
+    }
+    assert!(queue.push(ask(1).0).is_err(), "one address has all that it may have");
+    let (other, _waiter) = ask(2);
+    queue.push(other).unwrap();
+    let Next::Part(part) = jobs.blocking_next(None) else { panic!("somebody waits") };
+    let of_other = |job: &Job| job.payer() == Payer::stranger([192, 0, 2, 2].into());
+    assert!(part.jobs.iter().any(of_other), "it is its turn in the first commit");
 }
 
 #[test]
@@ -251,7 +269,7 @@ impl Entropy for Nothing {
 fn what_asks_without_end_is_refused_alone() {
     let envelope = Box::new(Envelope::new(Actor::operator(1), "endless"));
     let (endless, mut answer) =
-        asked(1, Ask::Command { command: Box::new(Endless(1.into())), envelope });
+        asked(Payer::Account(1), Ask::Command { command: Box::new(Endless(1.into())), envelope });
     let (other, mut other_answer) = job(1);
     let jobs = vec![endless, other];
     let mut batch = Batch::new(jobs, Timestamp::UNIX_EPOCH, Facts::default());
@@ -289,7 +307,7 @@ fn where_nobody_knows_only_what_may_be_done_twice_is_to_be_tried_again() {
         let (key, request_hash) = ("key".to_owned(), "hash".to_owned());
         envelope.idempotency = Some(Idempotency { key, request_hash });
     });
-    batch.results[3] = Err(Error::Denied);
+    batch.results[3] = Err(Error::Denied(None));
     if let Ok(Reply::Done(outcome, _)) = &mut batch.results[4] {
         outcome.changed_count = 0;
     }

@@ -41,9 +41,9 @@ pub use postgres::Postgres;
 use search::Flavor;
 pub use sqlite::Sqlite;
 
-/// Log directives that hold whatever an operator asks for: below these levels a driver logs what
+/// What is logged at the most whatever an operator asks for, target and level: below it a driver logs what
 /// statements are run with, which is personal data, and what callers sent in the place of a key.
-pub const LOG_LIMITS: [&str; 2] = ["tokio_postgres=info", "tokio_postgres::query=info"];
+pub const LOG_LIMIT: (&str, tracing::Level) = ("tokio_postgres", tracing::Level::INFO);
 
 /// What the database is asked to see whether it answers.
 const PROBE: &str = "SELECT id FROM account LIMIT 1";
@@ -74,6 +74,12 @@ pub enum OpenError {
     /// An SQLite database that would be gone with the program.
     #[error("`sqlite:` needs the path of a file, e.g. sqlite:/var/lib/haksa/haksa.db")]
     NotAFile,
+    /// The address is of SQLite's, and perhaps not of the file that is meant.
+    #[error(
+        "after `sqlite:` comes the path of a file as it is, e.g. sqlite:haksa.db or \
+         sqlite:/var/lib/haksa/haksa.db: {0}"
+    )]
+    Path(&'static str),
     /// The file does not exist.
     #[error(
         "there is no such database: {path}; to make it, run: haksa migrate --database sqlite:{path}"
@@ -201,7 +207,7 @@ impl Store {
     pub async fn open_for(whom: Whom, address: &str) -> Result<Self, OpenError> {
         match sqlite_path(address)? {
             Some(path) => Sqlite::open(path, whom).map(Self::Sqlite),
-            None => Postgres::open(address, whom).await.map(Self::Postgres),
+            None => Postgres::open(address.trim(), whom).await.map(Self::Postgres),
         }
     }
 
@@ -346,6 +352,24 @@ impl Store {
         }
     }
 
+    /// The same as [`Store::read`] for what an account has to wait for, beside others of its own and of other
+    /// accounts.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn read_long<T>(
+        &self,
+        account_id: i64,
+        f: impl FnMut(&mut Facts) -> Known<T>,
+    ) -> Result<T, Error> {
+        let seats = match self {
+            Self::Sqlite(sqlite) => &sqlite.seats,
+            Self::Postgres(postgres) => &postgres.seats,
+        };
+        let _seat = seats.take(account_id).await?;
+        self.read(f).await
+    }
+
     /// Runs a read: `f` asks for facts, and is run again with what it lacked until it has all.
     ///
     /// # Errors
@@ -359,7 +383,9 @@ impl Store {
             match f(&mut facts) {
                 Ok(value) => return Ok(value),
                 Err(Stop::Refused(error)) => return Err(error),
-                Err(Stop::Large) => return Err(Error::internal("a read writes nothing")),
+                Err(Stop::Large | Stop::Long) => {
+                    return Err(Error::internal("nobody waits for a read"));
+                }
                 Err(Stop::Missing(needs)) => match self {
                     Self::Sqlite(sqlite) => {
                         for need in needs {
@@ -507,23 +533,32 @@ impl Store {
     ) -> Result<Vec<Vec<sql::Sql>>, Error> {
         match self {
             Self::Sqlite(sqlite) => {
-                let seat = sqlite.seats.take(account_id, 1).await?;
+                let seat = sqlite.seats.take(account_id).await?;
                 sqlite.rows(Some(seat), text, parameters, width).await
             }
             Self::Postgres(postgres) => {
-                let seat = postgres.seats.take(account_id, 1).await?;
+                let seat = postgres.seats.take(account_id).await?;
                 postgres.rows_alone(seat, text, parameters, width).await
             }
         }
     }
 }
 
-/// The file of an address of SQLite's; none for one of PostgreSQL's.
-fn sqlite_path(address: &str) -> Result<Option<&Path>, OpenError> {
+/// The file of an address of SQLite's; none for one of PostgreSQL's. Blanks and line ends around an address
+/// are none of it: files of variables leave them there.
+///
+/// # Errors
+/// [`OpenError::Address`] and [`OpenError::NotAFile`]; [`OpenError::Path`] for forms that mean one file to
+/// people, and another to the system.
+pub fn sqlite_path(address: &str) -> Result<Option<&Path>, OpenError> {
+    let address = address.trim();
     if let Some(path) = address.strip_prefix("sqlite:") {
         // To SQLite these are databases in memory, or may be.
         let is_no_file = path.is_empty() || path == ":memory:" || path.starts_with("file:");
-        return if is_no_file { Err(OpenError::NotAFile) } else { Ok(Some(Path::new(path))) };
+        if is_no_file {
+            return Err(OpenError::NotAFile);
+        }
+        return misleading(path).map_or(Ok(Some(Path::new(path))), |why| Err(OpenError::Path(why)));
     }
     if address.starts_with("postgres://") || address.starts_with("postgresql://") {
         return Ok(None);
@@ -531,6 +566,31 @@ fn sqlite_path(address: &str) -> Result<Option<&Path>, OpenError> {
     let is_scheme = |text: &&str| text.bytes().all(|byte| byte.is_ascii_alphanumeric());
     let scheme = address.split_once(':').map(|(scheme, _)| scheme).filter(is_scheme);
     Err(OpenError::Address(scheme.map_or("that".to_owned(), |scheme| format!("`{scheme}:…`"))))
+}
+
+/// Why a path may not be the one that is meant: it is written as other programs have it.
+fn misleading(path: &str) -> Option<&'static str> {
+    let is_escape = |after: &str| {
+        after.as_bytes().get(..2).is_some_and(|two| two.iter().all(u8::is_ascii_hexdigit))
+    };
+    let is_quote = |c: char| matches!(c, '"' | '\'' | '`');
+    if path.starts_with("//") {
+        Some("no `//` comes before it")
+    } else if path.contains('?') {
+        Some("no settings come behind it after a `?`")
+    } else if path.split('%').skip(1).any(is_escape) {
+        Some("its letters are not written like `%20`")
+    } else if path.starts_with(char::is_whitespace) {
+        Some("no blank comes before it")
+    } else if path.starts_with(is_quote) || path.ends_with(is_quote) {
+        Some("no quotation marks are around it")
+    } else if path.starts_with(['~', '$']) {
+        Some("nobody replaces `~` and `$` here")
+    } else if path.contains(char::is_control) {
+        Some("it has no line ends or other control characters")
+    } else {
+        None
+    }
 }
 
 /// An error's text for an operator.

@@ -29,6 +29,7 @@ mod look;
 mod naming;
 mod reader;
 mod sets;
+mod statistics;
 mod sweep;
 mod writer;
 
@@ -95,7 +96,7 @@ impl Drop for Taken<'_> {
 #[derive(Debug)]
 enum PgFault {
     /// A rule of the database itself.
-    Constraint(String),
+    Constraint(Error),
     /// Another node was in the way: the same batch may succeed now, or be refused by what is so now.
     Retry,
     /// A lock was not had in time.
@@ -119,7 +120,7 @@ enum PgFault {
 impl PgFault {
     fn into_error(self) -> Error {
         match self {
-            Self::Constraint(what) => Error::Conflict(vec![what]),
+            Self::Constraint(error) | Self::Internal(error) => error,
             Self::Retry | Self::Locked | Self::Late | Self::Undone => {
                 Error::Unavailable { retry_after_s: 1 }
             }
@@ -128,17 +129,14 @@ impl PgFault {
                 Error::Unavailable { retry_after_s: 2 }
             }
             Self::InDoubt(_) | Self::Unknown => Error::Uncertain,
-            Self::Internal(error) => error,
         }
     }
 
     /// For an operator.
     fn into_text(self) -> String {
         match self {
-            Self::Constraint(text)
-            | Self::Unavailable(text)
-            | Self::Lost(text)
-            | Self::InDoubt(text) => text,
+            Self::Constraint(error) => error.to_string(),
+            Self::Unavailable(text) | Self::Lost(text) | Self::InDoubt(text) => text,
             Self::Undone => "the commit was cut off".to_owned(),
             Self::Unknown => "nobody says what became of the commit".to_owned(),
             Self::Retry => "another node was in the way".to_owned(),
@@ -165,7 +163,7 @@ impl From<tokio_postgres::Error> for PgFault {
             b"23505" => {
                 let name = refusal.constraint().unwrap_or_default();
                 match sql::refusal(|table, unique| unique.name_in(table) == name) {
-                    Some(refusal) => Self::Constraint(refusal.to_owned()),
+                    Some(refusal) => Self::Constraint(refusal),
                     None => Self::Internal(Error::Internal(text())),
                 }
             }
@@ -344,7 +342,7 @@ impl Postgres {
         let report = migrations::migrations::runner()
             .run_async(&mut client)
             .await
-            .map_err(|cause| failed(&cause))?;
+            .map_err(|cause| OpenError::Migrate(why_not_migrated(&cause)))?;
         drop(client);
         let _ = driver.await;
         Ok(report.applied_migrations().iter().map(ToString::to_string).collect())
@@ -455,6 +453,14 @@ impl Postgres {
             sweep.inspect(tokio::task::JoinHandle::abort);
         })
     }
+}
+
+/// What a migration failed at, in the server's own words.
+fn why_not_migrated(cause: &refinery::Error) -> String {
+    let source = std::error::Error::source(cause);
+    let source = source.and_then(|source| source.downcast_ref::<tokio_postgres::Error>());
+    let told = source.and_then(tokio_postgres::Error::as_db_error);
+    told.map_or_else(|| super::causes(cause), |told| told.message().to_owned())
 }
 
 /// The migrations of this release.

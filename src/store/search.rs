@@ -4,7 +4,7 @@
 //! one and two characters are the beginning of some run, the text is followed by two more that no
 //! name has. One syllable of Korean is enough to look for, and no language's rules are asked. Holders
 //! are found by their grams, forms, of which there are few, by looking at each; what the grams find
-//! is compared with the text once more.
+//! is compared with the text once more. Of a person's names the one that a certificate shows counts.
 
 use std::collections::HashSet;
 use std::hash::BuildHasher as _;
@@ -16,6 +16,7 @@ use super::sql::Sql;
 use crate::domain::error::Error;
 use crate::domain::kind::Kind;
 use crate::domain::list::List;
+use crate::domain::people::person::NAME_JOINT;
 
 /// Which database a text is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,9 +70,18 @@ pub(super) fn question(flavor: Flavor, list: &List, text: &str) -> Result<Questi
             "p.grams @@ CAST($3::text AS tsquery)"
         }
     };
+    // A person's own name comes first among the names.
+    let own_name = match flavor {
+        Flavor::Sqlite => format!(
+            "substr(p.name_key, 1, instr(p.name_key || '{NAME_JOINT}', '{NAME_JOINT}') - 1)"
+        ),
+        Flavor::Postgres => format!("split_part(p.name_key, '{NAME_JOINT}', 1)"),
+    };
     let matches = format!(
-        "WITH holder AS MATERIALIZED (SELECT p.id FROM person p WHERE {grams} \
-         AND p.account_id = $1 \
+        "WITH holder AS MATERIALIZED (SELECT p.id, \
+         CASE WHEN p.email_key LIKE $2 ESCAPE '\\' THEN 2 \
+         WHEN {own_name} LIKE $2 ESCAPE '\\' THEN 1 ELSE 0 END AS reach \
+         FROM person p WHERE {grams} AND p.account_id = $1 \
          AND (p.name_key LIKE $2 ESCAPE '\\' OR p.email_key LIKE $2 ESCAPE '\\')), \
          award AS MATERIALIZED (SELECT f.id FROM form f WHERE f.account_id = $1 \
          AND f.name_key LIKE $2 ESCAPE '\\')"
@@ -81,6 +91,8 @@ pub(super) fn question(flavor: Flavor, list: &List, text: &str) -> Result<Questi
         format!("award CROSS JOIN achievement a WHERE a.form_id = award.id AND {filter}");
     let of_holders = format!(
         "holder CROSS JOIN achievement a WHERE a.person_id = holder.id AND {filter} \
+         AND (holder.reach = 2 OR holder.reach = 1 AND a.holder_key IS NULL \
+         OR a.holder_key LIKE $2 ESCAPE '\\') \
          AND a.form_id NOT IN (SELECT id FROM award)"
     );
     let (limit, offset) = (values.all.len() + 1, values.all.len() + 2);
@@ -102,7 +114,10 @@ pub(super) fn question(flavor: Flavor, list: &List, text: &str) -> Result<Questi
         ),
         broad_page: Some(format!(
             "{matches} SELECT a.id FROM achievement a{index} WHERE a.account_id = $1 AND {filter} \
-             AND (a.form_id IN (SELECT id FROM award) OR a.person_id IN (SELECT id FROM holder)) \
+             AND (a.form_id IN (SELECT id FROM award) \
+             OR a.person_id IN (SELECT id FROM holder WHERE reach = 2) \
+             OR a.holder_key IS NULL AND a.person_id IN (SELECT id FROM holder WHERE reach > 0) \
+             OR a.holder_key LIKE $2 ESCAPE '\\' AND a.person_id IN (SELECT id FROM holder)) \
              ORDER BY a.issued_at DESC, a.id DESC {page}"
         )),
         values,

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::domain::change::{Action, Change};
 use crate::domain::command::Content;
 use crate::domain::error::Error;
-use crate::domain::facts::{Count, Namers, Signature, StoredAnswer, Token};
+use crate::domain::facts::{Answered, Count, Namers, Signature, StoredAnswer, Token};
 use crate::domain::fields::Fields;
 use crate::domain::kind::Kind;
 use crate::domain::record::{Document, Key, Meta};
@@ -245,10 +245,10 @@ pub(super) fn counting(asked: &Count) -> (String, Vec<Sql>) {
 
 /// What stands in the way where the database finds that something is not unique: what `is_it` holds
 /// for. None for what no table declares, which is no caller's business.
-pub(super) fn refusal(is_it: impl Fn(&Table, &Unique) -> bool) -> Option<&'static str> {
+pub(super) fn refusal(is_it: impl Fn(&Table, &Unique) -> bool) -> Option<Error> {
     Kind::ALL.iter().find_map(|kind| {
         let table = kind.table();
-        table.unique.iter().find(|unique| is_it(table, unique)).map(|unique| unique.refusal)
+        table.unique.iter().find(|unique| is_it(table, unique)).map(Unique::taken)
     })
 }
 
@@ -683,17 +683,27 @@ pub(super) fn encode_answer(
     key: &str,
     answer: &StoredAnswer,
 ) -> Result<Vec<Sql>, Error> {
+    let (status, headers, body) = match &answer.answered {
+        Answered::Whole { status, headers, body } => {
+            let headers = serde_json::to_string(headers).map_err(Error::internal)?;
+            (*status, headers, String::from_utf8(body.to_vec()).map_err(Error::internal)?)
+        }
+        Answered::Of(kind, key) => (NO_STATUS, kind.name().to_owned(), key.to_string()),
+    };
     Ok(vec![
         Sql::Int(credential_id),
         Sql::Text(key.to_owned()),
         Sql::Text(answer.request_hash.clone()),
-        Sql::Int(answer.status.into()),
-        Sql::Text(serde_json::to_string(&answer.headers).map_err(Error::internal)?),
-        Sql::Text(String::from_utf8(answer.body.to_vec()).map_err(Error::internal)?),
+        Sql::Int(status.into()),
+        Sql::Text(headers),
+        Sql::Text(body),
         Sql::Int(micros(answer.at)),
         optional(answer.act_id),
     ])
 }
+
+/// Stands where an answer is not kept, with kind and key of the record that it showed for headers and body.
+const NO_STATUS: u16 = 0;
 
 /// An answer to an idempotency key from its columns.
 pub(super) fn decode_answer(values: Vec<Sql>) -> Result<StoredAnswer, Error> {
@@ -709,14 +719,18 @@ pub(super) fn decode_answer(values: Vec<Sql>) -> Result<StoredAnswer, Error> {
     else {
         return Err(bad());
     };
-    Ok(StoredAnswer {
-        request_hash,
-        status: u16::try_from(status).map_err(|_| bad())?,
-        headers: serde_json::from_str(&headers).map_err(Error::internal)?,
-        body: body.into(),
-        at: instant(at)?,
-        act_id: first_int(&[act]),
-    })
+    let answered = match u16::try_from(status) {
+        Ok(NO_STATUS) => {
+            let kind = Kind::parse(&headers).ok_or_else(bad)?;
+            Answered::Of(kind, Key::parse(kind.table().key, &body).ok_or_else(bad)?)
+        }
+        Ok(status @ 100..600) => {
+            let headers = serde_json::from_str(&headers).map_err(Error::internal)?;
+            Answered::Whole { status, headers, body: body.into() }
+        }
+        _ => return Err(Error::internal(format!("{status} is no status"))),
+    };
+    Ok(StoredAnswer { request_hash, answered, at: instant(at)?, act_id: first_int(&[act]) })
 }
 
 /// A token as parameters.

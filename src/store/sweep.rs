@@ -21,8 +21,6 @@ const LONG: Duration = Duration::from_millis(2);
 const SLICE: i64 = 100;
 /// After this long it is looked again where there was nothing to forget.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// After this long, microseconds, the contents are gone through again.
-const CONTENTS_EVERY: i64 = 3_600_000_000;
 
 /// How far the clock may be wrong for a while without anything being forgotten that still counts,
 /// microseconds.
@@ -59,15 +57,6 @@ const OUTLIVING: [Outliving; 3] = [
     },
 ];
 
-/// The contents behind `$1`, in order, each with whether no picture names it. A picture's row stays when
-/// the picture is deleted, and never comes to name another content: what has no row is in no history
-/// either that an undo could bring back.
-const CONTENTS: &str = "SELECT c.hash, CASE WHEN EXISTS (SELECT 1 FROM image i \
-     WHERE i.content_hash = c.hash) THEN 0 ELSE 1 END FROM content c WHERE c.hash > $1 \
-     ORDER BY c.hash LIMIT 100";
-const CONTENT_FORGET: &str = "DELETE FROM content WHERE hash = $1 \
-     AND NOT EXISTS (SELECT 1 FROM image WHERE content_hash = $1)";
-
 impl Outliving {
     /// Removes the `$2` oldest of those that are older than `$1`.
     fn text(&self, flavor: Flavor) -> String {
@@ -88,16 +77,7 @@ impl Outliving {
 
 /// Every statement here, to be prepared by a check.
 pub(super) fn statements(flavor: Flavor) -> impl Iterator<Item = String> {
-    let outliving = OUTLIVING.iter().map(move |table| table.text(flavor));
-    outliving.chain([CONTENTS, CONTENT_FORGET].map(str::to_owned))
-}
-
-/// What a step asks the database next.
-pub(super) enum Ask {
-    /// To remove rows, and to be told how many.
-    Remove(String, Vec<Sql>),
-    /// For [`Sweep::contents`].
-    Look(String, Vec<Sql>),
+    OUTLIVING.iter().map(move |table| table.text(flavor))
 }
 
 /// How far a sweep is.
@@ -105,12 +85,6 @@ pub(super) struct Sweep {
     flavor: Flavor,
     /// Before then there is nothing to do.
     next: Instant,
-    /// When the contents were last gone through, microseconds since 1970.
-    looked_at: Option<i64>,
-    /// The last content that was looked at.
-    hash: String,
-    /// Contents that nothing names.
-    unnamed: Vec<String>,
     /// Tables that had no more to remove.
     swept: usize,
     table: usize,
@@ -127,9 +101,7 @@ pub(super) struct Step {
 
 impl Sweep {
     pub(super) fn new(flavor: Flavor) -> Self {
-        let (now, hash) = (Instant::now(), String::new());
-        let unnamed = Vec::new();
-        Self { flavor, next: now, looked_at: None, hash, unnamed, swept: 0, table: 0 }
+        Self { flavor, next: Instant::now(), swept: 0, table: 0 }
     }
 
     /// Whether there may be something to do.
@@ -145,63 +117,30 @@ impl Sweep {
         self.is_due().then_some(Step { rows, begun, limit, asked: 0, removed: false })
     }
 
-    /// What to ask next; none at the end of the step.
-    pub(super) fn ask(&mut self, step: &mut Step) -> Option<Ask> {
+    /// What removes the next rows, and its parameters; none at the end of the step.
+    pub(super) fn remove(&self, step: &mut Step) -> Option<(String, Vec<Sql>)> {
         let (slice, long) = match self.flavor {
             _ if !Protection::SmallSweeps.is_on() => (i64::MAX, Duration::MAX),
             Flavor::Sqlite => (SLICE, LONG),
             Flavor::Postgres => (IDLE, Duration::MAX),
         };
-        if step.rows <= 0 || step.begun.elapsed() > long {
+        let is_over = step.rows <= 0 || step.begun.elapsed() > long;
+        if is_over || self.swept == OUTLIVING.len() {
             return None;
         }
-        if self.swept < OUTLIVING.len() {
-            let table = OUTLIVING.get(self.table % OUTLIVING.len())?;
-            step.asked = (step.rows.min(slice) / table.weight).max(1);
-            let values = vec![Sql::Int(step.limit - table.life), Sql::Int(step.asked)];
-            return Some(Ask::Remove(table.text(self.flavor), values));
-        }
-        if let Some(hash) = self.unnamed.pop() {
-            // One picture is as long as many rows.
-            step.rows = 0;
-            step.asked = 1;
-            return Some(Ask::Remove(CONTENT_FORGET.to_owned(), vec![Sql::Text(hash)]));
-        }
-        // A clock that was set back is not waited for.
-        let is_recent = |at: i64| (at..at + CONTENTS_EVERY).contains(&step.limit);
-        (!self.looked_at.is_some_and(is_recent)).then(|| {
-            step.rows = 0;
-            step.removed = true;
-            Ask::Look(CONTENTS.to_owned(), vec![Sql::Text(self.hash.clone())])
-        })
+        let table = OUTLIVING.get(self.table % OUTLIVING.len())?;
+        step.asked = (step.rows.min(slice) / table.weight).max(1);
+        let values = vec![Sql::Int(step.limit - table.life), Sql::Int(step.asked)];
+        Some((table.text(self.flavor), values))
     }
 
     /// Notes how many rows were removed.
     pub(super) fn removed(&mut self, step: &mut Step, count: i64) {
         step.removed |= count > 0;
-        if self.swept < OUTLIVING.len() {
-            step.rows -=
-                count * OUTLIVING.get(self.table % OUTLIVING.len()).map_or(1, |it| it.weight);
-            if count < step.asked {
-                self.swept += 1;
-                self.table += 1;
-            }
-        }
-    }
-
-    /// Notes the answer to [`Ask::Look`].
-    pub(super) fn contents(&mut self, step: &Step, rows: &[Vec<Sql>]) {
-        for row in rows {
-            if let [Sql::Text(hash), Sql::Int(is_unnamed)] = &row[..] {
-                self.hash.clone_from(hash);
-                if *is_unnamed == 1 {
-                    self.unnamed.push(hash.clone());
-                }
-            }
-        }
-        if rows.is_empty() {
-            self.hash.clear();
-            self.looked_at = Some(step.limit);
+        step.rows -= count * OUTLIVING.get(self.table % OUTLIVING.len()).map_or(1, |it| it.weight);
+        if count < step.asked {
+            self.swept += 1;
+            self.table += 1;
         }
     }
 

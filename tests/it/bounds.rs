@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use haksa::budget::{Held, Payer};
+use haksa::budget::Held;
 use haksa::config::Config;
 use haksa::demo;
 use haksa::domain::actor::Actor;
 use haksa::domain::certificate::design::CreateBadge;
 use haksa::domain::certificate::image::NewImage;
 use haksa::domain::kind::Kind;
+use haksa::payer::Payer;
 use haksa::pipeline::{Envelope, Reply as Done};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
@@ -367,9 +368,9 @@ async fn a_picture_is_shared_by_those_who_look() {
 async fn too_many_pictures_of_one_account_are_put_off() {
     let server = Server::start(Backend::Sqlite).await;
     let decoding = &server.app.memory.decoding;
-    let first = decoding.take(demo::ACCOUNT, 1).await.expect("a seat");
+    let first = decoding.take(demo::ACCOUNT).await.expect("a seat");
     let (mut second, mut third) =
-        (Box::pin(decoding.take(demo::ACCOUNT, 1)), Box::pin(decoding.take(demo::ACCOUNT, 1)));
+        (Box::pin(decoding.take(demo::ACCOUNT)), Box::pin(decoding.take(demo::ACCOUNT)));
     for waiting in [&mut second, &mut third] {
         let wait = tokio::time::timeout(Duration::from_millis(10), waiting.as_mut());
         assert!(wait.await.is_err(), "one at once");

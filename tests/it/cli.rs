@@ -2,6 +2,7 @@
 
 mod check;
 mod database;
+mod help;
 mod log;
 mod manage;
 mod person;

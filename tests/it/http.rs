@@ -159,7 +159,15 @@ async fn no_header_can_be_smuggled_into_an_answer() {
 #[tokio::test]
 async fn the_documents_are_served() {
     let server = Server::start(Backend::Sqlite).await;
-    assert_eq!(server.request("GET", "/docs/").send().await.status, 200);
+    let page = server.request("GET", "/docs/").send().await;
+    assert_eq!((page.status, page.header("content-type")), (200, "text/html"));
+    // Whatever path a proxy has put before it.
+    let moved = server.request("GET", "/docs").send().await;
+    assert_eq!((moved.status, moved.header("location")), (303, "docs/"));
+    let start = server.request("GET", "/docs/swagger-initializer.js").send().await.text();
+    assert!(start.contains(r#""../openapi/native.json""#), "{start}");
+    assert!(!start.contains(r#""/openapi/"#), "{start}");
+    assert_eq!(server.request("GET", "/docs/nothing.js").send().await.status, 404);
     for wire in haksa::dialect::WIRES {
         let target = format!("/openapi/{}.json", wire.dialect.name());
         let document = server.request("GET", &target).send().await.json();
@@ -221,6 +229,75 @@ async fn a_head_over_the_limit_is_refused_in_the_dialects_words() {
         let begun = [b"GET /healthz HTTP/1.1\r\nhost: h\r\n", &head[..], b"\r\n"].concat();
         let answer = exchange(&server, &[&begun]).await;
         assert!(answer.starts_with("HTTP/1.1 4") && answer.ends_with("\r\n\r\n"), "{answer}");
+    }
+}
+
+/// Headers by which one program on the way may see another caller, another server or another request than
+/// the next does.
+#[tokio::test]
+async fn a_header_that_is_not_there_once_is_refused_in_the_dialects_words() {
+    let server = Server::start(Backend::Sqlite).await;
+    let ask = async |target: &str, head: &str| {
+        let head = format!("GET {target} {head}\r\n\r\n");
+        exchange(&server, &[head.as_bytes()]).await
+    };
+    let (host, key, once) =
+        ("host: h", "authorization: Bearer demo-admin-key", "idempotency-key: a");
+    for (target, words) in [
+        ("/open-api/achievements", r#"[{"field":"NAME","reason":"must be there once"}]"#),
+        ("/models", r#"{"detail":"NAME must be there once"}"#),
+        ("/applications/1", r#""details":"NAME must be there once""#),
+        ("/crm-core/v1/relationships/1", r#""errorMessage":"NAME must be there once""#),
+        ("/enrollment/1", "<message>Wrong parameters</message>"),
+        ("/haksa/v1/models", r#""detail":"NAME must be there once""#),
+        ("/healthz", r#""detail":"NAME must be there once""#),
+        ("/docs/", r#""detail":"NAME must be there once""#),
+    ] {
+        for (name, head) in [
+            ("Host", "HTTP/1.1".to_owned()),
+            ("Host", format!("HTTP/1.1\r\n{key}")),
+            ("Host", format!("HTTP/1.1\r\n{host}\r\n{host}")),
+            ("Host", format!("HTTP/1.1\r\n{host}\r\nhost: other")),
+            ("Host", format!("HTTP/1.0\r\n{host}\r\n{host}")),
+            ("Authorization", format!("HTTP/1.1\r\n{host}\r\n{key}\r\n{key}")),
+            ("Authorization", format!("HTTP/1.1\r\n{host}\r\nauthorization:\r\n{key}")),
+            ("Idempotency-Key", format!("HTTP/1.1\r\n{host}\r\n{key}\r\n{once}\r\n{once}")),
+        ] {
+            let answer = ask(target, &head).await;
+            let words = words.replace("NAME", name);
+            assert_eq!(answer.split(' ').nth(1), Some("400"), "{target} {head}: {answer}");
+            assert!(answer.contains(&words), "{target} {head}: {answer}");
+            assert!(answer.contains("connection: close"), "{target} {head}: {answer}");
+        }
+    }
+    // The older version needs none, and a body is not read for nothing.
+    let answer = ask("/healthz", "HTTP/1.0").await;
+    assert!(answer.starts_with("HTTP/1.0 200"), "{answer}");
+    let edit = b"PATCH /open-api/achievements/1539 HTTP/1.1\r\nhost: h\r\n\
+        authorization: Bearer demo-kolleges-key\r\nidempotency-key: a\r\nidempotency-key: b\r\n\
+        content-length: 11\r\n\r\n{\"level\":7}";
+    let answer = exchange(&server, &[edit]).await;
+    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+    assert_eq!(server.history("achievement/1539").await.len(), 1);
+}
+
+/// Whoever serves anything below a word has all that is below it; whoever serves a route words what is
+/// wrong with it.
+#[test]
+fn a_path_is_its_owners() {
+    use haksa::dialect::{WIRES, Wire};
+    for wire in WIRES {
+        for (path, _) in wire.served() {
+            assert_eq!(Wire::of(&path).dialect, wire.dialect, "{path}");
+            let word = path.split('/').nth(1).expect("a word");
+            // Versions of several systems' paths.
+            if word != "api" {
+                for below in ["", "/nothing", "/5", "/5/nothing"] {
+                    let path = format!("/{word}{below}");
+                    assert_eq!(Wire::of(&path).dialect, wire.dialect, "{path}");
+                }
+            }
+        }
     }
 }
 

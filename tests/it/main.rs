@@ -39,3 +39,4 @@ mod tables;
 mod tags;
 mod tidy;
 mod trees;
+mod wires;

@@ -256,7 +256,7 @@ async fn what_the_database_refuses_is_refused_alone(server: Server) {
     let rename = rename.header("content-type", "application/merge-patch+json");
     let rename = rename.body(json!({"club_domain": "another"}).to_string());
     for reply in beside(&server, rename).await {
-        assert_eq!(reply.status, 409, "{}", reply.text());
+        assert_eq!(reply.status, 400, "{}", reply.text());
     }
 }
 

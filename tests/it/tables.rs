@@ -139,7 +139,7 @@ fn decide(command: &dyn Command, world: &[Arc<Document>]) -> Result<Decision, Er
         match decided {
             Ok(decision) => return Ok(decision),
             Err(Stop::Refused(error)) => return Err(error),
-            Err(Stop::Large) => panic!("too much for a batch"),
+            Err(Stop::Large | Stop::Long) => panic!("too much for a batch"),
             Err(Stop::Missing(needs)) => {
                 for need in needs {
                     let fact = answer(&need);

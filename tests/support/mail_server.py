@@ -1,6 +1,6 @@
 """A real SMTP server (aiosmtpd) for the tests, on loopback.
 
-    tests/support/python tests/support/mail_server.py PORT [--account USER PASSWORD]
+    tests/support/python tests/support/mail_server.py PORT [--account USER PASSWORD] [--international]
         [--tls implicit|starttls CERTIFICATE_AND_KEY]
 
 Prints one line of JSON when it is ready, {"port": N}, and one for each mail that it was given, as
@@ -13,6 +13,9 @@ it arrived and decoded. What it answers is up to the recipient's name:
     slow@     takes the first text and does not answer for a minute, 250 to the next
     cut@      takes the first text and closes the connection, 250 to the next
 
+What a strict parser finds wrong with a mail is said with it. The first mails are kept in the folder that TEST_MAILS
+names, where it names one, for a spam filter to read (mails.py). With --international it takes addresses beyond ASCII.
+
 Ends when its standard input does.
 """
 
@@ -21,11 +24,18 @@ import asyncio
 import email
 import email.policy
 import json
+import mailbox
+import os
 import ssl
 import sys
 from collections import Counter
 
+import mails
 from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
+
+
+# Mails of one server that are kept: of thousands in one test each is like the others.
+KEPT_MAX = 20
 
 
 def say(line):
@@ -35,6 +45,12 @@ def say(line):
 class Handler:
     def __init__(self):
         self.seen = Counter()
+        folder = os.environ.get("TEST_MAILS")
+        self.kept = mailbox.mbox(f"{folder}/{os.getpid()}.mbox") if folder else None
+
+    async def handle_EHLO(self, server, session, envelope, hostname, responses):
+        session.host_name = hostname
+        return responses
 
     async def handle_RCPT(self, server, session, envelope, address, options):
         name = address.split("@")[0]
@@ -53,8 +69,15 @@ class Handler:
             return "554 5.7.1 not wanted"
         if name == "busy" and self.seen[name, "data"] == 1:
             return "452 4.2.2 mailbox full"
-        mail = email.message_from_bytes(envelope.content, policy=email.policy.default)
+        if self.kept is not None and self.seen["kept"] < KEPT_MAX:
+            self.seen["kept"] += 1
+            self.kept.add(envelope.content)
+            self.kept.flush()
+        mail = email.message_from_string(envelope.content.decode(), policy=email.policy.default)
         say({
+            "faults": mails.faults(envelope.content, not envelope.smtp_utf8),
+            "hello": session.host_name,
+            "is_international": envelope.smtp_utf8,
             "from": envelope.mail_from,
             "to": envelope.rcpt_tos,
             "is_signed_in": bool(session.authenticated),
@@ -70,7 +93,7 @@ class Handler:
         return "250 2.0.0 queued as 4ABC123"
 
 
-async def main(port, account, tls):
+async def main(port, account, tls, is_international):
     handler = Handler()
 
     def authenticate(server, session, envelope, mechanism, data):
@@ -88,6 +111,7 @@ async def main(port, account, tls):
         return SMTP(
             handler,
             hostname="mail.example",
+            enable_SMTPUTF8=is_international,
             authenticator=authenticate if account else None,
             auth_required=bool(account),
             auth_require_tls=starttls is not None,
@@ -107,5 +131,6 @@ parser = argparse.ArgumentParser()
 parser.add_argument("port", type=int)
 parser.add_argument("--account", nargs=2)
 parser.add_argument("--tls", nargs=2)
+parser.add_argument("--international", action="store_true")
 arguments = parser.parse_args()
-asyncio.run(main(arguments.port, arguments.account, arguments.tls))
+asyncio.run(main(arguments.port, arguments.account, arguments.tls, arguments.international))

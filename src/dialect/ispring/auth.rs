@@ -17,8 +17,7 @@ use crate::domain::record::{Key, Stored};
 use crate::vault::hash_token;
 
 /// Each may come once: with two, the next program on the way may believe the other.
-const SECURITY_HEADERS: [&str; 4] =
-    ["authorization", "x-auth-account-url", "x-auth-email", "x-auth-password"];
+const SECURITY_HEADERS: [&str; 3] = ["x-auth-account-url", "x-auth-email", "x-auth-password"];
 
 /// Finds out who calls.
 ///

@@ -15,7 +15,8 @@ pub enum DateOnly {
 }
 
 /// Reads `YYYY-MM-DD`, `YYYY-MM-DD hh:mm[:ss[.f…]]` or RFC 3339. Without an offset the time is
-/// `zone`'s: one that does not exist moves forward, an ambiguous one is the earlier.
+/// `zone`'s: one that does not exist moves forward, an ambiguous one is the earlier, and what there is of
+/// the last day of the calendar after it has ended in UTC is its last second.
 pub fn parse(text: &str, date_only: DateOnly, zone: &TimeZone) -> Option<Instant> {
     let (date, rest) = text.split_at_checked(10)?;
     let date = parse_date(date)?;
@@ -24,7 +25,7 @@ pub fn parse(text: &str, date_only: DateOnly, zone: &TimeZone) -> Option<Instant
             DateOnly::Begins => Time::midnight(),
             DateOnly::Ends => Time::new(23, 59, 59, 0).ok()?,
         };
-        return Instant::in_zone(DateTime::from_parts(date, time), zone);
+        return in_zone(DateTime::from_parts(date, time), zone);
     }
     let rest = rest.strip_prefix([' ', 'T', 't'])?;
     let (time, offset) = match rest.find(['Z', 'z', '+', '-']) {
@@ -33,10 +34,16 @@ pub fn parse(text: &str, date_only: DateOnly, zone: &TimeZone) -> Option<Instant
     };
     let at = DateTime::from_parts(date, parse_time(time)?);
     match offset {
-        "" => Instant::in_zone(at, zone),
+        "" => in_zone(at, zone),
         "Z" | "z" => Instant::at_offset(at, Offset::UTC),
         offset => Instant::at_offset(at, parse_offset(offset)?),
     }
+}
+
+fn in_zone(civil: DateTime, zone: &TimeZone) -> Option<Instant> {
+    let last = civil.date() == Date::MAX;
+    let end = || Instant::at_offset(Date::MAX.at(23, 59, 59, 0), Offset::UTC);
+    Instant::in_zone(civil, zone).or_else(|| last.then(end)?)
 }
 
 /// The calendar date in the zone; in UTC, for the last hours of a calendar that has ended there.
@@ -196,6 +203,16 @@ mod tests {
         assert_eq!(format_instant(never, &zone), "9999-12-31T23:59:59+09:00");
         let later = parse("9999-12-31T23:00:00Z", DateOnly::Ends, &zone).unwrap();
         assert_eq!(format_instant(later, &zone), "9999-12-31T23:00:00+00:00");
+        for name in ["America/Sao_Paulo", "America/New_York", "Pacific/Pago_Pago"] {
+            let west = TimeZone::get(name).unwrap();
+            for text in ["9999-12-31", "9999-12-31 23:59", "9999-12-31T22:00:00"] {
+                let never = parse(text, DateOnly::Ends, &west).unwrap();
+                assert_eq!(never.to_string(), "9999-12-31T23:59:59Z", "{name} {text}");
+                assert_eq!(format(never, &west), "9999-12-31");
+            }
+            let morning = parse("9999-12-31", DateOnly::Begins, &west).unwrap();
+            assert_eq!(format(morning, &west), "9999-12-31");
+        }
         let st_johns = TimeZone::get("America/St_Johns").unwrap();
         assert_eq!(format_instant(at, &st_johns), "2026-01-10T11:29:59-03:30");
     }

@@ -9,7 +9,7 @@ use super::body;
 use super::date::{self, DateOnly};
 use super::error::{malformed, unread};
 use super::format::Format;
-use super::tree::{Tree, wrong};
+use super::tree::{Tree, misspelt, wrong};
 use crate::dialect::{Answer, Call, Malformed, Refusal};
 use crate::domain::access::{self, Right};
 use crate::domain::actor::Actor;
@@ -23,7 +23,7 @@ use crate::domain::patch::Patch;
 use crate::domain::people::account::Account;
 use crate::domain::people::person::Person;
 use crate::domain::record::{Key, Meta, Record as _, Stored};
-use crate::domain::tag::{self, View, tagged};
+use crate::domain::tag::{self, View, shown_as, tagged};
 use crate::domain::time::Instant;
 
 const FIELDS: &[&str] = &["accessDate", "dueDateType", "dueDate", "duePeriod", "lockAfterDueDate"];
@@ -62,13 +62,15 @@ pub async fn get(call: &Call) -> Result<Answer, Refusal> {
         tagged(&enrollment.meta, facts, |view| encode(&enrollment, view))
     });
     let (tag, body) = read.await?;
-    Ok(Format::of(call).answer(200, &["enrollment"], &body).etag(tag))
+    let format = Format::of(call);
+    let tag = if format == Format::Json { shown_as(&tag, "json") } else { tag };
+    Ok(format.answer(200, &["enrollment"], &body).etag(tag).header("vary", "Accept"))
 }
 
 /// The id in the path, for a caller who has `right` somewhere. A malformed id is an unknown one.
 fn key(call: &Call, actor: &Actor, right: Right) -> Result<Key, Error> {
     if !access::has_anywhere(actor, right, Kind::Enrollment) {
-        return Err(Error::Denied);
+        return Err(Error::Denied(Some((right, Kind::Enrollment))));
     }
     let id = call.parameter("enrollment_id");
     // Without the length, UUIDs in braces or without hyphens would pass too.
@@ -105,10 +107,16 @@ fn decode(body: &Tree, now: Timestamp, zone: &TimeZone) -> Result<EnrollmentEdit
             edit.due_date = Patch::Value(read(body, "dueDate", date)?);
         }
         DueDateType::DuePeriod => {
-            edit.due_period_h = Patch::Value(read(body, "duePeriod", whole_number)?);
+            let period = read(body, "duePeriod", whole_number);
+            let words = "must be a whole number, without a fraction";
+            edit.due_period_h = Patch::Value(nearly(body, "duePeriod", is_decimal, words, period)?);
         }
     }
-    edit.lock_after_due_date = Patch::Value(read(body, "lockAfterDueDate", boolean)?);
+    let is_near = |text: &str| boolean(&text.to_ascii_lowercase()).is_some();
+    let words = "must be true, false, 1 or 0, in lower case";
+    let lock = read(body, "lockAfterDueDate", boolean);
+    edit.lock_after_due_date =
+        Patch::Value(nearly(body, "lockAfterDueDate", is_near, words, lock)?);
     Ok(edit)
 }
 
@@ -121,12 +129,33 @@ fn read<T>(
     body.text(name)?.and_then(parse).ok_or_else(|| wrong(name))
 }
 
+/// What was read, or for a value that `is_near` to being one the words that say so: Python writes `True` and
+/// `24.0`, which its author sees nothing wrong with.
+fn nearly<T>(
+    body: &Tree,
+    name: &'static str,
+    is_near: impl FnOnce(&str) -> bool,
+    words: &str,
+    read: Result<T, Error>,
+) -> Result<T, Error> {
+    read.or_else(|error| match body.text(name)? {
+        Some(text) if is_near(text) => Err(misspelt(name, words)),
+        _ => Err(error),
+    })
+}
+
 /// Digits of a number at the most, zeros in front included.
 const DIGITS_MAX: usize = 20;
 
 fn whole_number(text: &str) -> Option<i64> {
     let is_number = text.len() <= DIGITS_MAX && text.bytes().all(|byte| byte.is_ascii_digit());
     is_number.then(|| text.parse().ok()).flatten()
+}
+
+fn is_decimal(text: &str) -> bool {
+    text.split_once('.').is_some_and(|(whole, fraction)| {
+        whole_number(whole).is_some() && fraction.bytes().all(|byte| byte == b'0')
+    })
 }
 
 fn boolean(text: &str) -> Option<bool> {

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::body::BodyFault;
 use super::format::Format;
+use super::tree::MISSPELT;
 use crate::dialect::{Answer, Call, Malformed};
 use crate::domain::error::Error;
 use crate::domain::kind::Kind;
@@ -20,8 +21,11 @@ pub fn malformed(fault: Malformed, path: &str, headers: &HeaderMap) -> Answer {
         Malformed::UnknownPath => refusal(format, 404, "Not Found"),
         Malformed::UnknownMethod => refusal(format, 405, "Method Not Allowed"),
         Malformed::TooLarge => refusal(format, 413, "Payload too large"),
-        Malformed::Incomplete => refusal(format, 400, "Wrong parameters"),
+        Malformed::Incomplete | Malformed::Header(_) => refusal(format, 400, "Wrong parameters"),
         Malformed::HeadTooLarge => refusal(format, 431, "Request header fields too large"),
+        Malformed::Encoded => {
+            refusal(format, 415, "Unsupported media type").header("accept-encoding", "identity")
+        }
         Malformed::Busy => reject_in(format, &Error::Unavailable { retry_after_s: 1 }),
         Malformed::Failed => refusal(format, 500, "Internal error"),
     }
@@ -46,11 +50,17 @@ fn reject_in(format: Format, error: &Error) -> Answer {
         Error::Unauthenticated | Error::Replayed => {
             refusal(format, 401, "Authorization failed").header("www-authenticate", "Bearer")
         }
-        Error::Denied => refusal(format, 403, "Permission denied"),
+        Error::Denied(_) => refusal(format, 403, "Permission denied"),
         Error::NotFound(Kind::Enrollment) => refusal(format, 400, "Unknown Enrollment"),
+        Error::Invalid(errors) if errors.iter().any(|error| error.code == MISSPELT) => {
+            let details = errors.iter().map(|error| format!("{} {}", error.field, error.detail));
+            let details = details.collect::<Vec<_>>().join(", ");
+            let message = "Wrong parameters";
+            format.answer(400, &[], &json!({"code": 400, "message": message, "details": details}))
+        }
         Error::NotFound(_) | Error::Invalid(_) => refusal(format, 400, "Wrong parameters"),
         Error::Conflict(_) => refusal(format, 409, "Conflict"),
-        Error::Stale => refusal(format, 412, "Precondition failed"),
+        Error::Stale { .. } => refusal(format, 412, "Precondition failed"),
         Error::KeyReused => refusal(format, 422, "Idempotency-Key was used with another request"),
         Error::TooManyRequests { retry_after_s } => refusal(format, 429, "Too many requests")
             .header("retry-after", retry_after_s.to_string()),
@@ -69,12 +79,12 @@ mod tests {
         for (error, status, message) in [
             (Error::Unauthenticated, 401, "Authorization failed"),
             (Error::Replayed, 401, "Authorization failed"),
-            (Error::Denied, 403, "Permission denied"),
+            (Error::Denied(None), 403, "Permission denied"),
             (Error::NotFound(Kind::Enrollment), 400, "Unknown Enrollment"),
             (Error::NotFound(Kind::Course), 400, "Wrong parameters"),
             (Error::Invalid(Vec::new()), 400, "Wrong parameters"),
             (Error::Conflict(Vec::new()), 409, "Conflict"),
-            (Error::Stale, 412, "Precondition failed"),
+            (Error::Stale { version: 2 }, 412, "Precondition failed"),
             (Error::KeyReused, 422, "Idempotency-Key was used with another request"),
             (Error::Unavailable { retry_after_s: 1 }, 503, "Service unavailable"),
             (Error::internal("the cause"), 500, "Internal error"),

@@ -26,8 +26,9 @@ impl Format {
         Self::preferred(call.path(), &call.headers)
     }
 
-    /// The format that `Accept` prefers (RFC 9110 section 12.5.1). Where it prefers none, it is JSON
-    /// for the token endpoint and what stands below it, else XML.
+    /// The format that `Accept` prefers (RFC 9110 section 12.5.1); of two that it likes as well, the one
+    /// that it names more exactly. Where it prefers none, it is JSON for the token endpoint and what
+    /// stands below it, else XML.
     pub fn preferred(path: &str, headers: &HeaderMap) -> Self {
         let json = weight(headers, "application", "json");
         let xml = weight(headers, "application", "xml").max(weight(headers, "text", "xml"));
@@ -63,8 +64,9 @@ impl Format {
     }
 }
 
-/// How much `Accept` wants a media type, in thousandths; the most specific range decides.
-fn weight(headers: &HeaderMap, main: &str, sub: &str) -> u16 {
+/// How much `Accept` wants a media type, in thousandths, and how exactly it names it; the most specific
+/// range decides.
+fn weight(headers: &HeaderMap, main: &str, sub: &str) -> (u16, u16) {
     let mut best = (0, 0);
     for range in accept::elements(headers, "accept") {
         let mut parts = range.split(';').map(str::trim);
@@ -85,7 +87,10 @@ fn weight(headers: &HeaderMap, main: &str, sub: &str) -> u16 {
         let weight = parts.find_map(accept::weight).map_or(1000, thousandths);
         best = best.max((specificity, weight));
     }
-    best.1
+    match best {
+        (_, 0) => (0, 0),
+        (specificity, weight) => (weight, specificity),
+    }
 }
 
 /// A `qvalue`: `0`, `0.5`, `1.000`; what is none weighs nothing.
@@ -160,6 +165,13 @@ mod tests {
             (&["application/json;q=0.8, application/xml;q=0.9"], Format::Xml),
             (&["application/json, */*;q=0.1"], Format::Json),
             (&["application/json;q=0, */*"], Format::Xml),
+            (&["application/json;q=0"], Format::Xml),
+            (&["application/json, text/plain, */*"], Format::Json),
+            (&["application/json, */*"], Format::Json),
+            (&["application/*, */*"], Format::Xml),
+            (&["text/*, application/json;q=0.9"], Format::Xml),
+            (&["application/xml;q=0.1, text/*, application/json;q=0.9"], Format::Xml),
+            (&["text/xml, application/json, */*"], Format::Xml),
             (&["application/xml;q=0.5", "application/json"], Format::Json),
             (&["application/json;q=2"], Format::Xml),
             (&["application/json;q=0.1234"], Format::Xml),

@@ -28,8 +28,9 @@ pub const WIRE: Wire = Wire {
     openapi: Some(include_str!("../../../docs/openapi/ispring.json")),
 };
 
-/// Where the vendor has anything. Of `/api/v2` another dialect has a part, which comes before this
-/// one in [`super::WIRES`].
+/// Where the vendor has anything, but for what another dialect serves a route of: an unknown path is in
+/// the words of whoever owns those beside it. Of `/api/v2` another dialect has a part, which comes before
+/// this one in [`super::WIRES`].
 const PREFIXES: &[&str] = &[
     "/api/v2",
     "/api/v3",
@@ -39,7 +40,6 @@ const PREFIXES: &[&str] = &[
     "/certificate",
     "/content",
     "/contents",
-    "/course",
     "/course_fields",
     "/courses",
     "/courses_tree",
@@ -60,7 +60,6 @@ const PREFIXES: &[&str] = &[
     "/statistics",
     "/task",
     "/training",
-    "/user",
     "/users",
     "/webhook",
 ];

@@ -91,7 +91,7 @@ fn credential(request: &Request, call: &Call, facts: &mut Facts) -> Known<(i64, 
         || !credential.record.allows(call.peer)
         || owner(&credential, facts)?.is_none()
     {
-        return Err(Error::Denied.into());
+        return Err(Error::Denied(None).into());
     }
     Ok((credential.meta.account_id, credential.id()))
 }

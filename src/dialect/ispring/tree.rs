@@ -56,8 +56,16 @@ impl Tree {
     }
 }
 
+/// The code of what is said of a value in words.
+pub const MISSPELT: &str = "misspelt";
+
 /// Refuses a call for what it says in a field. The vendor's one answer names none, so the name is for
 /// debuggers.
 pub fn wrong(field: &'static str) -> Error {
     Error::invalid(field, "invalid", "is not as documented")
+}
+
+/// The same of a value that is nearly one, which says what it has to be.
+pub fn misspelt(field: &'static str, words: &str) -> Error {
+    Error::invalid(field, MISSPELT, words)
 }

@@ -14,9 +14,10 @@ const BLANKS: [char; 4] = [' ', '\t', '\r', '\n'];
 
 /// The root element of a document, whatever its name, as the documented samples use several.
 /// Attributes, namespaces, comments, processing instructions and texts between elements do not count.
-/// None for what is no document or breaks a limit. Only elements are counted: texts, comments and
+/// None for what is no document or breaks a limit. What a declaration says of the encoding counts unless
+/// that `is_known` from elsewhere. Only elements are counted: texts, comments and
 /// processing instructions are bounded by the body's size.
-pub fn parse(text: &str) -> Option<Tree> {
+pub fn parse(text: &str, is_known: bool) -> Option<Tree> {
     if !text.chars().all(is_char) {
         return None;
     }
@@ -53,7 +54,7 @@ pub fn parse(text: &str) -> Option<Tree> {
             }
             Event::Decl(declaration) if is_first => {
                 let given = declaration.strip_prefix("xml").and_then(attributes)?;
-                if !is_declaration(&given) {
+                if !is_declaration(&given, is_known) {
                     return None;
                 }
                 continue;
@@ -128,21 +129,32 @@ fn is_value(value: &str) -> bool {
     !value.contains('<') && value.split('&').skip(1).all(is_reference)
 }
 
-/// A declaration (section 2.8) that says UTF-8, or nothing, of the encoding.
-fn is_declaration(given: &[(&str, &str)]) -> bool {
+/// A declaration (section 2.8) that says UTF-8, or nothing, of the encoding; or any, where that is known.
+fn is_declaration(given: &[(&str, &str)], is_known: bool) -> bool {
     let Some((("version", version), rest)) = given.split_first() else {
         return false;
     };
     let rest = match rest {
-        [("encoding", encoding), rest @ ..] if is_utf8(encoding) => rest,
+        [("encoding", encoding), rest @ ..]
+            if is_utf8(encoding) || is_known && is_encoding(encoding) =>
+        {
+            rest
+        }
         rest => rest,
     };
     is_version(version) && matches!(rest, [] | [("standalone", "yes" | "no")])
 }
 
-/// True for the names of the one encoding that is read.
+/// True for the names of the one encoding that is read, and of its part that came before it.
 pub fn is_utf8(encoding: &str) -> bool {
-    ["utf-8", "utf8"].iter().any(|name| encoding.eq_ignore_ascii_case(name))
+    let names = ["utf-8", "utf8", "us-ascii", "ascii"];
+    names.iter().any(|name| encoding.eq_ignore_ascii_case(name))
+}
+
+/// Section 4.3.3, `EncName`.
+fn is_encoding(name: &str) -> bool {
+    let is_rest = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.bytes().all(is_rest)
 }
 
 fn is_version(version: &str) -> bool {
@@ -213,7 +225,7 @@ mod tests {
 
     /// The text of `a`.
     fn a(body: &str) -> Result<Option<String>, Refused> {
-        let tree = parse(body).ok_or(Refused)?;
+        let tree = parse(body, false).ok_or(Refused)?;
         tree.refuse_repeated(&["a", "b"]).map_err(|_| Refused)?;
         tree.text("a").map(|text| text.map(str::to_owned)).map_err(|_| Refused)
     }
@@ -325,6 +337,8 @@ mod tests {
             "<?xml version='1.1' ?>",
             "<?xml version=\"1.0\" encoding='utf-8'?>",
             "<?xml version=\"1.0\" encoding='UTF8'?>",
+            "<?xml version=\"1.0\" encoding=\"US-ASCII\"?>",
+            "<?xml version=\"1.0\" encoding='ascii'?>",
             "<?xml version=\"1.0\" encoding='Utf-8' standalone=\"yes\"?>",
             "<?xml version=\"1.0\" standalone='no'?>",
         ] {
@@ -333,7 +347,7 @@ mod tests {
         for declaration in [
             "<?xml version=\"1.0\" encoding=\"ISO-8859-1\"?>",
             "<?xml version=\"1.0\" encoding=\"UTF-16\"?>",
-            "<?xml version=\"1.0\" encoding=\"US-ASCII\"?>",
+            "<?xml version=\"1.0\" encoding=\"US-ASCII-2\"?>",
             "<?xml version=\"1.0\" encoding=\"\"?>",
             "<?xml version=\"1.0\" encoding=\"UTF-8\" encoding=\"UTF-16\"?>",
             "<?xml version=\"1.0\" encoding=\"UTF-8\"encoding=\"UTF-16\"?>",

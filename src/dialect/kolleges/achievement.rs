@@ -6,7 +6,9 @@ use super::auth::authenticate;
 use super::date::Given;
 use super::encode::Shown;
 use super::error::{ACHIEVEMENT, answer, answer_of};
-use super::request::{BodyFaults, Page, at_fault, day, members, patch as found, path_id};
+use super::request::{
+    BodyFaults, Page, at_fault, body_first, day, members, patch as found, path_id,
+};
 use crate::dialect::sheet::{self, Piece};
 use crate::dialect::{Answer, Call, Refusal};
 use crate::domain::certificate::achievement::{Achievement, AchievementEdit};
@@ -17,7 +19,7 @@ use crate::domain::kind::Kind;
 use crate::domain::list::List;
 use crate::domain::patch::Patch;
 use crate::domain::people::person::fold;
-use crate::domain::record::Key;
+use crate::domain::record::{Key, Record as _};
 use crate::domain::tag::{Beside, tagged};
 
 const BESIDE: Beside = |one, view| Shown::gather(one.typed()?, view).map(drop);
@@ -27,13 +29,23 @@ pub async fn patch(call: &Call) -> Result<Answer, Refusal> {
     let actor = authenticate(call, &ACHIEVEMENT).await?;
     let id = path_id(call, "achievementId")?;
     let edit = decode(call)?;
-    let key = id.map(Key::Int).ok_or(Error::NotFound(Kind::Achievement))?;
-    let expected = call.expected().with(BESIDE);
-    let command = Edit::<Achievement> { key, edit, expected };
-    let answered = call.submit(actor, command, |_, _| {
-        Ok(answer(200, &json!({"statusCode": 200, "message": "인증서가 수정되었습니다."})))
-    });
-    Ok(answered.await?)
+    let answered = async {
+        let key = id.map(Key::Int).ok_or(Error::NotFound(Kind::Achievement))?;
+        let expected = call.expected().with(BESIDE);
+        let command = Edit::<Achievement> { key, edit, expected };
+        call.submit(actor, command, |_, _| {
+            Ok(answer(200, &json!({"statusCode": 200, "message": "인증서가 수정되었습니다."})))
+        })
+        .await
+    };
+    answered.await.map_err(|error| {
+        body_first(error, || {
+            let before = Achievement::default();
+            let mut after = before.clone();
+            after.apply(&decode(call)?);
+            Ok(command::broken_alone(Some(&before), &after)?)
+        })
+    })
 }
 
 /// `GET /open-api/achievements/{achievementId}`, "인증서 조회".
@@ -67,7 +79,8 @@ pub async fn list(call: &Call) -> Result<Answer, Refusal> {
     let actor = authenticate(call, &ACHIEVEMENT).await?;
     let page = Page::of(call)?;
     let (from, before) = (day(call, "startDate")?, day(call, "endDate")?);
-    let search = call.query_parameter("search").map(|text| fold(&text)).filter(|s| !s.is_empty());
+    let search = call.query_parameter("search")?;
+    let search = search.map(|text| fold(&text)).filter(|text| !text.is_empty());
     let list = List::of::<Achievement>(actor.account_id)
         .called(search)
         .between("issued_at", from.map(Given::start), before.map(Given::end))

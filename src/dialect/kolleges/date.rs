@@ -7,6 +7,9 @@ use serde::{Serialize, Serializer};
 
 use crate::domain::time::Instant;
 
+/// Bytes of a date at the most, the zone's name among them.
+const LENGTH_MAX: usize = 80;
+
 /// How precise an instant was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Given {
@@ -35,10 +38,11 @@ impl Given {
     }
 }
 
-/// Reads `YYYY-MM-DD` (midnight UTC) or `YYYY-MM-DDTHH:MM[:SS[.f…]]` with `Z`, `±HH:MM` or nothing
-/// (UTC). A fraction is cut to milliseconds.
+/// Reads `YYYY-MM-DD` (midnight UTC) or `YYYY-MM-DDTHH:MM[:SS[.f…]]` with `Z`, `±HH:MM`, `±HHMM`, `±HH`
+/// or nothing (UTC). A fraction is cut to milliseconds. The name of a zone behind an offset, as Java
+/// writes it (RFC 9557), says nothing more.
 pub fn parse(text: &str) -> Option<Given> {
-    let (date, rest) = text.split_at_checked(10)?;
+    let (date, rest) = text.split_at_checked(10).filter(|_| text.len() <= LENGTH_MAX)?;
     let bytes = date.as_bytes();
     let date = Date::new(
         i16::try_from(digits(bytes.get(..4)?)?).ok()?,
@@ -50,7 +54,7 @@ pub fn parse(text: &str) -> Option<Given> {
     if rest.is_empty() {
         return utc(date.at(0, 0, 0, 0)).map(Given::Day);
     }
-    let rest = rest.strip_prefix('T')?;
+    let rest = without_zone_name(rest.strip_prefix('T')?)?;
     let (time, offset) = match rest.find(['Z', '+', '-']) {
         Some(at) => rest.split_at(at),
         None => (rest, "Z"),
@@ -78,7 +82,11 @@ pub fn parse(text: &str) -> Option<Given> {
         "Z" => utc(civil).map(Given::Moment),
         offset => {
             let (sign, rest) = offset.split_at_checked(1)?;
-            let (hours, minutes) = rest.split_once(':')?;
+            let (hours, minutes) = match (rest.len(), rest.split_once(':')) {
+                (_, Some(parts)) => parts,
+                (2, None) => (rest, "00"),
+                _ => rest.split_at_checked(2)?,
+            };
             let hours = two(hours.as_bytes()).filter(|hours| *hours < 24)?;
             let minutes = two(minutes.as_bytes()).filter(|minutes| *minutes < 60)?;
             let seconds = i32::from(hours) * 3600 + i32::from(minutes) * 60;
@@ -86,6 +94,15 @@ pub fn parse(text: &str) -> Option<Given> {
             Instant::at_offset(civil, offset).map(Given::Moment)
         }
     }
+}
+
+/// A time and its offset without the zone's name in brackets behind them; none for brackets that hold no
+/// name, or stand behind no offset.
+fn without_zone_name(text: &str) -> Option<&str> {
+    let Some((text, name)) = text.split_once('[') else { return Some(text) };
+    let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"_./+-".contains(&byte);
+    let is_name = |name: &str| !name.is_empty() && name.bytes().all(is_letter);
+    (name.strip_suffix(']').is_some_and(is_name) && text.contains(['Z', '+', '-'])).then_some(text)
 }
 
 fn utc(civil: DateTime) -> Option<Instant> {
@@ -147,6 +164,11 @@ mod tests {
             ("2025-04-03T00:00:00.000Z", "2025-04-03T00:00:00.000Z"),
             ("2025-04-02T09:30:00+09:00", "2025-04-02T00:30:00.000Z"),
             ("2025-04-02T09:30:00-01:30", "2025-04-02T11:00:00.000Z"),
+            ("2025-04-02T09:30:00+0900", "2025-04-02T00:30:00.000Z"),
+            ("2025-04-02T09:30:00.5-0130", "2025-04-02T11:00:00.500Z"),
+            ("2025-04-02T09:30:00+09", "2025-04-02T00:30:00.000Z"),
+            ("2025-04-02T09:30+09:00[Asia/Seoul]", "2025-04-02T00:30:00.000Z"),
+            ("2025-04-02T00:30:00Z[Etc/GMT+1]", "2025-04-02T00:30:00.000Z"),
             ("2025-04-02T09:30:00", "2025-04-02T09:30:00.000Z"),
             ("2025-04-02T09:30", "2025-04-02T09:30:00.000Z"),
             ("2025-04-02T09:30:00.123456789Z", "2025-04-02T09:30:00.123Z"),
@@ -181,7 +203,16 @@ mod tests {
             "2025-04-01T00:00:00.Z",
             "2025-04-01T00:00:00.1234567890Z",
             "2025-04-01T00:00.5Z",
-            "2025-04-01T00:00:00+0900",
+            "2025-04-01T00:00:00+090",
+            "2025-04-01T00:00:00+09000",
+            "2025-04-01T00:00:00+2400",
+            "2025-04-01T00:00:00[Asia/Seoul]",
+            "2025-04-01T00:00:00+09:00[]",
+            "2025-04-01T00:00:00+09:00[Asia/Seoul",
+            "2025-04-01T00:00:00+09:00[a]x]",
+            "2025-04-01T00:00:00+09:00 [a]",
+            "2025-04-01[Asia/Seoul]",
+            &format!("2025-04-01T00:00:00Z[{}]", "a".repeat(LENGTH_MAX)),
             "2025-04-01T00:00:00+24:00",
             "2025-04-01T00:00:00z",
             "2025-04-01Z",

@@ -25,6 +25,8 @@ use crate::picture::{self, PictureFault};
 
 /// The part of an upload that holds the picture.
 const PART: &str = "badge_image";
+/// What a badge is called whose file has no name that can be read.
+const NAMELESS: &str = "배지";
 
 /// What the pages on one type of designs say.
 struct Pages {
@@ -143,7 +145,7 @@ pub async fn post_badge(call: &Call) -> Result<Answer, Refusal> {
             bad_request(call, &[Detail::new("body", "must be multipart/form-data")])
         }
     })?;
-    let name = file.name;
+    let name = if file.name.is_empty() { NAMELESS.to_owned() } else { file.name };
     let seats = &call.app.memory.decoding;
     let image = picture::look_through(file.bytes, actor.account_id, seats).await?;
     let image = image.map_err(|fault| match fault {

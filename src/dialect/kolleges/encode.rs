@@ -13,7 +13,7 @@ use crate::domain::certificate::design::Design;
 use crate::domain::certificate::form::{Form, FormType, Institution, Requirement};
 use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
-use crate::domain::people::account::{Account, CustomData};
+use crate::domain::people::account::{Account, ClubImage, CustomData};
 use crate::domain::people::person::Person;
 use crate::domain::record::{Key, Stored};
 use crate::domain::tag::View;
@@ -108,7 +108,13 @@ impl Shown {
             achievement_form: ItemForm {
                 id: self.form.form.id(),
                 name: &self.form.form.record.name,
+                achievement_certificate_design: self
+                    .form
+                    .certificate_design
+                    .as_ref()
+                    .map(DesignShown::shown),
                 achievement_badge_design: self.form.badge_design.as_ref().map(DesignShown::shown),
+                club: IssuerShown::new(&self.form.club.record),
             },
         }
     }
@@ -203,7 +209,10 @@ impl FormShown {
         let record = &self.form.record;
         WholeForm {
             item: self.item(),
-            club: ClubShown::new(&self.club.record),
+            club: ClubOfForm {
+                issuer: IssuerShown::new(&self.club.record),
+                custom_data: &self.club.record.club_custom_data,
+            },
             club_institutions: &record.institutions,
             representative_institution: record.representative_institution.as_ref(),
             requirements: record.requirements.iter().map(RequirementShown).collect(),
@@ -263,8 +272,11 @@ struct ListItem<'a> {
 struct ItemForm<'a> {
     id: i64,
     name: &'a str,
+    #[serde(rename = "achievementCertificateDesign")]
+    achievement_certificate_design: Option<DesignFields<'a>>,
     #[serde(rename = "achievementBadgeDesign")]
     achievement_badge_design: Option<DesignFields<'a>>,
+    club: IssuerShown<'a>,
 }
 
 /// See [`FormShown::item`].
@@ -296,7 +308,7 @@ pub struct FormItem<'a> {
 pub struct WholeForm<'a> {
     #[serde(flatten)]
     item: FormItem<'a>,
-    club: ClubShown<'a>,
+    club: ClubOfForm<'a>,
     club_institutions: &'a [Institution],
     representative_institution: Option<&'a Institution>,
     requirements: Vec<RequirementShown<'a>>,
@@ -323,7 +335,37 @@ impl Serialize for RequirementShown<'_> {
     }
 }
 
-/// A club as forms and designs show it.
+/// A club as the issuer of certificates: what the vendor's renderer draws of it.
+#[derive(Serialize)]
+struct IssuerShown<'a> {
+    domain: Option<&'a str>,
+    name: &'a str,
+    #[serde(rename = "type")]
+    club_type: Option<&'a str>,
+    images: &'a [ClubImage],
+}
+
+impl<'a> IssuerShown<'a> {
+    fn new(account: &'a Account) -> Self {
+        Self {
+            domain: account.club_domain.as_deref(),
+            name: &account.name,
+            club_type: account.club_type.as_deref(),
+            images: &account.club_images,
+        }
+    }
+}
+
+/// A club as a form shows it.
+#[derive(Serialize)]
+struct ClubOfForm<'a> {
+    #[serde(flatten)]
+    issuer: IssuerShown<'a>,
+    #[serde(rename = "customData")]
+    custom_data: &'a [CustomData],
+}
+
+/// A club as designs show it.
 #[derive(Serialize)]
 pub struct ClubShown<'a> {
     domain: Option<&'a str>,

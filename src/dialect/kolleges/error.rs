@@ -6,7 +6,7 @@ use http::HeaderMap;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::dialect::{Answer, Call, Malformed};
+use crate::dialect::{Answer, Call, Malformed, ONCE};
 use crate::domain::certificate::form::DESIGN_NOT_FOUND;
 use crate::domain::error::{Error, FieldError};
 
@@ -121,7 +121,7 @@ pub fn reject(call: &Call, error: &Error) -> Answer {
     let words = words(call);
     match error {
         Error::Unauthenticated | Error::Replayed => refusal(401, "Unauthorized", "Invalid token"),
-        Error::NotFound(_) | Error::Denied => {
+        Error::NotFound(_) | Error::Denied(_) => {
             let (error, message) = words.not_found;
             refusal(404, error, message)
         }
@@ -134,7 +134,9 @@ pub fn reject(call: &Call, error: &Error) -> Answer {
             refusal_over(400, words.bad_request, BAD_REQUEST, &details)
         }
         Error::Conflict(_) => refusal(409, "Conflict", "다른 변경과 충돌합니다."),
-        Error::Stale => refusal(412, "PreconditionFailed", "인증서가 그 사이에 변경되었습니다."),
+        Error::Stale { .. } => {
+            refusal(412, "PreconditionFailed", "인증서가 그 사이에 변경되었습니다.")
+        }
         Error::KeyReused => refusal(
             422,
             "UnprocessableEntity",
@@ -181,10 +183,11 @@ fn unavailable(retry_after_s: u32) -> Answer {
 
 /// Words a fault of the request itself.
 pub fn malformed(fault: Malformed, _path: &str, _headers: &HeaderMap) -> Answer {
-    let body = |reason| {
-        let details = [Detail::new("body", reason)];
+    let bad_request = |field, reason| {
+        let details = [Detail::new(field, reason)];
         refusal_over(400, ACHIEVEMENT.bad_request, BAD_REQUEST, &details)
     };
+    let body = |reason| bad_request("body", reason);
     match fault {
         Malformed::UnknownPath | Malformed::UnknownMethod => {
             refusal(404, "NotFound", "요청한 리소스를 찾을 수 없습니다.")
@@ -193,6 +196,11 @@ pub fn malformed(fault: Malformed, _path: &str, _headers: &HeaderMap) -> Answer 
         Malformed::Incomplete => body("the body came too slowly or broke off"),
         Malformed::HeadTooLarge => {
             refusal(431, "RequestHeaderFieldsTooLarge", "요청 헤더가 너무 큽니다.")
+        }
+        Malformed::Header(name) => bad_request(name, ONCE),
+        Malformed::Encoded => {
+            refusal(415, "UnsupportedMediaType", "압축된 본문은 지원하지 않습니다.")
+                .header("accept-encoding", "identity")
         }
         Malformed::Busy => unavailable(1),
         Malformed::Failed => refusal(500, "InternalServerError", UNEXPECTED),

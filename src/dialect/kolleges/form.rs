@@ -5,9 +5,9 @@ use serde_json::{Map, Value, json};
 use super::auth::authenticate;
 use super::encode::FormShown;
 use super::error::{ACHIEVEMENT, FORM, FORM_EDIT, answer, answer_of};
-use super::request::{BodyFaults, Page, members, patch as found, path_id};
+use super::request::{BodyFaults, Page, body_first, members, patch as found, path_id};
 use crate::dialect::sheet::{self, Piece};
-use crate::dialect::{Answer, Call, Refusal};
+use crate::dialect::{Answer, Call, Refusal, json};
 use crate::domain::certificate::form::{Form, FormEdit, FormType, Requirement};
 use crate::domain::command::{self, Create, Edit};
 use crate::domain::error::Error;
@@ -84,12 +84,24 @@ pub async fn patch(call: &Call) -> Result<Answer, Refusal> {
     let actor = authenticate(call, &FORM_EDIT).await?;
     let id = path_id(call, "achievementFormId")?;
     let edit = decode(call, false)?;
-    let key = id.map(Key::Int).ok_or(Error::NotFound(Kind::Form))?;
-    let command = Edit::<Form> { key, edit, expected: call.expected().with(BESIDE) };
-    let answered = call.submit(actor, command, |_, _| {
-        Ok(answer(200, &json!({"statusCode": 200, "message": "인증서 폼이 수정되었습니다."})))
-    });
-    Ok(answered.await?)
+    let answered = async {
+        let key = id.map(Key::Int).ok_or(Error::NotFound(Kind::Form))?;
+        let command = Edit::<Form> { key, edit, expected: call.expected().with(BESIDE) };
+        call.submit(actor, command, |_, _| {
+            Ok(answer(200, &json!({"statusCode": 200, "message": "인증서 폼이 수정되었습니다."})))
+        })
+        .await
+    };
+    answered.await.map_err(|error| {
+        body_first(error, || {
+            let before = Form::default();
+            let mut after = before.clone();
+            after.apply(&decode(call, false)?);
+            // Whether these are there is asked after whether the form is.
+            (after.certificate_design_id, after.badge_design_id) = (None, None);
+            Ok(command::broken_alone(Some(&before), &after)?)
+        })
+    })
 }
 
 fn decode(call: &Call, is_new: bool) -> Result<FormEdit, Refusal> {
@@ -107,7 +119,7 @@ fn decode(call: &Call, is_new: bool) -> Result<FormEdit, Refusal> {
     for (name, value) in members {
         let field = name.as_str();
         match field {
-            "name" => edit.name = found(text(field, value, &mut faults)),
+            "name" => edit.name = found(faults.name(field, value)),
             "description" => edit.description = found(faults.text(field, value)),
             "type" => {
                 let form_type = value.as_str().and_then(FormType::parse);
@@ -141,15 +153,6 @@ fn decode(call: &Call, is_new: bool) -> Result<FormEdit, Refusal> {
     faults.refuse_or(call, edit)
 }
 
-/// A text with a column of its own, which no database keeps with NUL in it.
-fn text(field: &str, value: Value, faults: &mut BodyFaults) -> Option<String> {
-    let text = faults.text(field, value)?;
-    if text.contains('\0') {
-        faults.refuse(field, "must not contain NUL");
-    }
-    Some(text)
-}
-
 fn tags(value: Value, faults: &mut BodyFaults) -> Option<Vec<String>> {
     let items = faults.array("tags", value)?.into_iter().enumerate();
     Some(items.filter_map(|(at, tag)| faults.text(&format!("tags[{at}]"), tag)).collect())
@@ -177,7 +180,8 @@ fn requirement(item: Map<String, Value>, at: &str, faults: &mut BodyFaults) -> R
             "url" => requirement.url = faults.text(&field, value),
             "description" => requirement.description = faults.text(&field, value),
             "order" => {
-                requirement.order = value.as_u64();
+                let order = json::whole(&value).and_then(|order| u64::try_from(order).ok());
+                requirement.order = value.as_u64().or(order);
                 if requirement.order.is_none() {
                     faults.refuse(field, "must be an integer, 0 or more");
                 }

@@ -4,9 +4,9 @@ use serde_json::{Map, Value, json};
 
 use super::auth::authenticate;
 use super::error::{Detail, ISSUE, answer, bad_request, refusal_over};
-use super::request::{BodyFaults, members};
+use super::request::{BodyFaults, body_first, members};
 use crate::dialect::{Answer, Call, Refusal};
-use crate::domain::certificate::achievement::{CustomAttribute, IssuanceMethod, is_level};
+use crate::domain::certificate::achievement::{CustomAttribute, IssuanceMethod};
 use crate::domain::certificate::issue::{Issue, RECIPIENTS_MAX, Recipient};
 use crate::domain::error::Error;
 use crate::domain::kind::Kind;
@@ -19,14 +19,23 @@ pub const BODY_MAX: usize = 8 * 1024 * 1024;
 pub async fn post(call: &Call) -> Result<Answer, Refusal> {
     let actor = authenticate(call, &ISSUE).await?;
     let Order { form_id, method, recipients } = decode(call)?;
-    if form_id < 1 {
-        return Err(Error::NotFound(Kind::Form).into());
-    }
-    let command = Issue::new(form_id, method, recipients, call.app.outbox.clone());
-    let answered = call.submit(actor, command, |_, _| {
-        Ok(answer(201, &json!({"statusCode": 201, "message": "인증서가 발급되었습니다."})))
-    });
-    Ok(answered.await?)
+    let answered = async {
+        if form_id < 1 {
+            return Err(Error::NotFound(Kind::Form));
+        }
+        let command = Issue::new(form_id, method, recipients, call.app.outbox.clone());
+        call.submit(actor, command, |_, _| {
+            Ok(answer(201, &json!({"statusCode": 201, "message": "인증서가 발급되었습니다."})))
+        })
+        .await
+    };
+    answered.await.map_err(|error| {
+        body_first(error, || {
+            let recipients = decode(call)?.recipients;
+            let broken = recipients.iter().map(Recipient::broken);
+            Ok(broken.collect::<Result<Vec<_>, _>>()?.concat())
+        })
+    })
 }
 
 struct Order {
@@ -113,10 +122,7 @@ fn recipient(
         match member.as_str() {
             "name" => {
                 name = true;
-                recipient.name = faults.text(&field, value).unwrap_or_default();
-                if recipient.name.contains('\0') {
-                    faults.refuse(field, "must not contain NUL");
-                }
+                recipient.name = faults.name(&field, value).unwrap_or_default();
             }
             "email" => {
                 email = true;
@@ -135,9 +141,6 @@ fn recipient(
             "admin_comment" => recipient.admin_comment = faults.text(&field, value),
             "level" => {
                 recipient.level = faults.level(&field, value);
-                if recipient.level.as_ref().is_some_and(|level| !is_level(level)) {
-                    faults.refuse(field, "is beyond 64 bits");
-                }
             }
             "custom_attributes" => {
                 recipient.custom_attributes = attributes(&field, value, faults);
@@ -169,7 +172,7 @@ fn attributes(field: &str, value: Value, faults: &mut BodyFaults) -> Vec<CustomA
         for (member, value) in item {
             let field = format!("{at}.{member}");
             match member.as_str() {
-                "attribute_tag" => tag = Some(faults.text(&field, value)),
+                "attribute_tag" => tag = Some(faults.name(&field, value)),
                 "attribute_value" => text = Some(faults.text(&field, value)),
                 _ => faults.unknown(field),
             }

@@ -6,6 +6,8 @@ use super::date;
 use super::error::{Detail, bad_request, refusal};
 use crate::config::UnknownFields;
 use crate::dialect::{Call, Refusal, json};
+use crate::domain::certificate::achievement::is_level;
+use crate::domain::error::{Error, FieldErrors};
 use crate::domain::patch::Patch;
 use crate::domain::time::Instant;
 
@@ -43,8 +45,8 @@ impl Page {
     }
 }
 
-fn whole(call: &Call, name: &str, default: i64, label: &str) -> Result<i64, Refusal> {
-    let Some(text) = call.query_parameter(name) else {
+fn whole(call: &Call, name: &'static str, default: i64, label: &str) -> Result<i64, Refusal> {
+    let Some(text) = call.query_parameter(name)? else {
         return Ok(default);
     };
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -58,8 +60,8 @@ fn whole(call: &Call, name: &str, default: i64, label: &str) -> Result<i64, Refu
 }
 
 /// A date of the query.
-pub fn day(call: &Call, name: &str) -> Result<Option<date::Given>, Refusal> {
-    match call.query_parameter(name) {
+pub fn day(call: &Call, name: &'static str) -> Result<Option<date::Given>, Refusal> {
+    match call.query_parameter(name)? {
         None => Ok(None),
         Some(text) => date::parse(&text)
             .map(Some)
@@ -94,6 +96,19 @@ pub fn members(call: &Call) -> Result<Map<String, Value>, Refusal> {
         return Err(at_fault(call, "Content-Type", "must be application/json"));
     }
     json::parse_object(body).ok_or_else(|| at_fault(call, "body", "must be a JSON object"))
+}
+
+/// Of two refusals the one that is due: what is wrong with the body comes before that what it is about is
+/// not there. The decision judges a body when it has found that.
+pub fn body_first(error: Error, broken: impl FnOnce() -> Result<FieldErrors, Refusal>) -> Refusal {
+    if !matches!(error, Error::NotFound(_)) {
+        return error.into();
+    }
+    match broken() {
+        Ok(errors) if errors.is_empty() => error.into(),
+        Ok(errors) => Error::Invalid(errors).into(),
+        Err(refusal) => refusal,
+    }
 }
 
 /// Refuses a call for one thing.
@@ -163,7 +178,7 @@ impl BodyFaults {
 
     /// A whole number.
     pub fn integer(&mut self, field: &str, value: &Value) -> Option<i64> {
-        let number = value.as_i64();
+        let number = json::whole(value);
         if number.is_none() {
             self.refuse(field, "must be an integer");
         }
@@ -172,11 +187,14 @@ impl BodyFaults {
 
     /// A number that a certificate can have as its level.
     pub fn level(&mut self, field: &str, value: Value) -> Option<Number> {
-        if let Value::Number(level) = value {
-            return Some(level);
+        let Value::Number(level) = value else {
+            self.refuse(field, "must be a number");
+            return None;
+        };
+        if !is_level(&level) {
+            self.refuse(field, "is beyond 64 bits");
         }
-        self.refuse(field, "must be a number");
-        None
+        Some(level)
     }
 
     /// An array.
@@ -195,6 +213,17 @@ impl BodyFaults {
         }
         self.refuse(field, "must be an object");
         None
+    }
+
+    /// A text with a column of its own, which no database keeps with NUL in it, and which says something.
+    pub fn name(&mut self, field: &str, value: Value) -> Option<String> {
+        let text = self.text(field, value)?;
+        if text.trim().is_empty() {
+            self.refuse(field, "must not be blank");
+        } else if text.contains('\0') {
+            self.refuse(field, "must not contain NUL");
+        }
+        Some(text)
     }
 
     /// A date; null clears where the page says so.

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::auth::authenticate;
-use super::error::not_found;
 use super::page::Page;
 use super::record::{Members, shown, submit};
 use crate::dialect::{Answer, Call, Refusal};
@@ -22,9 +21,6 @@ use crate::domain::list::List;
 use crate::domain::people::account::{Account, AccountEdit};
 use crate::domain::record::{Document, Key, Record, parse_id};
 
-/// What is folded for search is for nobody to read.
-const DERIVED: &[&str] = &["name_key"];
-
 /// `GET /haksa/v1/achievements/{id}`.
 pub async fn achievement(call: &Call) -> Result<Answer, Refusal> {
     read(call, Kind::Achievement).await
@@ -33,7 +29,7 @@ pub async fn achievement(call: &Call) -> Result<Answer, Refusal> {
 /// `PATCH /haksa/v1/achievements/{id}`.
 pub async fn edit_achievement(call: &Call) -> Result<Answer, Refusal> {
     let actor = authenticate(call).await?;
-    let key = id(call)?;
+    let key = id(call, Kind::Achievement)?;
     let mut members = Members::of(call)?;
     let edit = AchievementEdit {
         is_received: members.take_value("is_received"),
@@ -55,7 +51,7 @@ pub async fn form(call: &Call) -> Result<Answer, Refusal> {
 /// `PATCH /haksa/v1/forms/{id}`.
 pub async fn edit_form(call: &Call) -> Result<Answer, Refusal> {
     let actor = authenticate(call).await?;
-    let key = id(call)?;
+    let key = id(call, Kind::Form)?;
     let mut members = Members::of(call)?;
     let edit = FormEdit {
         institutions: members.take("institutions"),
@@ -82,7 +78,7 @@ pub async fn designs(call: &Call) -> Result<Answer, Refusal> {
                 let document =
                     command::read_document(&actor, Right::Read, Kind::Design, &key, facts)?;
                 if document.meta.deleted_at.is_none() {
-                    items.push(shown(&document, DERIVED)?);
+                    items.push(shown(&document)?);
                 }
             }
             Ok(items)
@@ -112,13 +108,13 @@ pub async fn make_design(call: &Call) -> Result<Answer, Refusal> {
     }
     members.finish()?;
     design.apply(&edit);
-    submit(call, actor, Create::new(design), 201, |design| shown(design, DERIVED)).await
+    submit(call, actor, Create::new(design), 201, shown).await
 }
 
 /// `PATCH /haksa/v1/designs/{id}`.
 pub async fn edit_design(call: &Call) -> Result<Answer, Refusal> {
     let actor = authenticate(call).await?;
-    let key = id(call)?;
+    let key = id(call, Kind::Design)?;
     let mut members = Members::of(call)?;
     let mut edit = design_edit(&mut members);
     edit.name = members.take_value("name");
@@ -130,7 +126,7 @@ pub async fn edit_design(call: &Call) -> Result<Answer, Refusal> {
 /// `DELETE /haksa/v1/designs/{id}`: refused while a form has it.
 pub async fn delete_design(call: &Call) -> Result<Answer, Refusal> {
     let actor = authenticate(call).await?;
-    let key = id(call)?;
+    let key = id(call, Kind::Design)?;
     call.body()?;
     let command = Delete::<Design>::new(key, call.expected());
     Ok(call.submit(actor, command, |_, _| Ok(Answer::empty(204))).await?)
@@ -152,6 +148,7 @@ pub async fn edit_account(call: &Call) -> Result<Answer, Refusal> {
         club_domain: members.take("club_domain"),
         club_type: members.take("club_type"),
         club_custom_data: members.take("club_custom_data"),
+        club_images: members.take("club_images"),
     };
     members.finish()?;
     let key = Key::Int(actor.account_id);
@@ -169,13 +166,13 @@ fn design_edit(members: &mut Members) -> DesignEdit {
     }
 }
 
-fn id(call: &Call) -> Result<Key, Answer> {
-    parse_id(call.parameter("id")).map(Key::Int).ok_or_else(not_found)
+fn id(call: &Call, kind: Kind) -> Result<Key, Error> {
+    parse_id(call.parameter("id")).map(Key::Int).ok_or(Error::NotFound(kind))
 }
 
 async fn read(call: &Call, kind: Kind) -> Result<Answer, Refusal> {
     let actor = authenticate(call).await?;
-    read_as(call, &actor, kind, id(call)?).await
+    read_as(call, &actor, kind, id(call, kind)?).await
 }
 
 async fn read_as(call: &Call, actor: &Actor, kind: Kind, key: Key) -> Result<Answer, Refusal> {
@@ -184,7 +181,7 @@ async fn read_as(call: &Call, actor: &Actor, kind: Kind, key: Key) -> Result<Ans
     if document.meta.deleted_at.is_some() {
         return Err(Error::NotFound(kind).into());
     }
-    Ok(Answer::json(200, &shown(&document, DERIVED)?).etag(document.meta.version))
+    Ok(Answer::json(200, &shown(&document)?).etag(document.meta.version))
 }
 
 async fn change<R: Record>(
@@ -194,5 +191,5 @@ async fn change<R: Record>(
     edit: R::Edit,
 ) -> Result<Answer, Refusal> {
     let command = Edit::<R> { key, edit, expected: call.expected() };
-    submit(call, actor, command, 200, |record| shown(record, DERIVED)).await
+    submit(call, actor, command, 200, shown).await
 }

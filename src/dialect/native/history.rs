@@ -23,7 +23,7 @@ use crate::store::ChangeQuery;
 /// `GET /haksa/v1/records/{kind}/{id}/history`: newest first; `limit`, `cursor`.
 pub async fn list(call: &Call) -> Result<Answer, Refusal> {
     let actor = authenticate(call).await?;
-    let kind = Kind::parse(call.parameter("kind")).ok_or_else(not_found)?;
+    let kind = Kind::parse(call.parameter("kind")).ok_or_else(|| not_found(call, "such kind,"))?;
     let key = Key::parse(kind.table().key, call.parameter("id")).ok_or(Error::NotFound(kind))?;
     let (limit, cursor) = (page::limit(call)?, page::cursor(call)?);
     let from = call
@@ -63,9 +63,13 @@ pub async fn changes(call: &Call) -> Result<Answer, Refusal> {
     let actor = authenticate(call).await?;
     let mut query = decode(call)?;
     let (limit, before) = (page::limit(call)?, page::cursor(call)?.unwrap_or(i64::MAX));
+    let asked = match *query.kinds {
+        [kind] => Some((Right::Read, kind)),
+        _ => None,
+    };
     query.kinds.retain(|kind| access::has_everywhere(&actor, Right::Read, *kind));
     if query.kinds.is_empty() {
-        return Err(Error::Denied.into());
+        return Err(Error::Denied(asked).into());
     }
     let (found, next) =
         call.app.store.changes(actor.account_id, &query, before, (limit, page::BYTES_MAX)).await?;
@@ -103,7 +107,7 @@ fn parameter<T>(
     detail: &str,
     parse: impl Fn(&str) -> Option<T>,
 ) -> Option<T> {
-    let text = call.query_parameter(name)?;
+    let text = page::parameter(call, name, errors)?;
     let value = parse(&text);
     if value.is_none() {
         errors.push(FieldError::new(name, code, detail));
@@ -153,9 +157,10 @@ pub async fn undo(call: &Call) -> Result<Answer, Refusal> {
 }
 
 async fn find(call: &Call, actor: &Actor) -> Result<Arc<Change>, Refusal> {
-    let id = parse_id(call.parameter("id")).ok_or_else(not_found)?;
+    let absent = || not_found(call, "change");
+    let id = parse_id(call.parameter("id")).ok_or_else(absent)?;
     let change = call.read(|facts| visible(actor, id, facts)).await?;
-    change.ok_or_else(|| not_found().into())
+    change.ok_or_else(|| absent().into())
 }
 
 /// The change, where the caller may read its record.

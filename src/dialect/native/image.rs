@@ -12,20 +12,16 @@ const CACHE: &str = "public, max-age=31536000, immutable";
 
 /// `GET /haksa/v1/images/{id}`. Without a key: the id is as hard to guess as one.
 pub async fn get(call: &Call) -> Result<Answer, Refusal> {
-    let key = Key::parse(Image::TABLE.key, call.parameter("id")).ok_or_else(not_found)?;
+    let absent = || not_found(call, "image");
+    let key = Key::parse(Image::TABLE.key, call.parameter("id")).ok_or_else(absent)?;
     let document = call.read(|facts| facts.document(Kind::Image, &key)).await?;
     let stored = document
         .filter(|document| document.meta.deleted_at.is_none())
-        .ok_or_else(not_found)?
+        .ok_or_else(absent)?
         .typed::<Image>()?;
     let (account_id, image) = (stored.meta.account_id, stored.record);
     let tag = format!("\"{}\"", image.content_hash);
-    let has_it = call.header("if-none-match").is_some_and(|tags| {
-        tags.split(',')
-            .map(|tag| tag.trim().trim_start_matches("W/"))
-            .any(|one| one == "*" || one == tag)
-    });
-    let answer = if has_it {
+    let answer = if call.has(&tag) {
         Answer::empty(304)
     } else {
         let fetch = async {

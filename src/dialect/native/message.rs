@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::auth::authenticate;
-use super::page::Page;
+use super::page::{self, Page};
 use super::record::submit;
 use crate::dialect::{Answer, Call, Refusal};
 use crate::domain::access::{Place, Right};
@@ -55,7 +55,7 @@ fn decode(call: &Call, account_id: i64) -> Result<List, Error> {
     let list = List::of::<Message>(account_id)
         .among("status", named::<MessageStatus>(call, "status", &mut errors).as_slice())
         .among("channel", named::<Channel>(call, "channel", &mut errors).as_slice());
-    let achievement_id = call.query_parameter("achievement_id").and_then(|text| {
+    let achievement_id = page::parameter(call, "achievement_id", &mut errors).and_then(|text| {
         let id = parse_id(&text);
         if id.is_none() {
             errors.push(FieldError::new("achievement_id", "invalid", "must be an id"));
@@ -68,7 +68,7 @@ fn decode(call: &Call, account_id: i64) -> Result<List, Error> {
 
 /// A value to filter by, by its name.
 fn named<T: Named>(call: &Call, name: &'static str, errors: &mut Vec<FieldError>) -> Option<T> {
-    let text = call.query_parameter(name)?;
+    let text = page::parameter(call, name, errors)?;
     let value = T::parse(&text);
     if value.is_none() {
         let known: Vec<_> = T::ALL.iter().map(|value| value.name()).collect();

@@ -1,7 +1,7 @@
 //! The pages of lists: `limit` and `cursor`.
 
 use crate::dialect::Call;
-use crate::domain::error::Error;
+use crate::domain::error::{Error, FieldErrors};
 use crate::domain::list::List;
 use crate::domain::record::parse_id;
 
@@ -36,9 +36,19 @@ impl Page {
     }
 }
 
+/// A parameter of the query, if it is there; what is wrong with it is noted.
+pub fn parameter(call: &Call, name: &'static str, errors: &mut FieldErrors) -> Option<String> {
+    call.query_parameter(name).unwrap_or_else(|error| {
+        if let Error::Invalid(found) = error {
+            errors.extend(found);
+        }
+        None
+    })
+}
+
 /// How many items a page has at the most.
 pub fn limit(call: &Call) -> Result<i64, Error> {
-    match call.query_parameter("limit") {
+    match call.query_parameter("limit")? {
         None => Ok(LIMIT),
         Some(text) => parse_id(&text)
             .filter(|limit| (1..=LIMIT_MAX).contains(limit))
@@ -48,7 +58,7 @@ pub fn limit(call: &Call) -> Result<i64, Error> {
 
 /// Where the page begins.
 pub fn cursor(call: &Call) -> Result<Option<i64>, Error> {
-    let given = call.query_parameter("cursor");
+    let given = call.query_parameter("cursor")?;
     given.map(|text| parse_id(&text).ok_or_else(invalid_cursor)).transpose()
 }
 

@@ -9,6 +9,7 @@ use crate::domain::command::{self, Command};
 use crate::domain::error::{Error, FieldError};
 use crate::domain::patch::Patch;
 use crate::domain::record::{Document, Meta};
+use crate::domain::table::Data;
 
 /// Runs an edit and answers with what it left: with the record as `show` has it for a caller who may
 /// read it, else with which one it is and its version.
@@ -20,7 +21,7 @@ pub async fn submit(
     actor: Actor,
     command: impl Command,
     status: u16,
-    show: impl Fn(&Document) -> Result<Value, Error> + Send + 'static,
+    show: impl Fn(&Document) -> Result<Value, Error> + Send + Sync + 'static,
 ) -> Result<Answer, Refusal> {
     let reader = actor.clone();
     let answered = call.submit(actor, command, move |outcome, facts| {
@@ -39,12 +40,13 @@ fn id(meta: &Meta) -> Value {
     meta.key.as_int().map_or_else(|| json!(meta.key.to_string()), |id| json!(id))
 }
 
-/// A record: its fields but for those that are `derived`, its id, version and times.
+/// A record: its fields but for those that follow from others, its id, version and times.
 ///
 /// # Errors
 /// [`Error::Internal`] when it has no JSON form.
-pub fn shown(document: &Document, derived: &[&str]) -> Result<Value, Error> {
+pub fn shown(document: &Document) -> Result<Value, Error> {
     let meta = &document.meta;
+    let derived = meta.kind.table().fields_of(Data::Derived);
     let mut shown = Map::new();
     shown.insert("id".to_owned(), id(meta));
     shown.extend(document.fields()?.values());
@@ -84,13 +86,19 @@ impl Members {
         match self.members.shift_remove(name) {
             None => Patch::Absent,
             Some(Value::Null) => Patch::Null,
-            Some(value) => match serde_json::from_value(value) {
-                Ok(value) => Patch::Value(value),
-                Err(cause) => {
-                    self.errors.push(FieldError::new(name, "wrong_type", cause.to_string()));
-                    Patch::Absent
+            Some(value) => {
+                let read = T::deserialize(&value);
+                // A whole number is one however it is written.
+                match read
+                    .or_else(|cause| T::deserialize(json::with_integers(value)).map_err(|_| cause))
+                {
+                    Ok(value) => Patch::Value(value),
+                    Err(cause) => {
+                        self.errors.push(FieldError::new(name, "wrong_type", cause.to_string()));
+                        Patch::Absent
+                    }
                 }
-            },
+            }
         }
     }
 

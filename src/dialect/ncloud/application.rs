@@ -100,7 +100,7 @@ fn decode_fields(fields: &Map<String, Value>, edition: Edition) -> Result<Applic
     member(fields, "protocol", |value| (value == "OAUTH2").then_some(()))?;
     let validity = |value: &Value| match value {
         Value::String(digits) if !is_newer => decimal(digits),
-        value => value.as_i64(),
+        value => json::whole(value),
     };
     let mut edit = ApplicationEdit {
         name: member(fields, "name", text)?,

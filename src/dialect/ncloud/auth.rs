@@ -52,7 +52,7 @@ pub async fn authenticate(call: &Call, right: Right) -> Result<Actor, Error> {
     let grants = credential.record.policies.iter().filter_map(|policy| grant(policy)).collect();
     let actor = credential::actor(&credential, grants);
     if !access::has_anywhere(&actor, right, Kind::Application) {
-        return Err(Error::Denied);
+        return Err(Error::Denied(Some((right, Kind::Application))));
     }
     let id = actor.account_id;
     let tenants = call.read(|facts| facts.select::<Tenant>(id, "owner_id", id)).await?;

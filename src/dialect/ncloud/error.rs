@@ -5,7 +5,7 @@ use http::HeaderMap;
 use serde_json::json;
 
 use super::auth::HasTenant;
-use crate::dialect::{Answer, Call, Malformed, accept};
+use crate::dialect::{Answer, Call, Malformed, ONCE, accept};
 use crate::domain::error::Error;
 use crate::domain::sign_in::application::NAME_TAKEN;
 use crate::domain::sign_in::consent::Language;
@@ -38,7 +38,7 @@ pub fn reject(call: &Call, error: &Error) -> Answer {
             let details = "Invalid authentication information.";
             gateway_saying(401, "200", "Authentication Failed", details)
         }
-        Error::Denied => gateway(401, "210", "Permission Denied"),
+        Error::Denied(_) => gateway(401, "210", "Permission Denied"),
         Error::NotFound(_) | Error::Invalid(_) if without_tenant => {
             service(400, 9014, "Tenant not created")
         }
@@ -64,7 +64,7 @@ pub fn reject(call: &Call, error: &Error) -> Answer {
             service(400, 400, say("잘못된 요청", "Invalid request.", "不正なリクエストです。"))
         }
         Error::Conflict(_) => service(409, 409, "Conflict with another change"),
-        Error::Stale => service(412, 412, "Precondition failed"),
+        Error::Stale { .. } => service(412, 412, "Precondition failed"),
         Error::KeyReused => service(422, 422, "Idempotency-Key was used with another request"),
         Error::TooManyRequests { retry_after_s } => {
             gateway(429, "420", "Rate Limited").header("retry-after", retry_after_s.to_string())
@@ -87,6 +87,12 @@ pub fn malformed(fault: Malformed, _path: &str, _headers: &HeaderMap) -> Answer 
         Malformed::TooLarge => gateway(413, "430", "Request Entity Too Large"),
         Malformed::Incomplete => gateway(400, "100", "Bad Request Exception"),
         Malformed::HeadTooLarge => gateway(431, "430", "Request Header Fields Too Large"),
+        Malformed::Header(name) => {
+            gateway_saying(400, "100", "Bad Request Exception", &format!("{name} {ONCE}"))
+        }
+        Malformed::Encoded => {
+            gateway(415, "100", "Unsupported Media Type").header("accept-encoding", "identity")
+        }
         Malformed::Busy => unavailable(1),
         Malformed::Failed => gateway(500, "900", "Unexpected Error"),
     }

@@ -17,7 +17,7 @@ use crate::domain::facts::{Facts, Known, Selector};
 use crate::domain::kind::Kind;
 use crate::domain::list::List;
 use crate::domain::record::{Key, Meta, Record as _, Stored};
-use crate::domain::tag::{Beside, View, tagged};
+use crate::domain::tag::{Beside, View, shown_as, tagged};
 use crate::domain::teaching::class::{Class, ClassEdit, CreateClass, Rules};
 use crate::domain::teaching::invite_code::{InviteCode, NewCode};
 
@@ -166,6 +166,13 @@ impl LargeIds {
 
 fn show(class: &Stored<Class>, at: Timestamp, facts: &Facts) -> Known<Answer> {
     let (tag, codes) = tagged(&class.meta, facts, |view| codes(&class.meta, view))?;
+    // What the clock has changed since is another answer, and no other record.
+    let is_over =
+        |code: &&Stored<InviteCode>| code.record.effective_status(at) != code.record.status;
+    let tag = match codes.iter().filter(is_over).count() {
+        0 => tag,
+        over => shown_as(&tag, over),
+    };
     Ok(Answer::json(200, &encode(class, &codes, at)).etag(tag))
 }
 

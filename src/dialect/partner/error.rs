@@ -4,7 +4,7 @@ use http::HeaderMap;
 
 use super::class::LargeIds;
 use super::student::NullForText;
-use crate::dialect::{Answer, Call, Malformed};
+use crate::dialect::{Answer, Call, Malformed, ONCE};
 use crate::domain::error::{Error, FieldError};
 use crate::domain::kind::Kind;
 use crate::domain::teaching::class::UNKNOWN_MODELS;
@@ -50,7 +50,7 @@ fn failed() -> Answer {
 pub fn reject(call: &Call, error: &Error) -> Answer {
     match error {
         Error::Unauthenticated | Error::Replayed => unauthorized(),
-        Error::Denied => detail(403, "forbidden"),
+        Error::Denied(_) => detail(403, "forbidden"),
         Error::NotFound(Kind::Class) => detail(404, "Class not found"),
         Error::NotFound(Kind::Course) => detail(404, "Course not found"),
         Error::NotFound(Kind::InviteCode) => detail(404, "Invite not found"),
@@ -65,7 +65,7 @@ pub fn reject(call: &Call, error: &Error) -> Answer {
             let words = CONFLICTS.iter().find(is_it);
             detail(409, words.map_or("conflict", |(_, words)| words))
         }
-        Error::Stale => detail(412, "precondition_failed"),
+        Error::Stale { .. } => detail(412, "precondition_failed"),
         Error::KeyReused => detail(422, "idempotency_key_reused"),
         Error::TooManyRequests { retry_after_s } => {
             detail(429, "Too Many Requests").header("retry-after", retry_after_s.to_string())
@@ -114,6 +114,10 @@ pub fn malformed(fault: Malformed, _path: &str, _headers: &HeaderMap) -> Answer 
         Malformed::TooLarge => detail(413, "Request Entity Too Large"),
         Malformed::Incomplete => detail(400, UNREADABLE),
         Malformed::HeadTooLarge => detail(431, "Request Header Fields Too Large"),
+        Malformed::Header(name) => detail(400, &format!("{name} {ONCE}")),
+        Malformed::Encoded => {
+            detail(415, "Unsupported Media Type").header("accept-encoding", "identity")
+        }
         Malformed::Busy => unavailable(1),
         Malformed::Failed => failed(),
     }

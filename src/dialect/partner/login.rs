@@ -1,5 +1,7 @@
 //! `POST /user/login`: e-mail and password for tokens; `POST /user/refresh`: for the next ones.
 
+use std::sync::Arc;
+
 use jiff::SignedDuration;
 use serde_json::json;
 
@@ -16,7 +18,7 @@ use crate::domain::access::{Grant, Right};
 use crate::domain::actor::Actor;
 use crate::domain::command::{Create, Entropy as _};
 use crate::domain::error::Error;
-use crate::domain::facts::{Facts, Known, Signature, Token};
+use crate::domain::facts::{Answered, Facts, Known, Signature, Token};
 use crate::domain::kind::Kind;
 use crate::domain::people::credential::{Admit, Credential, EndSession, EndedSession};
 use crate::domain::people::known::KnownBy;
@@ -71,15 +73,18 @@ pub async fn login(call: &Call) -> Result<Answer, Refusal> {
         }),
         tokens: pair.to_keep(call, credential_id)?,
         // Of the answer only the session's name is kept, from which the rest follows.
-        encode: Box::new(move |_, _| Ok(Answer::with_type(200, "text/plain", session.clone()))),
+        encode: Arc::new(move |_, _| Ok(Answer::with_type(200, "text/plain", session.clone()))),
         ..envelope(call, &person, credential_id)
     };
     match call.app.pipeline.run(Admit { credential_id }, envelope).await? {
-        Reply::Repeated(first) => {
-            let session = std::str::from_utf8(&first.body).map_err(Error::internal)?;
+        Reply::Repeated(Answered::Whole { body, .. }) => {
+            let session = std::str::from_utf8(&body).map_err(Error::internal)?;
             Ok(Pair::of(call, session, session).answer())
         }
         Reply::Done(..) | Reply::Noted => Ok(pair.answer()),
+        Reply::Repeated(Answered::Of(..)) => {
+            Err(Error::internal("a login without a session").into())
+        }
     }
 }
 

@@ -92,7 +92,7 @@ pub async fn submit<R: Record>(
     actor: Actor,
     command: impl Command,
     status: u16,
-    encode: impl Fn(&Stored<R>) -> Value + Send + 'static,
+    encode: impl Fn(&Stored<R>) -> Value + Send + Sync + 'static,
 ) -> Result<Answer, Refusal> {
     let answered = call.submit(actor, command, move |outcome, _| {
         Ok(Answer::json(status, &encode(&outcome.subject.typed()?)))
@@ -184,13 +184,14 @@ pub async fn ids(call: &Call, list: List, slice: Slice) -> Result<(Vec<i64>, i64
     Ok(call.app.store.list_counted(&list.page(slice.limit, slice.offset)).await?)
 }
 
-/// Sends a caller with one slash too many on to the path without it. The address is relative, so
-/// that it holds behind any proxy.
+/// Sends a caller with one slash too many on to the path without it. The address is relative to the
+/// one that was asked (RFC 3986 section 5), whatever path a proxy has put before that.
 pub fn redirect(call: &Call) -> Answer {
     let path = call.path().strip_suffix('/').unwrap_or(call.path());
+    let last = path.rsplit('/').next().unwrap_or_default();
     let query = call.query();
     let mark = if query.is_empty() { "" } else { "?" };
-    Answer::empty(307).header("location", format!("{path}{mark}{query}"))
+    Answer::empty(307).header("location", format!("../{last}{mark}{query}"))
 }
 
 #[cfg(test)]

@@ -81,13 +81,13 @@ fn actor(
     }
     let roles = &credential.record.policies;
     if !is_account_live || !roles.iter().any(|role| ROLES.contains(&role.as_str())) {
-        return Err(Error::Denied.into());
+        return Err(Error::Denied(None).into());
     }
     Ok(credential::actor(credential, vec![Grant::account(&[Kind::Relationship], &Right::ALL)]))
 }
 
-/// An ISO 8601 instant in the extended form that all official clients send: seconds, no fraction or
-/// one of up to nine digits, and `Z` or an offset of hours and minutes.
+/// An ISO 8601 instant: in the extended form that all official clients send, seconds, no fraction or one of
+/// up to nine digits, and `Z` or an offset of hours and minutes, with a colon between these or without.
 ///
 /// No such text is the beginning of another. Date and salt are signed as one text, so were `+09` an
 /// offset too, the end of `+09:30` could be moved into the salt: the same signature, half an hour
@@ -109,8 +109,8 @@ fn instant(text: &str) -> Option<Timestamp> {
             (1..=9).contains(&(rest.len() - zone.len())).then_some(zone)?
         }
     };
-    let is_whole =
-        has_form(seconds, "0000-00-00T00:00:00") && (zone == "Z" || has_form(zone, "+00:00"));
+    let is_zone = zone == "Z" || has_form(zone, "+00:00") || has_form(zone, "+0000");
+    let is_whole = has_form(seconds, "0000-00-00T00:00:00") && is_zone;
     is_whole.then(|| text.parse().ok())?
 }
 
@@ -130,6 +130,8 @@ mod tests {
             ("2026-04-23T18:15:30.123456+09:00", 123_456_000),
             ("2026-04-23T04:15:30.123456789-05:00", 123_456_789),
             ("2026-04-23T14:45:30.1+05:30", 100_000_000),
+            ("2026-04-23T18:15:30+0900", 0),
+            ("2026-04-23T04:15:30.5-0500", 500_000_000),
         ] {
             let expected = at + SignedDuration::from_nanos(nanoseconds);
             assert_eq!(instant(text), Some(expected), "{text}");
@@ -151,7 +153,7 @@ mod tests {
             "2026-04-23T09:15:30.1234567890Z",
             "2026-04-23T09:15:30,5Z",
             "2026-04-23T18:15:30+09",
-            "2026-04-23T18:15:30+0900",
+            "2026-04-23T18:15:30+09:00[Asia/Seoul]",
             "2026-04-23T18:15:30+09:00:00",
             "2026-04-23T18:15:30+09:0",
             "2026-04-23T09:15:30 Z",

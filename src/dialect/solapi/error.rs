@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use http::HeaderMap;
 use serde_json::json;
 
-use crate::dialect::{Answer, Call, Malformed};
+use crate::dialect::{Answer, Call, Malformed, ONCE};
 use crate::domain::error::Error;
 
 fn refusal(status: u16, code: &str, message: &str) -> Answer {
@@ -52,7 +52,9 @@ pub fn reject(_call: &Call, error: &Error) -> Answer {
 
 fn word(error: &Error) -> Answer {
     match error {
-        Error::Unauthenticated | Error::Denied => refusal(401, "Unauthorized", "권한이 없습니다."),
+        Error::Unauthenticated | Error::Denied(_) => {
+            refusal(401, "Unauthorized", "권한이 없습니다.")
+        }
         Error::Replayed => {
             let message = "15분 안에 동일한 signature 값이 사용되었습니다.";
             refusal(403, "DuplicatedSignature", message)
@@ -63,7 +65,7 @@ fn word(error: &Error) -> Answer {
             invalid(&details.join(", "))
         }
         Error::Conflict(_) => refusal(409, "Conflict", "Another change stands in the way"),
-        Error::Stale => refusal(412, "PreconditionFailed", "If-Match names another version"),
+        Error::Stale { .. } => refusal(412, "PreconditionFailed", "If-Match names another version"),
         Error::KeyReused => {
             refusal(422, "ValidationError", "Idempotency-Key was used with another request")
         }
@@ -88,6 +90,9 @@ pub fn malformed(fault: Malformed, _path: &str, _headers: &HeaderMap) -> Answer 
         Malformed::TooLarge => refusal(413, "ValidationError", "The body is too large"),
         Malformed::Incomplete => invalid("The body came too slowly or broke off"),
         Malformed::HeadTooLarge => refusal(431, "ValidationError", "The head is too large"),
+        Malformed::Header(name) => invalid(&format!("{name} {ONCE}")),
+        Malformed::Encoded => refusal(415, "ValidationError", "The body must not be compressed")
+            .header("accept-encoding", "identity"),
         Malformed::Busy => unavailable(1),
         Malformed::Failed => failed(),
     }
@@ -104,11 +109,11 @@ mod tests {
     fn every_refusal_has_its_status_and_code_and_no_empty_text() {
         for (error, status, code) in [
             (Error::Unauthenticated, 401, "Unauthorized"),
-            (Error::Denied, 401, "Unauthorized"),
+            (Error::Denied(None), 401, "Unauthorized"),
             (Error::NotFound(Kind::Relationship), 404, "ResourceNotFound"),
             (Error::invalid("metadata", "x", "wrong"), 400, "ValidationError"),
             (Error::Conflict(vec![]), 409, "Conflict"),
-            (Error::Stale, 412, "PreconditionFailed"),
+            (Error::Stale { version: 2 }, 412, "PreconditionFailed"),
             (Error::KeyReused, 422, "ValidationError"),
             (Error::Replayed, 403, "DuplicatedSignature"),
             (Error::Unavailable { retry_after_s: 1 }, 503, "ServiceUnavailable"),

@@ -3,17 +3,20 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Number;
 
+use crate::domain::command::Context;
 use crate::domain::error::{FieldError, FieldErrors};
 use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
 use crate::domain::names::names;
 use crate::domain::patch::edit;
+use crate::domain::people::person::fold;
 use crate::domain::record::{Changed, Meta, Record};
 use crate::domain::table::{Column, Gone, KeyType, Table, Text, Unique, data};
 use crate::domain::time::Instant;
 
-/// Levels are below this, 2^64: beyond it whole numbers would be rounded.
-const LEVEL_LIMIT: f64 = 18_446_744_073_709_551_616.0;
+/// Levels are between these, -2^63 and 2^64: beyond them whole numbers would be rounded, and cannot be told
+/// from decimals.
+const LEVELS: (f64, f64) = (-9_223_372_036_854_775_808.0, 18_446_744_073_709_551_616.0);
 
 names! {
     /// How a certificate reaches its holder.
@@ -87,6 +90,8 @@ pub struct Achievement {
     pub person_id: i64,
     /// The holder's name as it was given at issue, where the person is known by another.
     pub holder_name: Option<String>,
+    /// That name, folded for search.
+    pub holder_key: Option<String>,
     /// `<prefix>-<YYYYMM of issue>-<6 of [a-z0-9]>`, unique, fixed at issue.
     pub certificate_number: String,
     /// When it was issued (Kolleges' `created_at`).
@@ -136,7 +141,8 @@ edit! {
 
 /// True for a number that a certificate can have as its level.
 pub fn is_level(number: &Number) -> bool {
-    number.as_f64().is_none_or(|level| level.abs() < LEVEL_LIMIT)
+    let is_between = |level| LEVELS.0 < level && level < LEVELS.1;
+    number.is_i64() || number.is_u64() || number.as_f64().is_some_and(is_between)
 }
 
 impl Record for Achievement {
@@ -148,25 +154,27 @@ impl Record for Achievement {
             Column::names("form_id", Kind::Form, Gone::Refuses),
             Column::names("person_id", Kind::Person, Gone::Refuses),
             Column::text("certificate_number"),
+            Column::text("holder_key"),
             Column::instant("issued_at"),
         ],
         unique: &[Unique::ever(&["certificate_number"], "certificate_number")],
         texts: &[
-            Text::name("holder_name"),
+            Text::name("holder_name").unbroken(),
             Text::name("certificate_number"),
             Text::prose("admin_comment"),
             Text::line("nft_token"),
             Text::list("evidences"),
-            Text::name("evidences.title"),
+            Text::name("evidences.title").filled("title_required"),
             Text::url("evidences.link"),
             Text::name("evidences.file_name"),
             Text::list("custom_attributes"),
-            Text::name("custom_attributes.attribute_tag"),
+            Text::name("custom_attributes.attribute_tag").filled("attribute_tag_required"),
             Text::line("custom_attributes.attribute_value"),
         ],
         data: data! {
             Personal: holder_name;
             Free: admin_comment, evidences, custom_attributes;
+            Derived: holder_key;
             Plain: form_id, person_id, certificate_number, issued_at, course_begin_at,
                 course_end_at, expiration_date, level, nft_token, issuance_route, issuance_method,
                 status, is_received;
@@ -174,6 +182,11 @@ impl Record for Achievement {
         ..Table::EMPTY
     };
     type Edit = AchievementEdit;
+
+    fn settle(&mut self, _: Option<&Self>, _: &mut Context<'_>, _: &mut Facts) -> Known<()> {
+        self.holder_key = self.holder_name.as_deref().map(fold);
+        Ok(())
+    }
 
     fn validate(&self, meta: &Meta, changed: &Changed, _: &mut Facts) -> Known<FieldErrors> {
         let mut errors = Vec::new();

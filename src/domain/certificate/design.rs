@@ -76,13 +76,13 @@ impl Record for Design {
             Column::names("image_id", Kind::Image, Gone::Refuses),
         ],
         texts: &[
-            Text::name("name"),
+            Text::name("name").filled("name_required"),
             Text::name("main_color"),
             Text::name("sub_color"),
             Text::name("extra_color_1"),
             Text::name("extra_color_2"),
             Text::json("layout_json").each(),
-            Text::name("template_type"),
+            Text::name("template_type").filled("template_type_required"),
         ],
         data: data! {
             Free: name, layout_json;

@@ -10,6 +10,7 @@ use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
 use crate::domain::names::names;
 use crate::domain::patch::edit;
+use crate::domain::people::account::ClubImage;
 use crate::domain::people::person::fold;
 use crate::domain::record::{Changed, Meta, Record};
 use crate::domain::table::{Column, Gone, KeyType, Table, Text, data};
@@ -61,17 +62,6 @@ pub struct Requirement {
     pub order: Option<u64>,
 }
 
-/// A picture of an institution.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct InstitutionImage {
-    /// Its URL.
-    pub path: String,
-    /// `club_logo`, `club_cover`, `club_symbol`, `sign_image`; an open set.
-    #[serde(rename = "type")]
-    pub image_type: String,
-}
-
 /// A body that stands behind an award.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -86,7 +76,7 @@ pub struct Institution {
     pub website_url: Option<String>,
     /// Its pictures.
     #[serde(default)]
-    pub images: Vec<InstitutionImage>,
+    pub images: Vec<ClubImage>,
 }
 
 /// A form.
@@ -160,7 +150,7 @@ impl Record for Form {
             Column::names("badge_design_id", Kind::Design, Gone::Refuses),
         ],
         texts: &[
-            Text::name("name"),
+            Text::name("name").filled("name_required"),
             Text::prose("description"),
             Text::name("tags").each(),
             Text::name("prefix"),
@@ -172,18 +162,18 @@ impl Record for Form {
             Text::url("requirements.url"),
             Text::prose("requirements.description"),
             Text::list("institutions"),
-            Text::name("institutions.name"),
-            Text::name("institutions.type"),
+            Text::name("institutions.name").filled("name_required"),
+            Text::name("institutions.type").filled("type_required"),
             Text::url("institutions.website_url"),
             Text::list("institutions.images"),
-            Text::url("institutions.images.path"),
-            Text::name("institutions.images.type"),
-            Text::name("representative_institution.name"),
-            Text::name("representative_institution.type"),
+            Text::url("institutions.images.path").filled("path_required"),
+            Text::name("institutions.images.type").filled("type_required"),
+            Text::name("representative_institution.name").filled("name_required"),
+            Text::name("representative_institution.type").filled("type_required"),
             Text::url("representative_institution.website_url"),
             Text::list("representative_institution.images"),
-            Text::url("representative_institution.images.path"),
-            Text::name("representative_institution.images.type"),
+            Text::url("representative_institution.images.path").filled("path_required"),
+            Text::name("representative_institution.images.type").filled("type_required"),
         ],
         data: data! {
             Free: name, description, tags, program_name, requirements, institutions,

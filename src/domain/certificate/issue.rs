@@ -15,6 +15,7 @@ use crate::domain::access::{Place, Right};
 use crate::domain::command::{self, Command, Context, Decision, Write, amend, make_with, permit};
 use crate::domain::delivery::message::Channel;
 use crate::domain::delivery::outbox::{Occasion, Outbox};
+use crate::domain::error::{Error, FieldErrors};
 use crate::domain::facts::{Facts, Known, Need, Selector, Sequence};
 use crate::domain::kind::Kind;
 use crate::domain::people::account::Account;
@@ -56,6 +57,22 @@ pub struct Recipient {
 }
 
 impl Recipient {
+    /// The rules that are broken by what is said of them.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when that has no JSON form.
+    pub fn broken(&self) -> Result<FieldErrors, Error> {
+        let achievement = Achievement {
+            admin_comment: self.admin_comment.clone(),
+            level: self.level.clone(),
+            custom_attributes: self.custom_attributes.clone(),
+            ..Achievement::default()
+        };
+        let mut broken = command::broken_alone(None, &self.person())?;
+        broken.extend(command::broken_alone(Some(&Achievement::default()), &achievement)?);
+        Ok(broken)
+    }
+
     /// Who they are, where nobody knows them.
     fn person(&self) -> Person {
         Person {

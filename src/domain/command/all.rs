@@ -65,7 +65,7 @@ impl Command for All {
                     whole.refused.push((index, error));
                 }
                 Err(Stop::Refused(_)) => facts.roll_back(before),
-                Err(Stop::Large) => return Err(Stop::Large),
+                Err(stop @ (Stop::Large | Stop::Long)) => return Err(stop),
             }
         }
         if !missing.is_empty() {

@@ -1,6 +1,7 @@
 //! What an issuing command has to know to leave a message behind: the words, and which channels
 //! there are.
 
+use jiff::civil::Time;
 use jiff::tz::TimeZone;
 
 use super::message::{Channel, Message, MessageStatus};
@@ -94,7 +95,7 @@ impl Occasion<'_> {
     fn values(&self) -> Values {
         let Self { achievement, form, club, .. } = *self;
         let zone = club.time_zone();
-        let day = |at: Option<Instant>| at.map(|at| day(at, &zone)).unwrap_or_default();
+        let given = |at: Option<Instant>| at.map(|at| given_day(at, &zone)).unwrap_or_default();
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
         Values {
             holder_name: self.holder_name.to_owned(),
@@ -106,14 +107,59 @@ impl Occasion<'_> {
             program_name: text(&form.program_name),
             program_url: text(&form.program_url),
             certificate_number: achievement.certificate_number.clone(),
-            issued_on: day(Some(achievement.issued_at)),
-            course_begin_on: day(achievement.course_begin_at),
-            course_end_on: day(achievement.course_end_at),
-            expires_on: day(achievement.expiration_date),
+            issued_on: day(achievement.issued_at, &zone),
+            course_begin_on: given(achievement.course_begin_at),
+            course_end_on: given(achievement.course_end_at),
+            expires_on: given(achievement.expiration_date),
         }
     }
 }
 
+/// The day of what a client gave: a day is kept as its midnight in UTC, and is that day everywhere.
+fn given_day(at: Instant, zone: &TimeZone) -> String {
+    let is_bare = at.civil().time() == Time::midnight();
+    if is_bare { day(at, &TimeZone::UTC) } else { day(at, zone) }
+}
+
 fn day(at: Instant, zone: &TimeZone) -> String {
     at.civil_in(zone).map(|at| at.date().to_string()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_that_were_given_stay_those_days() {
+        let at = |text: &str| Some(text.parse::<Instant>().unwrap());
+        let achievement = Achievement {
+            issued_at: at("2025-04-01T00:00:00Z").unwrap(),
+            course_begin_at: at("2025-04-01T00:00:00Z"),
+            course_end_at: at("2025-06-30T22:00:00Z"),
+            expiration_date: at("2026-04-01T00:00:00Z"),
+            ..Achievement::default()
+        };
+        for (zone, issued_on, evening) in [
+            ("America/New_York", "2025-03-31", "2025-06-30"),
+            ("UTC", "2025-04-01", "2025-06-30"),
+            ("Asia/Seoul", "2025-04-01", "2025-07-01"),
+            ("Pacific/Kiritimati", "2025-04-01", "2025-07-01"),
+        ] {
+            let club = Account { time_zone: Some(zone.to_owned()), ..Account::default() };
+            let occasion = Occasion {
+                achievement_id: 1,
+                achievement: &achievement,
+                form: &Form::default(),
+                club: &club,
+                holder_name: "홍길동",
+                channel: Channel::Email,
+                recipient: "hong@example.com",
+            };
+            let values = occasion.values();
+            assert_eq!(values.issued_on, issued_on, "{zone}");
+            assert_eq!(values.course_begin_on, "2025-04-01", "{zone}");
+            assert_eq!(values.course_end_on, evening, "{zone}");
+            assert_eq!(values.expires_on, "2026-04-01", "{zone}");
+        }
+    }
 }

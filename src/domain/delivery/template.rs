@@ -39,7 +39,8 @@ pub struct Values {
     pub program_url: String,
     /// The certificate's number.
     pub certificate_number: String,
-    /// The day of issue, `YYYY-MM-DD` in the account's time zone, as all days here.
+    /// The day of issue, `YYYY-MM-DD` in the account's time zone, as all days here but those that were given
+    /// as days.
     pub issued_on: String,
     /// The course's first day.
     pub course_begin_on: String,
@@ -154,6 +155,7 @@ impl Template {
                 body.push('\n');
             }
         }
+        let mut body = plain_lines(&body);
         body.truncate(body.trim_end().len());
         (subject, cut(body, BODY_MAX))
     }
@@ -212,6 +214,13 @@ pub fn one_line(text: &str) -> String {
         let _ = write!(line, "{gap}{word}");
     }
     cut(line, SUBJECT_MAX)
+}
+
+/// A text in lines that all end as those of Unix do, without control characters but tabs: the wires that it
+/// goes over give each of them a meaning of its own.
+pub fn plain_lines(text: &str) -> String {
+    let text = text.replace("\r\n", "\n").replace('\r', "\n");
+    text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect()
 }
 
 /// A text of at most so many characters, and one more that says that there would be others.
@@ -294,6 +303,19 @@ mod tests {
         let template = Template::email("\u{feff}subject: 제목\r\n\r\n\r\n첫째\r\n\r\n둘째\r\n\r\n");
         let (subject, body) = template.unwrap().render(&values());
         assert_eq!((subject.as_deref(), body.as_str()), (Some("제목"), "\n첫째\n\n둘째"));
+    }
+
+    #[test]
+    fn no_value_ends_a_line_on_its_own() {
+        let values = Values {
+            holder_name: "a\r.\rMAIL FROM:<b@c>\r".to_owned(),
+            form_description: "하나\r\n둘\u{0}\u{1b}[2J\u{85}".to_owned(),
+            ..values()
+        };
+        let template = "Subject: {{ holder_name }}\n\n{{ holder_name }}\n{{ form_description }}";
+        let (subject, body) = Template::email(template).unwrap().render(&values);
+        assert_eq!(subject.as_deref(), Some("a . MAIL FROM:<b@c>"));
+        assert_eq!(body, "a\n.\nMAIL FROM:<b@c>\n하나\n둘[2J");
     }
 
     proptest! {

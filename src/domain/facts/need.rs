@@ -121,17 +121,29 @@ pub enum Sequence {
 /// A header of an answer: its name in lower case, and its value.
 pub type Header = (Cow<'static, str>, Cow<'static, str>);
 
+/// What an idempotency key keeps of an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answered {
+    /// All.
+    Whole {
+        /// HTTP status.
+        status: u16,
+        /// Headers that were part of it.
+        headers: Vec<Header>,
+        /// The body's bytes.
+        body: Bytes,
+    },
+    /// It showed more than is kept, and is worded anew: of this record.
+    Of(Kind, Key),
+}
+
 /// A stored answer to an idempotency key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredAnswer {
     /// SHA-256 of what was asked.
     pub request_hash: String,
-    /// HTTP status.
-    pub status: u16,
-    /// Headers that were part of the answer.
-    pub headers: Vec<Header>,
-    /// The body's bytes.
-    pub body: Bytes,
+    /// What was answered.
+    pub answered: Answered,
     /// When it was given.
     pub at: Timestamp,
     /// The first change of what was done; none where nothing was.
@@ -169,6 +181,8 @@ pub enum Stop {
     Refused(Error),
     /// The command writes more than others may have to wait for: decide it beside them.
     Large,
+    /// The answer shows more than others may have to wait for: word it after the commit.
+    Long,
 }
 
 impl From<Error> for Stop {

@@ -94,3 +94,36 @@ fn memory_is_asked_once_and_never_about_what_the_batch_has_written() {
     assert_eq!(status(&facts), Draft);
     assert!(matches!(facts.find::<Course>(3, 2), Err(Stop::Missing(needs)) if needs.len() == 1));
 }
+
+#[test]
+fn others_wait_for_no_answer_that_shows_hundreds() {
+    let code = |id: i64| {
+        let mut document = Document::clone(&course(id, Active, false));
+        document.meta.kind = Kind::InviteCode;
+        Arc::new(document)
+    };
+    let class = Key::Int(11);
+    let needs = |facts: &mut Facts| match facts
+        .word(|facts| facts.may_show(Kind::InviteCode, "class_id", &class))
+    {
+        Err(Stop::Missing(needs)) => needs,
+        other => panic!("{other:?}"),
+    };
+    for count in [200, 201] {
+        let mut facts = Facts::default();
+        // It is not they who are looked at.
+        let need = needs(&mut facts).pop().unwrap();
+        assert!(matches!(&need, Need::Namers(namers) if namers.limit == 201), "{need:?}");
+        facts.supply(need, Fact::Namers((0..count).map(Key::Int).collect()));
+        let may = facts.word(|facts| facts.may_show(Kind::InviteCode, "class_id", &class));
+        assert_eq!(matches!(may, Err(Stop::Long)), count > 200, "{may:?}");
+        // A read shows all.
+        assert!(facts.may_show(Kind::InviteCode, "class_id", &class).is_ok());
+    }
+    // Nor where they are known already.
+    let mut facts = Facts::default();
+    let selector = Selector { kind: Kind::InviteCode, column: "class_id", value: class.clone() };
+    facts.supply(Need::Select(selector), Fact::Select((0..201).map(code).collect()));
+    let may = facts.word(|facts| facts.may_show(Kind::InviteCode, "class_id", &class));
+    assert!(matches!(may, Err(Stop::Long)), "{may:?}");
+}

@@ -9,6 +9,7 @@ use crate::domain::error::{Error, FieldError, FieldErrors};
 use crate::domain::facts::{Facts, Known};
 use crate::domain::kind::Kind;
 use crate::domain::patch::edit;
+use crate::domain::people::person::fold;
 use crate::domain::record::{Changed, Meta, Record};
 use crate::domain::table::{Column, KeyType, Table, Text, Unique, data};
 
@@ -23,10 +24,14 @@ pub struct Account {
     pub name: String,
     /// Kolleges' club domain.
     pub club_domain: Option<String>,
+    /// The domain, folded: upper and lower case are no two clubs.
+    pub club_domain_key: Option<String>,
     /// Kolleges' club type, e.g. `community` or `school`.
     pub club_type: Option<String>,
     /// Attributes that the club puts on its certificates.
     pub club_custom_data: Vec<CustomData>,
+    /// Pictures that stand for the club on its certificates.
+    pub club_images: Vec<ClubImage>,
     /// Ncloud's account number.
     pub ncloud_account_no: Option<String>,
     /// SOLAPI's account id, 14 digits.
@@ -47,6 +52,17 @@ pub struct CustomData {
     pub attribute_tag: String,
 }
 
+/// A picture of a club, or of an institution beside it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClubImage {
+    /// Its URL.
+    pub path: String,
+    /// `club_logo`, `club_cover`, `club_symbol`, `sign_image`; an open set.
+    #[serde(rename = "type")]
+    pub image_type: String,
+}
+
 edit! {
     /// An edit of an account.
     AccountEdit for Account {
@@ -54,6 +70,7 @@ edit! {
         club_domain: String => clears,
         club_type: String => clears,
         club_custom_data: Vec<CustomData> => or(Vec::new()),
+        club_images: Vec<ClubImage> => or(Vec::new()),
     }
 }
 
@@ -104,31 +121,35 @@ impl Record for Account {
         name: "account",
         key: KeyType::Int,
         columns: &[
-            Column::text("club_domain"),
+            Column::text("club_domain_key"),
             Column::text("ncloud_account_no"),
             Column::text("solapi_account_id"),
             Column::text("portal_url"),
         ],
         unique: &[
-            Unique::ever(&["club_domain"], "club_domain"),
-            Unique::ever(&["ncloud_account_no"], "ncloud_account_no"),
-            Unique::ever(&["solapi_account_id"], "solapi_account_id"),
-            Unique::ever(&["portal_url"], "portal_url"),
+            Unique::of_others(&["club_domain_key"], "club_domain"),
+            Unique::of_others(&["ncloud_account_no"], "ncloud_account_no"),
+            Unique::of_others(&["solapi_account_id"], "solapi_account_id"),
+            Unique::of_others(&["portal_url"], "portal_url"),
         ],
         texts: &[
-            Text::name("name").filled("name_required"),
+            Text::name("name").filled("name_required").unbroken(),
             Text::name("club_domain"),
             Text::name("club_type"),
             Text::list("club_custom_data"),
-            Text::name("club_custom_data.attribute_name"),
-            Text::name("club_custom_data.attribute_tag"),
+            Text::name("club_custom_data.attribute_name").filled("attribute_name_required"),
+            Text::name("club_custom_data.attribute_tag").filled("attribute_tag_required"),
+            Text::list("club_images"),
+            Text::url("club_images.path").filled("path_required"),
+            Text::name("club_images.type").filled("type_required"),
             Text::name("ncloud_account_no"),
             Text::name("solapi_account_id"),
             Text::name("portal_url"),
             Text::name("time_zone"),
         ],
         data: data! {
-            Free: name, club_custom_data;
+            Free: name, club_custom_data, club_images;
+            Derived: club_domain_key;
             Plain: club_domain, club_type, ncloud_account_no, solapi_account_id, portal_url,
                 time_zone;
         },
@@ -150,6 +171,7 @@ impl Record for Account {
         if let Some(url) = self.portal_url.as_mut().filter(has_scheme) {
             *url = portal_url(url);
         }
+        self.club_domain_key = self.club_domain.as_deref().map(fold);
         Ok(())
     }
 

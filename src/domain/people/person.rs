@@ -16,7 +16,7 @@ use crate::domain::text::EMAIL_MAX;
 
 /// Stands between the names in [`Person::name_key`]. No text in lower case has it, so nothing is found
 /// across the joint.
-const NAME_JOINT: char = 'Ω';
+pub const NAME_JOINT: char = 'Ω';
 
 names! {
     /// Whether a person may sign in and act.
@@ -160,11 +160,11 @@ impl Record for Person {
         unique: &[Unique::ever(&["learner_id"], "learner_id")],
         known_by: &["email_key", "phone_key", "login_key"],
         texts: &[
-            Text::name("name"),
-            Text::name("other_names").each(),
-            Text::email("email"),
-            Text::name("phone"),
-            Text::name("login"),
+            Text::name("name").filled("name_required").unbroken(),
+            Text::name("other_names").each().unbroken(),
+            Text::email("email").unbroken(),
+            Text::name("phone").unbroken(),
+            Text::name("login").unbroken(),
             Text::line("password_hash"),
             Text::url("avatar").each(),
             Text::url("image"),

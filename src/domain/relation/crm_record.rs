@@ -49,7 +49,7 @@ impl Record for CrmRecord {
         key: KeyType::Text,
         columns: &[Column::names("entity_id", Kind::Entity, Gone::Refuses)],
         texts: &[
-            Text::name("name"),
+            Text::name("name").unbroken(),
             Text::json("data"),
             Text::name("tags").each(),
             Text::name("owner_id"),

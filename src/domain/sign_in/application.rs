@@ -333,7 +333,9 @@ impl Record for Application {
             Unique::ever(&["client_id"], "client_id"),
         ],
         texts: &[
-            Text::name("name").of_length((1, NAME_MAX), "length", "has 1 to 100 characters"),
+            Text::name("name")
+                .of_length((1, NAME_MAX), "length", "has 1 to 100 characters")
+                .filled("name_required"),
             Text::name("client_id"),
             Text::name("client_secret_hash"),
             Text::url("application_url"),

@@ -36,7 +36,7 @@ impl Record for Partner {
         key: KeyType::Int,
         columns: &[Column::names("person_id", Kind::Person, Gone::Refuses)],
         unique: &[Unique::ever(&["person_id"], "person_id")],
-        texts: &[Text::name("full_name"), Text::name("role")],
+        texts: &[Text::name("full_name").unbroken(), Text::name("role")],
         data: data! {
             Personal: full_name;
             Plain: person_id, role, is_active;

@@ -99,8 +99,8 @@ impl Record for Student {
             Unique::live(&["partner_id", "email_key"], "student"),
         ],
         texts: &[
-            Text::name("full_name").filled("full_name_required"),
-            Text::email("email").at_most(EMAIL_MAX, "email_too_long"),
+            Text::name("full_name").filled("full_name_required").unbroken(),
+            Text::email("email").at_most(EMAIL_MAX, "email_too_long").unbroken(),
             Text::line("primary_contact"),
             Text::prose("notes"),
         ],

@@ -12,6 +12,7 @@ use super::{Connection, PgFault, alone, array};
 use crate::domain::error::Error;
 use crate::domain::kind::Kind;
 use crate::domain::record::Key;
+use crate::payer::Payer;
 use crate::pipeline::{Hold, Job};
 use crate::store::sql::{self, Sql};
 
@@ -59,9 +60,9 @@ impl Aside {
     pub fn put(&mut self, jobs: Vec<Job>, holds: Vec<Vec<Hold>>, held: &HashSet<Hold>) -> Vec<Job> {
         let now = Instant::now();
         let mut rest = Vec::new();
-        let mut counts: HashMap<i64, usize> = HashMap::default();
+        let mut counts: HashMap<Payer, usize> = HashMap::default();
         for waiting in &self.waiting {
-            *counts.entry(waiting.job.account_id()).or_default() += 1;
+            *counts.entry(waiting.job.payer()).or_default() += 1;
         }
         for (mut job, mut on) in jobs.into_iter().zip(holds) {
             on.retain(|hold| held.contains(hold));
@@ -69,7 +70,7 @@ impl Aside {
                 rest.push(job);
                 continue;
             }
-            let count = counts.entry(job.account_id()).or_default();
+            let count = counts.entry(job.payer()).or_default();
             if now.duration_since(job.held_since(now)) > WAIT_MAX
                 || self.waiting.len() >= WAITING_MAX
                 || *count >= WAITING_EACH

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::{Connection, Patience, PgFault, Way, parameter};
 use crate::store::search::Flavor;
-use crate::store::sweep::{Ask, IDLE, IDLE_EVERY, Sweep};
+use crate::store::sweep::{IDLE, IDLE_EVERY, Sweep};
 
 /// Forgets, as long as it is let.
 pub(super) async fn run(way: Arc<Way>, now: Arc<dyn Fn() -> Timestamp + Send + Sync>) {
@@ -33,18 +33,10 @@ async fn step(
         Some(connection) if connection.is_good() => connection,
         connection => connection.insert(Connection::open(way, Patience::Lists).await?),
     };
-    while let Some(ask) = sweep.ask(&mut step) {
-        match ask {
-            Ask::Remove(text, values) => {
-                let values = values.iter().map(parameter).collect();
-                let count = connection.execute(&text, &values).await?;
-                sweep.removed(&mut step, i64::try_from(count).unwrap_or(i64::MAX));
-            }
-            Ask::Look(text, values) => {
-                let values = values.iter().map(parameter).collect();
-                sweep.contents(&step, &connection.query(&text, &values, 2).await?);
-            }
-        }
+    while let Some((text, values)) = sweep.remove(&mut step) {
+        let values = values.iter().map(parameter).collect();
+        let count = connection.execute(&text, &values).await?;
+        sweep.removed(&mut step, i64::try_from(count).unwrap_or(i64::MAX));
     }
     sweep.end(&step);
     Ok(())

@@ -12,7 +12,10 @@ use futures_util::stream::{FuturesOrdered, StreamExt as _};
 use tokio_postgres::types::ToSql;
 
 use super::aside::{self, Aside};
-use super::{Connection, Parameters, Patience, PgFault, Way, alone, fate, naming, parameter, sets};
+use super::{
+    Connection, Parameters, Patience, PgFault, Way, alone, fate, naming, parameter, sets,
+    statistics,
+};
 use crate::domain::change::Change;
 use crate::domain::command::Entropy;
 use crate::domain::facts::{Fact, Facts, Need, Selector, Sequence};
@@ -497,6 +500,9 @@ async fn apply(
     }
     written.extend(under_way.collect::<Vec<_>>().await);
     check(&steps, written)?;
+    if lane == Lane::Large {
+        statistics::count_anew(connection, writes).await?;
+    }
     Ok(connection.commit().await.map_err(doubt)?)
 }
 

@@ -29,7 +29,7 @@ impl ToSql for Sql {
 #[derive(Debug)]
 pub(super) enum SqliteFault {
     /// A rule of the database itself.
-    Constraint(String),
+    Constraint(Error),
     /// What a command was decided by has moved on meanwhile.
     Moved,
     /// It took longer than it may, and was stopped.
@@ -45,14 +45,13 @@ pub(super) enum SqliteFault {
 impl SqliteFault {
     pub(super) fn into_error(self) -> Error {
         match self {
-            Self::Constraint(what) => Error::Conflict(vec![what]),
+            Self::Constraint(error) | Self::Internal(error) => error,
             Self::Unavailable(cause) => {
                 tracing::error!(error.cause = %cause, "database unavailable");
                 Error::Unavailable { retry_after_s: 5 }
             }
             Self::Moved | Self::Late => Error::Unavailable { retry_after_s: 1 },
             Self::Fatal(cause) => Error::Internal(cause),
-            Self::Internal(error) => error,
         }
     }
 }
@@ -65,7 +64,7 @@ impl From<rusqlite::Error> for SqliteFault {
         };
         match failure.code {
             ErrorCode::ConstraintViolation => match taken(&text) {
-                Some(refusal) => Self::Constraint(refusal.to_owned()),
+                Some(refusal) => Self::Constraint(refusal),
                 None => Self::Internal(Error::Internal(text)),
             },
             ErrorCode::OperationInterrupted => Self::Late,
@@ -83,7 +82,7 @@ impl From<rusqlite::Error> for SqliteFault {
 }
 
 /// What is not unique, from what the database says of it.
-fn taken(message: &str) -> Option<&'static str> {
+fn taken(message: &str) -> Option<Error> {
     let columns = message.strip_prefix("UNIQUE constraint failed: ")?;
     let columns: Vec<&str> = columns.split(", ").collect();
     sql::refusal(|table, unique| {
@@ -277,7 +276,7 @@ pub(super) fn write_beside(connection: &Connection, writes: &Writes) -> Result<(
     for (credential_id, key, answer) in &writes.answers {
         let values = sql::encode_answer(*credential_id, key, answer)?;
         if execute(connection, sql::IDEMPOTENCY_PUT, &values)? != 1 {
-            return Err(SqliteFault::Constraint("idempotency".to_owned()));
+            return Err(SqliteFault::Constraint(Error::Conflict(vec!["idempotency".to_owned()])));
         }
     }
     for token in &writes.tokens {

@@ -8,9 +8,9 @@ use parking_lot::Mutex;
 use rusqlite::Connection;
 
 use super::bulk::Turn;
-use super::statement::{SqliteFault, execute, query};
+use super::statement::{SqliteFault, execute};
 use crate::store::search::Flavor;
-use crate::store::sweep::{Ask, IDLE, IDLE_EVERY, RIDING, Sweep};
+use crate::store::sweep::{IDLE, IDLE_EVERY, RIDING, Sweep};
 
 /// Who forgets, whichever thread it is.
 pub(super) struct Sweeper {
@@ -78,16 +78,9 @@ fn step(
     now: Timestamp,
 ) -> Result<(), SqliteFault> {
     let Some(mut step) = sweep.step(rows, now) else { return Ok(()) };
-    while let Some(ask) = sweep.ask(&mut step) {
-        match ask {
-            Ask::Remove(text, values) => {
-                let count = execute(connection, &text, &values)?;
-                sweep.removed(&mut step, i64::try_from(count).unwrap_or(i64::MAX));
-            }
-            Ask::Look(text, values) => {
-                sweep.contents(&step, &query(connection, &text, &values, 2)?);
-            }
-        }
+    while let Some((text, values)) = sweep.remove(&mut step) {
+        let count = execute(connection, &text, &values)?;
+        sweep.removed(&mut step, i64::try_from(count).unwrap_or(i64::MAX));
     }
     sweep.end(&step);
     Ok(())

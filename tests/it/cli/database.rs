@@ -10,6 +10,7 @@ for_both_stores!(
     only_what_begins_makes_a_database,
     a_database_of_a_newer_release_is_left_alone,
     a_database_of_an_earlier_build_is_told,
+    what_a_migration_fails_at_is_told_without_its_text,
 );
 
 /// Commands that have no use for an empty database.
@@ -216,13 +217,106 @@ async fn a_file_without_the_mark_is_known_by_its_tables() {
     assert_said(&place.run(&["check"]), 0, "no faults");
 }
 
+async fn what_a_migration_fails_at_is_told_without_its_text(backend: Backend) {
+    let place = Place::new(backend).await;
+    let (mark, words) = match backend {
+        Backend::Sqlite => ("PRAGMA application_id = 1214344051;", "table account already exists"),
+        Backend::Postgres => ("", "relation \"account\" already exists"),
+    };
+    execute(&place, &format!("{mark} CREATE TABLE account (id INTEGER)")).await;
+    for arguments in [&["migrate"][..], &["serve", "--listen", "127.0.0.1:0"]] {
+        let output = place.run(arguments);
+        assert_said(&output, 2, "cannot migrate the database: ");
+        let said = text(&output);
+        let expected = format!("haksa: cannot migrate the database: {words}");
+        assert_eq!(said.lines().last(), Some(expected.as_str()));
+        assert!(!said.contains("CREATE"), "{said}");
+    }
+}
+
+/// A run in an empty folder, and what it left there.
+fn run_at(address: &str, is_variable: bool) -> (std::process::Output, Vec<String>) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let address = address.replace("FOLDER", &folder.path().display().to_string());
+    let mut command = std::process::Command::new(HAKSA);
+    command.arg("migrate").current_dir(folder.path());
+    if is_variable {
+        command.env("HAKSA_DATABASE", &address);
+    } else {
+        command.args(["--database", &address]);
+    }
+    let output = command.output().expect("haksa runs");
+    let names = std::fs::read_dir(folder.path()).expect("the folder");
+    let mut names: Vec<String> =
+        names.map(|file| file.expect("a file").file_name().into_string().expect("text")).collect();
+    names.sort();
+    (output, names)
+}
+
+#[test]
+fn an_address_opens_the_file_that_is_meant_or_none() {
+    for address in [
+        "sqlite:haksa.db",
+        "sqlite:./haksa.db",
+        "sqlite:FOLDER/haksa.db",
+        "sqlite:haksa.db\n",
+        "sqlite:haksa.db\r",
+        " sqlite:haksa.db ",
+    ] {
+        for is_variable in [false, true] {
+            let (output, names) = run_at(address, is_variable);
+            assert_eq!(output.status.code(), Some(0), "{address:?}: {}", text(&output));
+            assert_eq!(names, ["haksa.db"], "{address:?}");
+        }
+    }
+    for (address, words) in [
+        ("sqlite://haksa.db", "no `//` comes before it"),
+        ("sqlite:///haksa.db", "no `//` comes before it"),
+        ("sqlite:///FOLDER/haksa.db", "no `//` comes before it"),
+        ("sqlite:haksa.db?mode=rwc", "no settings come behind it"),
+        ("sqlite:haksa.db?", "no settings come behind it"),
+        ("sqlite:my%20haksa.db", "not written like `%20`"),
+        ("sqlite: haksa.db", "no blank comes before it"),
+        ("sqlite:'haksa.db'", "no quotation marks"),
+        ("sqlite:\"haksa.db\"", "no quotation marks"),
+        ("sqlite:~/haksa.db", "nobody replaces `~`"),
+        ("sqlite:$HOME.db", "nobody replaces `~` and `$`"),
+        ("sqlite:haksa.db\nsqlite:other.db", "no line ends"),
+        ("sqlite:", "needs the path of a file"),
+        ("sqlite:\n", "needs the path of a file"),
+        ("\"sqlite:haksa.db\"", "a database is `sqlite:PATH`"),
+        ("haksa.db", "a database is `sqlite:PATH`"),
+        ("sqlite3:haksa.db", "a database is `sqlite:PATH`"),
+        ("SQLite:haksa.db", "a database is `sqlite:PATH`"),
+    ] {
+        for is_variable in [false, true] {
+            let (output, names) = run_at(address, is_variable);
+            assert_said(&output, 2, words);
+            assert_eq!(names, [""; 0], "{address:?}");
+        }
+    }
+    assert!(!std::path::Path::new("/haksa.db").exists());
+}
+
+/// Files of variables with line ends of Windows leave a part of them in each value.
 #[tokio::test]
-async fn what_a_migration_fails_at_is_told_without_its_text() {
-    let place = Place::new(Backend::Sqlite).await;
-    execute(&place, "PRAGMA application_id = 1214344051; CREATE TABLE account (id)").await;
-    let output = place.run(&["migrate"]);
-    assert_said(&output, 2, "cannot migrate the database: table account already exists");
-    assert!(!text(&output).contains("CREATE"), "{}", text(&output));
+async fn a_line_end_is_no_part_of_a_variable() {
+    let place = Place::with_account(Backend::Sqlite).await;
+    let create =
+        ["credential", "create", "--account", "1", "--dialect", "solapi", "--policy", "MEMBER"];
+    let mut command = std::process::Command::new(HAKSA);
+    command.args(create).env("HAKSA_DATABASE", format!("{}\r", place.database));
+    command.env("HAKSA_MASTER_KEY_FILE", format!("{}\r\n", place.key_file().display()));
+    assert_said(&command.output().expect("haksa runs"), 0, "secret ");
+    assert!(place.key_file().exists());
+    // Without a file that is named, the key is beside the database that is meant.
+    std::fs::remove_file(place.key_file()).expect("the key goes");
+    command.env("HAKSA_MASTER_KEY_FILE", " ");
+    let words = format!("the master key file {} does not exist", place.key_file().display());
+    assert_said(&command.output().expect("haksa runs"), 2, &words);
+    let key = format!("{}\r\n", "07".repeat(32));
+    command.env("HAKSA_MASTER_KEY", key);
+    assert_said(&command.output().expect("haksa runs"), 2, "in HAKSA_MASTER_KEY is not the one");
 }
 
 #[tokio::test]

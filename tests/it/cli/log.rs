@@ -171,3 +171,32 @@ fn a_last_word_waits_for_nobody() {
     let output = haksa(&["check", "--database", "sqlite:/nonexistent/haksa.db"]);
     assert!(String::from_utf8_lossy(&output.stderr).starts_with("haksa: "));
 }
+
+/// Brings a database of PostgreSQL's up to date once more, on which its driver tells of what is there already.
+async fn migrating_again(log: &str) -> String {
+    let database = new_postgres_database().await;
+    assert!(haksa(&["migrate", "--database", &database]).status.success());
+    let mut command = Command::new(HAKSA);
+    command.args(["migrate", "--database", &database]).env("HAKSA_LOG", log);
+    let output = command.output().expect("haksa runs");
+    assert!(output.status.success());
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_more_is_logged_than_is_asked_for() {
+    let driver = "\"target\":\"tokio_postgres";
+    for log in ["off", "error", "warn", "info,tokio_postgres=warn"] {
+        let said = migrating_again(log).await;
+        assert!(!said.contains(driver), "{log}: {said}");
+    }
+    assert_eq!(migrating_again("off").await, "");
+    let said = migrating_again("info").await;
+    assert!(said.contains(driver) && said.contains("already exists, skipping"), "{said}");
+    // What statements are run with is logged for nobody.
+    for log in ["trace", "tokio_postgres=debug", "off,tokio_postgres::query=trace"] {
+        let said = migrating_again(log).await;
+        let is_too_much = |line: &&str| line.contains(driver) && !line.contains("\"INFO\"");
+        assert_eq!(said.lines().find(is_too_much), None, "{log}");
+    }
+}

@@ -29,6 +29,8 @@ on_both_stores!(
     a_slow_attempt_holds_up_nobody,
     an_outcome_is_recorded_however_often_that_is_refused,
     an_outcome_is_recorded_before_a_stop,
+    a_domain_beyond_ascii_is_written_as_mail_servers_call_it,
+    no_name_ends_a_line_on_its_own,
 );
 
 /// A server that knows of the mail server when it issues, beside the one that the macro starts.
@@ -540,6 +542,125 @@ async fn an_operators_words_arrive_as_they_are() {
     let subject = headers["subject"].as_str().unwrap();
     assert!(subject.starts_with("홍길동 Bcc: other@example.com – 긴 제목 긴"), "{subject}");
     worker.stop().await;
+}
+
+const KOREAN: &str = "xn--xx3br43b.xn--3e0b707e";
+
+async fn a_domain_beyond_ascii_is_written_as_mail_servers_call_it(server: Server) {
+    let mut mails = MailServer::start().await;
+    let mut config = mails.config();
+    config.mail.from = Some("한빛학원 <cert@한빛.한국>".to_owned());
+    let recipients = ["hong@한빛.한국", "홍@한빛.한국"];
+    let ids = announce(&server, Channel::Email, &recipients).await;
+    let worker = work(&server, &config);
+    // A server that takes ASCII alone, as most do.
+    let mail = mails.next().await;
+    once_status(&server, ids[0], "sent").await;
+    assert_eq!(mail["from"], format!("cert@{KOREAN}"));
+    assert_eq!(mail["to"], json!([format!("hong@{KOREAN}")]));
+    assert_eq!((&mail["hello"], &mail["is_international"]), (&json!(KOREAN), &json!(false)));
+    assert_eq!(mail["headers"]["from"], format!("한빛학원 <cert@{KOREAN}>"));
+    let id = mail["headers"]["message-id"].as_str().unwrap();
+    assert!(id.ends_with(&format!("@{KOREAN}>")), "{id}");
+    assert!(mail["raw"].as_str().unwrap().is_ascii());
+    // What is before the @ has no such name.
+    let error = once_status(&server, ids[1], "failed").await["last_error"].clone();
+    assert!(error.as_str().unwrap().contains("takes no letters beyond ASCII"), "{error}");
+    worker.stop().await;
+
+    let mut mails = MailServer::start_with(0, &["--international"]).await;
+    let target = format!("/haksa/v1/messages/{}/retry", ids[1]);
+    let reply = server.request("POST", &target).bearer(super::ADMIN).send().await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    config.mail.url = mails.config().mail.url;
+    let worker = work(&server, &config);
+    let mail = mails.next().await;
+    assert_eq!(mail["to"], json!([format!("홍@{KOREAN}")]));
+    assert_eq!((&mail["hello"], &mail["is_international"]), (&json!(KOREAN), &json!(true)));
+    once_status(&server, ids[1], "sent").await;
+    worker.stop().await;
+}
+
+/// Such as were taken in before names were held to one line; and one that is not in its record.
+async fn no_name_ends_a_line_on_its_own(server: Server) {
+    let mut mails = MailServer::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("mail.txt");
+    std::fs::write(&file, "Subject: {{ holder_name }}\n\nDear\r{{ holder_name }}\n\nBye").unwrap();
+    let mut config = mails.config();
+    config.mail.template = Some(file);
+    let name = "a\r.\rMAIL FROM:<b@c.example>\r";
+    for words in ["ASCII", "한글"] {
+        let body = json!({"body": format!("Dear {words}\r.\rMAIL FROM:<b@c.example>\r\n"), "reference": "x",
+            "recipient": "hong@example.com", "recipient_name": name, "subject": name});
+        let id = announce(&server, Channel::Email, &["hong@example.com"]).await[0];
+        let body = body.to_string().replace('\'', "''");
+        server.spoil(&format!("UPDATE message SET body = '{body}' WHERE id = {id}")).await;
+    }
+    let command = super::Announce {
+        outbox: haksa::delivery::outbox(&config).unwrap(),
+        channel: Channel::Email,
+        holder_name: "a\u{2028}b".to_owned(),
+        recipients: vec!["hong@example.com".to_owned()],
+    };
+    super::announce_through(&server.app.pipeline, command).await;
+    // A server that has them in memory would not notice.
+    let server = Server::start_on(&server.url).await;
+    let worker = work(&server, &config);
+    let mut texts = Vec::new();
+    for _ in 0..3 {
+        let mail = mails.next().await;
+        let without = mail["raw"].as_str().unwrap().replace("\r\n", "");
+        assert!(!without.contains(['\r', '\n']), "{without:?}");
+        texts.push(mail["text"].as_str().unwrap().replace("\r\n", "\n"));
+    }
+    texts.sort();
+    let expected = [
+        "Dear\na\u{2028}b\n\nBye",
+        "Dear ASCII\n.\nMAIL FROM:<b@c.example>",
+        "Dear 한글\n.\nMAIL FROM:<b@c.example>",
+    ];
+    assert_eq!(texts.iter().map(|text| text.trim_end()).collect::<Vec<_>>(), expected);
+    assert_eq!(mails.rest(), [Value::Null; 0]);
+    worker.stop().await;
+}
+
+/// Words of ours and of an operator's, plain and beyond ASCII, short and long.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_spam_filter_has_nothing_against_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(Backend::Sqlite).await;
+    let mut mails = MailServer::keeping(folder.path()).await;
+    let template = folder.path().join("mail.txt");
+    let long = "긴 제목 ".repeat(40);
+    for words in [
+        "Subject: Your certificate\n\nDear {{ holder_name }},\n\nhere it is.\n".to_owned(),
+        format!("Subject: {long}\n\n{long}\n{}\n", "long words ".repeat(300)),
+        haksa::domain::delivery::template::EMAIL.to_owned(),
+    ] {
+        std::fs::write(&template, words).unwrap();
+        let mut config = mails.config();
+        config.mail.template = Some(template.clone());
+        for (from, name) in [
+            ("한빛학원 <cert@hanbit.example>", NAME),
+            ("cert@한빛.한국", "Hong, Gil-dong \"G\""),
+            ("Hanbit Academy <cert@hanbit.example>", "Gil-dong Hong"),
+        ] {
+            config.mail.from = Some(from.to_owned());
+            let command = super::Announce {
+                outbox: haksa::delivery::outbox(&config).unwrap(),
+                channel: Channel::Email,
+                holder_name: name.to_owned(),
+                recipients: vec!["hong@example.com".to_owned()],
+            };
+            super::announce_through(&server.app.pipeline, command).await;
+            let worker = work(&server, &config);
+            mails.next().await;
+            worker.stop().await;
+        }
+    }
+    let said = mails.judged().await;
+    assert_eq!(said, "9 mails\n");
 }
 
 #[test]

@@ -165,6 +165,36 @@ fn certificate(folder: &Path) -> (PathBuf, PathBuf) {
     (folder.join("ca.pem"), file)
 }
 
+/// Makes a certificate that signs itself, good until a time like `21000101000000Z`. Gives its file, and the
+/// one with its key.
+fn self_signed(folder: &Path, name: &str, host: &str, until: &str) -> (PathBuf, PathBuf) {
+    let folder = folder.join(name);
+    std::fs::create_dir(&folder).unwrap();
+    let config = format!(
+        "[ca]\ndefault_ca = d\n[d]\ndatabase = index\nnew_certs_dir = .\nrand_serial = yes\n\
+         default_md = sha256\npolicy = p\nx509_extensions = e\n[p]\ncommonName = supplied\n\
+         [e]\nsubjectAltName = DNS:{host}\nbasicConstraints = critical,CA:TRUE\n"
+    );
+    std::fs::write(folder.join("config"), config).unwrap();
+    std::fs::write(folder.join("index"), "").unwrap();
+    let from = "20200101000000Z";
+    for arguments in [
+        "req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout key.pem -out asked -subj /CN=x"
+            .to_owned(),
+        format!(
+            "ca -batch -selfsign -notext -config config -keyfile key.pem -in asked -out cert.pem \
+             -startdate {from} -enddate {until}"
+        ),
+    ] {
+        let mut command = Command::new("openssl");
+        let command = command.args(arguments.split(' ')).current_dir(&folder).stderr(Stdio::null());
+        assert!(command.status().expect("openssl runs").success(), "openssl {arguments}");
+    }
+    let both = ["cert.pem", "key.pem"].map(|name| std::fs::read(folder.join(name)).unwrap());
+    std::fs::write(folder.join("both.pem"), both.concat()).unwrap();
+    (folder.join("cert.pem"), folder.join("both.pem"))
+}
+
 /// What the first attempt meets.
 async fn first_error(folder: &Path, id: i64) -> String {
     let store = Store::open(&database(folder)).await.unwrap();
@@ -210,7 +240,7 @@ async fn text_messages_are_encrypted() {
     let id = issued(folder.path(), Channel::Phone, "01012345678").await;
     let running = Running(serve(folder.path()).spawn().expect("haksa starts"));
     let error = first_error(folder.path(), id).await;
-    assert!(error.contains("certificate"), "{error}");
+    assert!(error.contains("SSL_CERT_FILE") && error.contains("sms.url"), "{error}");
     drop(running);
     assert_eq!(status(folder.path(), id).await, "waiting");
     assert_eq!(gateway.rest().len(), 0);
@@ -245,9 +275,54 @@ async fn mail_is_encrypted_where_it_should_be() {
         let id = issued(folder.path(), Channel::Email, "hong@example.com").await;
         let running = serve_with(folder.path(), &url, Path::new(""));
         let error = first_error(folder.path(), id).await;
-        assert!(error.contains("certificate") || error.contains("tls"), "{error}");
+        let words = "the certificate of localhost is refused: nobody whom this machine trusts has signed it";
+        assert!(error.starts_with(words), "{error}");
+        assert!(error.contains("SSL_CERT_FILE") && error.contains("mail.url"), "{error}");
         drop(running);
         assert_eq!(status(folder.path(), id).await, "waiting");
         assert_eq!(mails.rest().len(), 0, "{url}");
+    }
+}
+
+/// As many relays within a house do, and as `openssl req -x509` makes it: it says that it may sign others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_signs_itself_is_trusted_where_it_is_named() {
+    let files = tempfile::tempdir().unwrap();
+    let (long, over) = ("21000101000000Z", "20200102000000Z");
+    let (own, both) = self_signed(files.path(), "own", "localhost", long);
+    let (other, _) = self_signed(files.path(), "other", "localhost", long);
+    let (elsewhere, both_elsewhere) = self_signed(files.path(), "elsewhere", "mail.example", long);
+    let (old, both_old) = self_signed(files.path(), "old", "localhost", over);
+    let untrusted = "nobody whom this machine trusts has signed it; name a file with it, or with its signer's, \
+                     in SSL_CERT_FILE, or another server in mail.url";
+    for mode in ["implicit", "starttls"] {
+        for (shown, trusted, fault) in [
+            (&both, &own, None),
+            (&both, &other, Some(untrusted)),
+            (
+                &both_elsewhere,
+                &elsewhere,
+                Some("mail.url must name the server as its certificate does"),
+            ),
+            (&both_old, &old, Some("the server needs a new one, or this machine's clock is wrong")),
+        ] {
+            let shown = shown.to_str().unwrap();
+            let mut mails = MailServer::start_with(0, &["--tls", mode, shown]).await;
+            let url = match mode {
+                "implicit" => format!("smtps://localhost:{}", mails.port),
+                _ => format!("smtp://localhost:{}?tls=required", mails.port),
+            };
+            let folder = tempfile::tempdir().unwrap();
+            let id = issued(folder.path(), Channel::Email, "hong@example.com").await;
+            let running = serve_with(folder.path(), &url, trusted);
+            if let Some(fault) = fault {
+                let error = first_error(folder.path(), id).await;
+                assert!(error.contains(fault), "{mode} {shown}: {error}");
+                assert_eq!(mails.rest().len(), 0, "{mode} {shown}");
+            } else {
+                assert_eq!(mails.next().await["is_encrypted"], true, "{mode}");
+            }
+            drop(running);
+        }
     }
 }

@@ -16,6 +16,8 @@ on_both_stores!(
     schedules,
     refused_schedules,
     json_bodies,
+    what_is_nearly_right_is_refused_in_words,
+    the_last_day_is_one_west_of_greenwich_too,
     course_defaults,
     time_zones,
     certificates,
@@ -231,7 +233,7 @@ async fn refused_schedules(server: Server) {
     for hours in ["0", "-1", "1.5", "abc", "1e2", "+1", "876001", "99999999999999999999"] {
         cases.push(vec![day, period, ("duePeriod", hours), lock]);
     }
-    for locked in ["yes", "TRUE", "2", "on", "-0"] {
+    for locked in ["yes", "T", "2", "on", "-0"] {
         cases.push(vec![day, date, due, ("lockAfterDueDate", locked)]);
     }
     for fields in cases {
@@ -243,6 +245,54 @@ async fn refused_schedules(server: Server) {
     let after = get(&server, "OWN", E1).send().await;
     assert_eq!(after.text(), before.text());
     assert_eq!(after.version(), "1");
+}
+
+/// As Python writes what is nearly right, which its author sees nothing wrong with.
+async fn what_is_nearly_right_is_refused_in_words(server: Server) {
+    let before = get(&server, "OWN", E1).send().await.text();
+    let fields = |period: &str, lock: &str| {
+        x(&[("dueDateType", "due_period"), ("duePeriod", period), ("lockAfterDueDate", lock)])
+    };
+    let lock = "lockAfterDueDate must be true, false, 1 or 0, in lower case";
+    let period = "duePeriod must be a whole number, without a fraction";
+    for (body, words) in [
+        (fields("24", "True"), lock),
+        (fields("24", "False"), lock),
+        (fields("24", "TRUE"), lock),
+        (fields("24.0", "true"), period),
+        (fields("24.", "true"), period),
+        (fields("24.00", "True"), period),
+    ] {
+        let reply = post(&server, "OWN", E1, &body).send().await;
+        let details = format!("<details>{words}</details></response>");
+        assert!(reply.text().ends_with(&details), "{body}: {}", reply.text());
+        assert!(reply.text().contains("<code>400</code><message>Wrong parameters</message>"));
+        let json = post(&server, "OWN", E1, &body).header("accept", "application/json");
+        let expected = json!({"code": 400, "message": "Wrong parameters", "details": words});
+        let reply = json.send().await;
+        assert_eq!((reply.status, reply.json()), (400, expected), "{body}");
+    }
+    assert_eq!(get(&server, "OWN", E1).send().await.text(), before);
+}
+
+/// The last day that there is, where it ends after the calendar has ended in UTC.
+async fn the_last_day_is_one_west_of_greenwich_too(server: Server) {
+    let last = |day: &str| {
+        let (day, lock) = (("dueDate", day), ("lockAfterDueDate", "true"));
+        x(&[("accessDate", "9999-12-31"), ("dueDateType", "due_date"), day, lock])
+    };
+    for zone in ["America/New_York", "America/Sao_Paulo", "Asia/Seoul", "UTC"] {
+        set(&server, Kind::Account, 3, json!({"time_zone": zone})).await;
+        for day in ["9999-12-31", "9999-12-31 23:59", "9999-12-31T23:59:59"] {
+            assert_edited(&post(&server, "OWN", E1, &last(day)).send().await);
+            let enrollment = read(&server, E1).await;
+            assert_eq!(enrollment["dueDate"], "9999-12-31", "{zone} {day}");
+            assert_eq!(enrollment["accessDate"], "9999-12-31", "{zone} {day}");
+        }
+        // Who says where, says when.
+        let reply = post(&server, "OWN", E1, &last("9999-12-31T23:59:59-05:00")).send().await;
+        assert_wrong(&reply);
+    }
 }
 
 async fn json_bodies(server: Server) {
@@ -297,10 +347,10 @@ async fn json_bodies(server: Server) {
         r#"{"dueDateType":"unlimited","x":1e999}"#.to_owned(),
     ];
     bodies.extend(
-        ["0", "-1", "1.5", "24.0", "1e2", "true", "null", "[1]", "{}", "99999999999999999999"]
+        ["0", "-1", "1.5", "24.1", "1e-2", "true", "null", "[1]", "{}", "99999999999999999999"]
             .map(period),
     );
-    bodies.extend(["null", "\"yes\"", "2", "1.0", "[]"].map(locked));
+    bodies.extend(["null", "\"yes\"", "2", "1.5", "[]"].map(locked));
     for body in bodies {
         let reply = send(&body).await;
         assert_eq!(reply.status, 400, "{body}");

@@ -96,8 +96,6 @@ async fn hostile_bodies(server: Server) {
         format!("<r>{inside}{}</r>", "<x/>".repeat(50_000)).into(),
         format!("<r{attributes}>{inside}</r>").into(),
         format!("<r{namespaces}>{inside}</r>").into(),
-        format!("<?xml version=\"1.0\" encoding=\"ISO-8859-1\"?><r>{inside}</r>").into(),
-        format!("<?xml version=\"1.0\" encoding=\"UTF-16\"?><r>{inside}</r>").into(),
         format!("<r>{inside}</r>").encode_utf16().flat_map(u16::to_le_bytes).collect(),
         [b"<r><x>\xff</x>", inside.as_bytes(), b"</r>"].concat(),
         format!("<r><x>\0</x>{inside}</r>").into(),
@@ -147,7 +145,9 @@ async fn ill_formed_bodies(server: Server) {
     let before = get(&server, "OWN", E1).send().await.text();
     let inside = "<dueDateType>unlimited</dueDateType>";
     for body in [
-        format!("<?xml version=\"1.0\" encoding=\"US-ASCII\"?><r>{inside}</r>"),
+        format!("<?xml version=\"1.0\" encoding=\"EUC-KR\"?><r>{inside}</r>"),
+        format!("<?xml version=\"1.0\" encoding=\"ISO-8859-1\"?><r>{inside}</r>"),
+        format!("<?xml version=\"1.0\" encoding=\"UTF-16\"?><r>{inside}</r>"),
         format!("<?XML version=\"1.0\" encoding=\"UTF-16\"?><r>{inside}</r>"),
         format!("<?xml version=\"1.0\" encoding=\"UTF-8\" encoding=\"UTF-16\"?><r>{inside}</r>"),
         format!("\u{feff}\u{feff}<r>{inside}</r>"),
@@ -162,6 +162,14 @@ async fn ill_formed_bodies(server: Server) {
         assert_eq!(reply.status, 400, "{body}");
         assert_wrong(&reply);
     }
+    // What the type says of the encoding goes first (RFC 7303).
+    let said = format!("<?xml version=\"1.0\" encoding=\"UTF-16\"?><r>{inside}</r>");
+    let dry = |media_type: &str| {
+        let request = post(&server, "OWN", E1, &said).without("content-type");
+        request.header("content-type", media_type).header("haksa-dry-run", "true").send()
+    };
+    assert_edited(&dry("text/xml; charset=utf-8").await);
+    assert_wrong(&dry("text/xml; charset=utf-16").await);
     let due_period = |hours: &str| {
         let body = format!(
             r#"{{"dueDateType":"due_period","duePeriod":{hours},"lockAfterDueDate":true}}"#
@@ -259,9 +267,7 @@ async fn unknown_routes(server: Server) {
         ("GET", "/api/v2/user"),
         ("GET", "/api/v2/applicationsx"),
         ("GET", "/index.php/api/v2/users"),
-        ("GET", "/user"),
         ("GET", "/users/v2"),
-        ("POST", "/user/list"),
         ("POST", "/department"),
         ("GET", "/departments"),
         ("GET", "/role"),
@@ -269,7 +275,6 @@ async fn unknown_routes(server: Server) {
         ("GET", "/groups"),
         ("GET", "/content/x/final_statuses"),
         ("GET", "/contents"),
-        ("GET", "/course/x/modules"),
         ("GET", "/courses/modules"),
         ("GET", "/courses_tree"),
         ("GET", "/course_fields"),
@@ -300,6 +305,9 @@ async fn unknown_routes(server: Server) {
         ("/api/v2/tenant", Dialect::Ncloud),
         ("/api/v1/users", Dialect::Ncloud),
         ("/partner/1/course", Dialect::Partner),
+        ("/user", Dialect::Partner),
+        ("/user/list", Dialect::Partner),
+        ("/course/x/modules", Dialect::Partner),
         ("/users-of-nobody", Dialect::Native),
         ("/api/v3/tokens", Dialect::Ispring),
     ] {

@@ -18,6 +18,8 @@ on_both_stores!(
     a_club_without_designs,
     uploaded,
     uploaded_again_with_another_boundary,
+    named,
+    on_its_side,
     no_pictures,
     shown_to_all
 );
@@ -37,11 +39,19 @@ pub fn picture(format: ImageFormat, side: u32, shade: u8) -> Vec<u8> {
 }
 
 fn upload(server: &Server, part: &str, file_name: &str, media_type: &str, bytes: &[u8]) -> Request {
-    let head = format!(
-        "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{part}\"; filename=\"{file_name}\"\r\n\
-         Content-Type: {media_type}\r\n\r\n"
-    );
-    let body = [head.as_bytes(), bytes, format!("\r\n--{BOUNDARY}--\r\n").as_bytes()].concat();
+    let disposition = format!("name=\"{part}\"; filename=\"{file_name}\"");
+    upload_as(server, disposition.as_bytes(), media_type, bytes)
+}
+
+fn upload_as(server: &Server, disposition: &[u8], media_type: &str, bytes: &[u8]) -> Request {
+    let body = [
+        format!("--{BOUNDARY}\r\nContent-Disposition: form-data; ").as_bytes(),
+        disposition,
+        format!("\r\nContent-Type: {media_type}\r\n\r\n").as_bytes(),
+        bytes,
+        format!("\r\n--{BOUNDARY}--\r\n").as_bytes(),
+    ]
+    .concat();
     server
         .request("POST", BADGES)
         .bearer(KEY)
@@ -235,6 +245,67 @@ async fn uploaded_again_with_another_boundary(server: Server) {
     }
     let after = get(&server, BADGES).send().await.json()["badgeDesigns"].as_array().map(Vec::len);
     assert_eq!(after, total);
+    server.assert_sound().await;
+}
+
+/// In each way that a client writes a file's name.
+async fn named(server: Server) {
+    let bytes = picture(ImageFormat::Png, 16, 4);
+    for (file_name, name) in [
+        ("filename=\"우수 배지.png\"".as_bytes(), "우수 배지"),
+        (b"filename*=UTF-8''%EC%9A%B0%EC%88%98%20%EB%B0%B0%EC%A7%80.png", "우수 배지"),
+        (
+            b"filename=\"a.png\"; filename*=UTF-8''%EC%9A%B0%EC%88%98%20%EB%B0%B0%EC%A7%80.png",
+            "우수 배지",
+        ),
+        (b"filename=\"=?UTF-8?B?7Jqw7IiYIOuwsOyngC5wbmc=?=\"", "우수 배지"),
+        (b"filename=\"\xbf\xec\xbc\xf6 \xb9\xe8\xc1\xf6.png\"", "우수 배지"),
+        (b"filename=\"%EC%9A%B0%EC%88%98%20%EB%B0%B0%EC%A7%80.png\"", "우수 배지"),
+        (b"filename=\"\"", "배지"),
+        (b"filename=\"=?nothing?B?YQ==?=\"", "배지"),
+        (b"filename=\" .png\"", "배지"),
+    ] {
+        let shown = String::from_utf8_lossy(file_name);
+        let disposition = [b"name=\"badge_image\"; ", file_name].concat();
+        let reply = upload_as(&server, &disposition, "image/png", &bytes).send().await;
+        assert_eq!(reply.status, 201, "{shown}: {}", reply.text());
+        let id = &reply.json()["badgeDesignId"];
+        let read = get(&server, &format!("{BADGES}/{id}")).send().await.json();
+        assert_eq!(read["badgeDesign"]["name"], name, "{shown}");
+    }
+    server.assert_sound().await;
+}
+
+/// As a telephone takes a picture: held on its side, with its place.
+async fn on_its_side(server: Server) {
+    let upright =
+        image::RgbImage::from_fn(64, 48, |x, y| image::Rgb([if x > y { 255 } else { 0 }; 3]));
+    let mut file = Cursor::new(Vec::new());
+    image::DynamicImage::from(upright).write_to(&mut file, ImageFormat::Jpeg).unwrap();
+    let file = file.into_inner();
+    let exif = b"\xff\xe1\0\x4aExif\0\0II*\0\x08\0\0\0\x02\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\
+                 \x25\x88\x04\0\x01\0\0\0\x26\0\0\0\0\0\0\0GPS 37.5665 N 126.978 E.....";
+    let sent = [&file[..2], exif, &file[2..]].concat();
+    let reply = upload(&server, "badge_image", "a.jpg", "image/jpeg", &sent).send().await;
+    assert_eq!(reply.status, 201, "{}", reply.text());
+    let id = &reply.json()["badgeDesignId"];
+    let read = get(&server, &format!("{BADGES}/{id}")).send().await.json();
+    let layer = &read["badgeDesign"]["layout_json"][0];
+    assert_eq!((&layer["width"], &layer["height"]), (&json!(48), &json!(64)));
+    let shown = server.request("GET", layer["src"].as_str().unwrap()).send().await;
+    assert!(!shown.body.windows(3).any(|bytes| bytes == b"GPS"));
+    // It is shown the same way up.
+    let open = |bytes: &[u8]| {
+        use image::ImageDecoder as _;
+        let reader = image::ImageReader::with_format(Cursor::new(bytes), ImageFormat::Jpeg);
+        let mut decoder = reader.into_decoder().unwrap();
+        let orientation = decoder.orientation().unwrap();
+        let mut picture = image::DynamicImage::from_decoder(decoder).unwrap();
+        picture.apply_orientation(orientation);
+        picture
+    };
+    assert_eq!(open(&shown.body), open(&sent));
+    assert_eq!(open(&shown.body).width(), 48);
     server.assert_sound().await;
 }
 

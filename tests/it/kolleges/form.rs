@@ -90,7 +90,7 @@ async fn made_and_read(server: Server) {
     );
     assert_eq!(
         form["club"],
-        json!({"domain": "sandbox",
+        json!({"domain": "sandbox", "name": "Sandbox Academy", "type": "school", "images": [],
                "customData": [{"attribute_name": "점수", "attribute_tag": "score"}]})
     );
     assert_eq!(
@@ -101,7 +101,7 @@ async fn made_and_read(server: Server) {
     assert_eq!(form["achievementBadgeDesign"]["template_type"], "NewBadgeType31");
 
     // The least that a form is.
-    let least = json!({"name": "", "type": "warranty", "achievementBadgeDesignId": 123});
+    let least = json!({"name": "양식", "type": "warranty", "achievementBadgeDesignId": 123});
     let made = post(&server, &least).send().await.json();
     let form = read(&server, &made["achievementFormId"]).await["achievementForm"].clone();
     for field in
@@ -138,6 +138,8 @@ async fn what_a_form_may_not_be(server: Server) {
         ("name", without("name")),
         ("name", with("name", json!(7))),
         ("name", with("name", json!("a\u{0}b"))),
+        ("name", with("name", json!(""))),
+        ("name", with("name", json!(" \u{3000}\t"))),
         ("description", with("description", Value::Null)),
         ("tags", with("tags", json!("python"))),
         ("tags[1]", with("tags", json!(["python", 3]))),
@@ -209,6 +211,7 @@ async fn edited(server: Server) {
     for body in [
         json!({"name": "no badge"}),
         json!({"name": null, "achievementBadgeDesignId": 83}),
+        json!({"name": " ", "achievementBadgeDesignId": 83}),
         json!({"prefix": "ABCDEF", "achievementBadgeDesignId": 83}),
         json!({"achievementBadgeDesignId": null}),
         json!({"requirements": [], "achievementBadgeDesignId": 83}),
@@ -298,6 +301,23 @@ async fn who_may(server: Server) {
         assert_refused(&reply, 404, "AchievementFormNotFound", none);
         let reply = server.request("PATCH", &target).bearer(KEY).json(&body).send().await;
         assert_refused(&reply, 404, "Not Found", none);
+        // What is wrong with the body is said before that there is no form.
+        for (field, wrong) in [
+            ("prefix", json!({"prefix": "ABCDEF"})),
+            ("name", json!({"name": ""})),
+            ("name", json!({"name": "가".repeat(256)})),
+            ("tags", json!({"tags": ["a\u{1b}"]})),
+            (
+                "course_end_at",
+                json!({"course_begin_at": "2025-07-01", "course_end_at": "2025-04-01"}),
+            ),
+        ] {
+            let mut body = body.clone();
+            body.as_object_mut().unwrap().extend(wrong.as_object().unwrap().clone());
+            let reply = server.request("PATCH", &target).bearer(KEY).json(&body).send().await;
+            assert_refused(&reply, 400, "Bad Request", "잘못된 요청입니다.");
+            assert_eq!(reply.json()["details"][0]["field"], field, "{body}");
+        }
     }
     assert_bad_request(&server.request("GET", &format!("{FORMS}/abc")).bearer(KEY).send().await);
     // A verb without a route of its own falls to the certificates, whose ids are numbers.

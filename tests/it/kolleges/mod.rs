@@ -113,6 +113,12 @@ async fn field_matrix(server: Server) {
                 json!({field: "2025-05-02T09:30:00.123987Z"}),
                 Some(json!("2025-05-02T09:30:00.123Z")),
             ),
+            (json!({field: "2025-05-02T09:30:00+0900"}), Some(json!("2025-05-02T00:30:00.000Z"))),
+            (
+                json!({field: "2025-05-02T09:30:00+09:00[Asia/Seoul]"}),
+                Some(json!("2025-05-02T00:30:00.000Z")),
+            ),
+            (json!({field: "2025-05-02T09:30:00[Asia/Seoul]"}), None),
             (json!({field: "2025/05/01"}), None),
             (json!({field: "2025-02-30"}), None),
             (json!({field: ""}), None),
@@ -134,6 +140,15 @@ async fn field_matrix(server: Server) {
     }
     for level in [json!(0), json!(-3), json!(2.5), json!(9_007_199_254_740_991_i64), json!(1e16)] {
         cases.push(("level", json!({"level": level}), Some(level)));
+    }
+    for text in ["18446744073709551615", "-9223372036854775808", "9223372036854775807.0"] {
+        let level: Value = serde_json::from_str(text).unwrap();
+        cases.push(("level", json!({"level": level}), Some(level)));
+    }
+    // The next whole numbers cannot be told from others.
+    for text in ["18446744073709551616", "-9223372036854775809", "-1e19"] {
+        let level: Value = serde_json::from_str(text).unwrap();
+        cases.push(("level", json!({"level": level}), None));
     }
     for level in [json!("2"), json!(true), json!({}), json!([2]), json!(1e300)] {
         cases.push(("level", json!({"level": level}), None));
@@ -250,6 +265,32 @@ async fn paths(server: Server) {
         .send()
         .await;
     assert_bad_request(&reply);
+    for id in ["999999", "9001", "0"] {
+        for (field, body) in [
+            (
+                "course_end_at",
+                json!({"course_begin_at": "2025-07-01", "course_end_at": "2025-04-01"}),
+            ),
+            ("level", json!({"level": 1e300})),
+            ("admin_comment", json!({"admin_comment": "가".repeat(20_001)})),
+            ("admin_comment", json!({"admin_comment": "\u{7}"})),
+        ] {
+            let target = format!("/open-api/achievements/{id}");
+            let reply = server.request("PATCH", &target).bearer(KEY).json(&body).send().await;
+            assert_bad_request(&reply);
+            assert_eq!(reply.json()["details"][0]["field"], field, "{id}: {body}");
+        }
+        // By itself, either end may be right.
+        let body = json!({"course_end_at": "1999-04-01", "expiration_date": null});
+        let target = format!("/open-api/achievements/{id}");
+        assert_not_found(&server.request("PATCH", &target).bearer(KEY).json(&body).send().await);
+    }
+    let issue = json!({"achievementFormId": 999_999, "mode": "email",
+        "users": [{"name": "홍길동", "email": "a@example.com", "admin_comment": "\u{7}"}]});
+    let request = server.request("POST", "/open-api/achievements/issue").bearer(KEY);
+    let reply = request.json(&issue).send().await;
+    assert_bad_request(&reply);
+    assert_eq!(reply.json()["details"][0]["field"], "admin_comment");
     let other = server.request("GET", "/open-api/achievements/9001").bearer(KEY).send().await;
     assert_not_found(&other);
     let own = server
@@ -283,7 +324,7 @@ async fn bodies(server: Server) {
         "{\"level\":NaN}",
         "{\"admin_comment\":\"\\ud800\"}",
         "{\"level\":01}",
-        "\u{feff}{}",
+        "\u{feff}\u{feff}{}",
         &deep,
         &format!("{{\"level\":{deep}}}"),
         "{\"level\":123456789012345678901234567890}",
@@ -302,6 +343,7 @@ async fn bodies(server: Server) {
         ("", "{}"),
         ("application/json; charset=utf-8", "{}"),
         ("APPLICATION/JSON", "{}"),
+        (json, "\u{feff}{}"),
         (json, "{\"level\":1,\"level\":5}"),
     ] {
         assert_edited(&send(content_type, body.as_bytes().to_vec()).await);
@@ -317,7 +359,7 @@ async fn entity_tags(server: Server) {
     let reply = with("\"1\"", 7).send().await;
     assert_edited(&reply);
     assert_eq!(reply.header("etag"), "\"2\"");
-    for tag in ["\"1\"", "\"7\"", "W/\"2\"", "nonsense", "2", "\"+2\"", "\"02\""] {
+    for tag in ["\"1\"", "\"7\"", "W/\"1\"", "nonsense", "2", "\"+2\"", "\"02\""] {
         let reply = with(tag, 8).send().await;
         assert_eq!(reply.status, 412, "{tag}");
         assert_eq!(reply.json()["error"], "PreconditionFailed");
@@ -414,6 +456,10 @@ async fn list(server: Server) {
     assert_eq!(item["id"], 1539);
     assert_eq!(item["user"]["email"], "hong@example.com");
     assert_eq!(item["achievementForm"]["achievementBadgeDesign"]["id"], 83);
+    assert_eq!(item["achievementForm"]["achievementCertificateDesign"]["id"], 165);
+    let club =
+        json!({"domain": "sandbox", "name": "Sandbox Academy", "type": "school", "images": []});
+    assert_eq!(item["achievementForm"]["club"], club);
     assert!(item.get("admin_comment").is_none());
     for (query, found) in [
         ("?search=HONG%40", 1),
@@ -446,6 +492,9 @@ async fn list(server: Server) {
         ("?pageSize=1.5", "PageSize must not be less than 1, PageSize must be a positive number"),
         ("?startDate=yesterday", "잘못된 요청입니다."),
         ("?endDate=2025-02-30", "잘못된 요청입니다."),
+        // 길동 in another encoding.
+        ("?search=%B1%E6%B5%BF", "잘못된 요청입니다."),
+        ("?search=a&page=%B1%E6", "잘못된 요청입니다."),
     ] {
         let reply = get(query).await;
         assert_eq!(reply.status, 400, "{query}");

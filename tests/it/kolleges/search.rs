@@ -6,7 +6,13 @@ use unicode_normalization::UnicodeNormalization as _;
 use super::KEY;
 use crate::support::{Server, new_postgres_database, on_both_stores};
 
-on_both_stores!(parts_of_texts, both_forms_of_hangul, with_dates_and_pages, after_an_edit);
+on_both_stores!(
+    parts_of_texts,
+    both_forms_of_hangul,
+    with_dates_and_pages,
+    after_an_edit,
+    by_the_name_on_the_certificate,
+);
 
 async fn issue(server: &Server, key: &str, form: i64, users: &[(&str, &str)]) {
     let users: Vec<Value> =
@@ -169,6 +175,34 @@ async fn after_an_edit(server: Server) {
         let (found, _) = find(&server, KEY, search, "").await;
         assert_eq!(found.len(), count, "{search}");
     }
+    server.assert_sound().await;
+}
+
+/// One person under several names: each certificate is found by the name that it shows, by the address and
+/// by its form, and by no other name of the same person.
+async fn by_the_name_on_the_certificate(server: Server) {
+    let names = ["김민지", "Minji KIM", "김 선생님"];
+    for name in names {
+        issue(&server, KEY, 482, &[(name, "minji@example.com")]).await;
+    }
+    for (search, expected) in [
+        ("김민지", &names[..1]),
+        ("지", &names[..1]),
+        ("minji k", &names[1..2]),
+        ("kim", &names[1..2]),
+        ("선생", &names[2..]),
+        ("지ωm", &[]),
+        ("minji@", &names[..]),
+        ("minji", &names[..]),
+    ] {
+        let mut expected: Vec<&str> = expected.to_vec();
+        expected.sort_unstable();
+        assert_eq!(find(&server, KEY, search, "").await.0, expected, "{search}");
+    }
+    let (found, pages) = find(&server, KEY, "김", "&pageSize=1").await;
+    assert_eq!((found.len(), pages), (1, 2));
+    let (found, _) = find(&server, KEY, "수료증", "").await;
+    assert!(names.iter().all(|name| found.iter().any(|found| found == name)), "{found:?}");
     server.assert_sound().await;
 }
 

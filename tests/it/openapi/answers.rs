@@ -56,6 +56,64 @@ fn examples(document: &Document) -> Vec<(String, String, Value)> {
     found
 }
 
+/// Objects of which no member is always there.
+const ALL_OPTIONAL: [(&str, &str); 2] = [("ncloud", "Consent"), ("ncloud", "Localised")];
+
+/// What a generated client makes a type of says which members are always there.
+#[test]
+fn every_object_of_an_answer_says_what_is_always_there() {
+    fn walk(document: &Document, schema: &Value, at: &str, seen: &mut Vec<String>) -> Vec<String> {
+        let mut loose = Vec::new();
+        match schema {
+            Value::Object(words) => {
+                if let Some(Value::String(reference)) = words.get("$ref") {
+                    let name = reference.rsplit('/').next().unwrap_or_default();
+                    if !seen.contains(reference) {
+                        seen.push(reference.clone());
+                        let pointer = reference.trim_start_matches('#');
+                        let schema = document.whole.pointer(pointer).expect("a schema");
+                        loose.extend(walk(document, schema, name, seen));
+                    }
+                }
+                let required = words.get("required").and_then(Value::as_array);
+                let is_object = words.get("properties").is_some_and(Value::is_object);
+                let is_known = ALL_OPTIONAL.contains(&(document.name, at));
+                if is_object && required.is_none_or(Vec::is_empty) && !is_known {
+                    loose.push(format!("{} {at}", document.name));
+                }
+                for (word, inner) in words {
+                    if word != "example" && word != "examples" && word != "headers" {
+                        loose.extend(walk(document, inner, &format!("{at}/{word}"), seen));
+                    }
+                }
+            }
+            Value::Array(items) => {
+                for item in items {
+                    loose.extend(walk(document, item, at, seen));
+                }
+            }
+            _ => {}
+        }
+        loose
+    }
+    let (mut loose, mut count) = (Vec::new(), 0);
+    for document in document::all() {
+        let mut seen = Vec::new();
+        for (path, item) in document.whole["paths"].as_object().expect("paths") {
+            for (method, operation) in item.as_object().expect("operations") {
+                if let Some(responses) = operation.get("responses") {
+                    let at = format!("{method} {path}");
+                    loose.extend(walk(document, responses, &at, &mut seen));
+                    count += 1;
+                }
+            }
+        }
+        assert!(seen.len() > 5, "{} refers to little: {seen:?}", document.name);
+    }
+    assert!(count > 80, "{count} operations");
+    assert!(loose.is_empty(), "{}", loose.join("\n"));
+}
+
 #[test]
 fn every_example_fits_its_schema() {
     let mut misfits = Vec::new();

@@ -195,13 +195,13 @@ async fn malformed_headers(server: Server) {
     assert_eq!((none.status, none.text().as_str()), (401, unauthorized));
     let twice = server.request("GET", &at(ID)).header("authorization", &good);
     let twice = twice.header("authorization", &good).send().await;
-    assert_eq!((twice.status, twice.text().as_str()), (401, unauthorized));
+    assert_refused(&twice, 400, "ValidationError");
 
     for date in [
         "2026-04-23T09:15:30",
         "2026-04-23T09:15Z",
         "2026-04-23T0915Z",
-        "2026-04-23T18:15:30+0900",
+        "2026-04-23T18:15:30+09:00[Asia/Seoul]",
         "2026-04-23 09:15:30Z",
         "2026-04-23",
         "1776935730",

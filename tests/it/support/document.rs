@@ -211,7 +211,7 @@ pub struct Outside {
 }
 
 /// All that is outside.
-pub const OUTSIDE: [Outside; 7] = [
+pub const OUTSIDE: [Outside; 8] = [
     Outside {
         covers: |it| !it.is_documented && matches!(it.reply.status, 404 | 405),
         is_refusal: true,
@@ -245,7 +245,8 @@ pub const OUTSIDE: [Outside; 7] = [
     },
     Outside {
         covers: |it| {
-            it.path.starts_with("/docs/")
+            it.path == "/docs"
+                || it.path.starts_with("/docs/")
                 || DOCUMENTS.iter().any(|name| it.path == format!("/openapi/{name}.json"))
         },
         is_refusal: false,
@@ -267,6 +268,16 @@ pub const OUTSIDE: [Outside; 7] = [
         is_refusal: true,
         reason: "a head over the limit, on whatever path",
         sample: "GET /healthz HTTP/1.1\r\nhost: h\r\nx: LONG\r\n\r\n",
+    },
+    Outside {
+        covers: |it| {
+            it.reply.status == 400
+                && it.reply.header("connection") == "close"
+                && !it.reply.body.is_empty()
+        },
+        is_refusal: true,
+        reason: "a header that is not there once, as HTTP or the server has it, on whatever path",
+        sample: "GET /healthz HTTP/1.1\r\nconnection: close\r\n\r\n",
     },
 ];
 

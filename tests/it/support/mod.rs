@@ -20,6 +20,9 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::oneshot;
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// The time at which every test begins.
 pub const NOW: &str = "2026-04-23T09:15:30Z";
@@ -352,10 +355,8 @@ fn keep_logs() {
         let file = std::fs::File::create(path).expect("a log file");
         // As talkative as an operator could make it.
         let filter = haksa::cli::log_filter("trace,tokio_postgres::query=trace").expect("a filter");
-        tracing_subscriber::fmt()
-            .with_env_filter(filter)
-            .with_ansi(false)
-            .with_writer(std::sync::Mutex::new(file))
-            .init();
+        let lines = tracing_subscriber::fmt::layer().with_ansi(false);
+        let lines = lines.with_writer(std::sync::Mutex::new(file)).with_filter(filter);
+        tracing_subscriber::registry().with(lines).init();
     });
 }

@@ -15,6 +15,7 @@ import tempfile
 import time
 from datetime import datetime, timezone
 from pathlib import Path
+from urllib.parse import urljoin
 
 HERE = Path(__file__).resolve().parent
 DOCUMENT = (HERE.parents[3] / "docs/compatibility/partner.md").read_text()
@@ -417,6 +418,8 @@ class Side:
         # Codes are drawn at random; each side's own is remembered by its id.
         if answer.status in (200, 201) and data[:1] == b"{":
             self.remember(json.loads(data))
+        # Where a client is sent to, whichever way that is said.
+        location = location and urljoin(f"http://h{request.path}", location)
         return answer.status, data, re.sub(r"^http://[^/]*", "", location)
 
     def remember(self, value):
