@@ -144,6 +144,8 @@ pub struct Envelope {
     /// The signature of the request, where it is good once: used up by the same commit, whatever
     /// becomes of the command once it is begun.
     pub signature: Option<Signature>,
+    /// Tokens that are given out, kept in the same commit.
+    pub tokens: Vec<Token>,
     /// The length of what the caller sent, bytes.
     pub body_length: usize,
     /// Whose turn it takes: the actor's account's, unless nobody may be known by that.
@@ -162,6 +164,7 @@ impl Envelope {
             is_dry_run: false,
             idempotency: None,
             signature: None,
+            tokens: Vec::new(),
             body_length: 0,
             encode: Arc::new(|_, _| Ok(Answer::default())),
         }
@@ -596,6 +599,7 @@ impl Batch {
             }
         }
         writes.contents.extend(recorded.contents);
+        writes.tokens.extend_from_slice(&envelope.tokens);
         let moved = writes.take_in(recorded.naming);
         writes.take_alone(index, recorded.sought, moved, actor.account_id);
         let act_id = recorded.changes.first().map(|change| change.id);

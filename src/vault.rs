@@ -41,6 +41,8 @@ const PROOF: (&str, &str) = ("the master key", "haksa");
 
 /// From the master key and this comes the key of [`Vault::mark`].
 const MARKS: &str = "haksa: marks";
+/// The same of [`Vault::token`].
+const TOKENS: &str = "haksa: tokens";
 
 /// A key file is 64 digits and a line end; whatever is longer is some other file.
 const KEY_FILE_BYTES_MAX: u64 = 256;
@@ -263,6 +265,8 @@ pub struct Vault {
     cipher: XChaCha20Poly1305,
     /// Begun with a key of its own.
     marks: Hmac<Sha256>,
+    /// The same.
+    tokens: Hmac<Sha256>,
 }
 
 impl fmt::Debug for Vault {
@@ -274,8 +278,11 @@ impl fmt::Debug for Vault {
 impl Vault {
     /// A vault under this key.
     pub fn new(key: &MasterKey) -> Self {
-        let derived = hmac(key.0.expose()).chain_update(MARKS).finalize().into_bytes();
-        Self { cipher: XChaCha20Poly1305::new(key.0.expose().into()), marks: hmac(&derived.into()) }
+        let begun = |purpose: &str| {
+            hmac(&hmac(key.0.expose()).chain_update(purpose).finalize().into_bytes().into())
+        };
+        let cipher = XChaCha20Poly1305::new(key.0.expose().into());
+        Self { cipher, marks: begun(MARKS), tokens: begun(TOKENS) }
     }
 
     /// A text by which the same thing is known again, and from which nobody without the master key can
@@ -283,6 +290,13 @@ impl Vault {
     pub fn mark(&self, of: &str) -> String {
         let mark = self.marks.clone().chain_update(of).finalize().into_bytes();
         hex::encode(mark.first_chunk::<16>().unwrap_or(&[0; 16]))
+    }
+
+    /// The token that follows from `of`, as long as one of [`random_token`]: the same whenever it is asked
+    /// for, and known to nobody without both the master key and `of`.
+    pub fn token(&self, of: &str) -> Secret<String> {
+        let token = self.tokens.clone().chain_update(of).finalize().into_bytes();
+        Secret::new(URL_SAFE_NO_PAD.encode(token))
     }
 
     /// Seals a secret for the credential with this public id.

@@ -15,7 +15,7 @@ use http::{HeaderMap, HeaderValue, Method};
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
-use super::{Answer, Malformed, accept};
+use super::{Answer, Malformed, accept, upload};
 use crate::app::App;
 use crate::domain::actor::Actor;
 use crate::domain::command::{Command, Expected};
@@ -391,7 +391,7 @@ impl Call {
         let account_id = actor.account_id;
         let envelope = Envelope {
             is_dry_run,
-            idempotency: self.idempotency()?,
+            idempotency: self.idempotency().await?,
             // In one commit: who waits for a signed edit waits for the disk once.
             signature: self.take_signature().map(|(_, signature)| signature),
             body_length: self.body.as_ref().map_or(0, Bytes::len),
@@ -433,21 +433,26 @@ impl Call {
         }
     }
 
-    fn idempotency(&self) -> Result<Option<Idempotency>, Error> {
+    /// The idempotency key, if there is one.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for one that cannot be used.
+    pub fn idempotency_key(&self) -> Result<Option<&str>, Error> {
         let Some(value) = self.headers.get(IDEMPOTENCY_KEY) else {
             return Ok(None);
         };
-        let key = value
-            .to_str()
-            .ok()
-            .filter(|key| !key.is_empty() && key.len() <= IDEMPOTENCY_KEY_MAX)
-            .ok_or_else(|| {
-                Error::invalid(
-                    "Idempotency-Key",
-                    "invalid",
-                    "an idempotency key is 1 to 255 visible ASCII characters",
-                )
-            })?;
+        let key = value.to_str().ok();
+        let key = key.filter(|key| !key.is_empty() && key.len() <= IDEMPOTENCY_KEY_MAX);
+        key.map(Some).ok_or_else(|| {
+            let detail = "an idempotency key is 1 to 255 visible ASCII characters";
+            Error::invalid("Idempotency-Key", "invalid", detail)
+        })
+    }
+
+    async fn idempotency(&self) -> Result<Option<Idempotency>, Error> {
+        let Some(key) = self.idempotency_key()? else {
+            return Ok(None);
+        };
         let mut hash = Sha256::new();
         for part in [self.method.as_str().as_bytes(), self.target.as_bytes()] {
             hash.update(part);
@@ -456,7 +461,12 @@ impl Call {
         // The same bytes mean something else under another type (XML, JSON, merge patch).
         hash.update(self.media_type());
         hash.update([0]);
-        hash.update(self.body.as_deref().unwrap_or_default());
+        let body = self.body.as_ref().cloned().unwrap_or_default();
+        // Whoever sends the same parts again draws another boundary to put between them.
+        match upload::digest(self, body.clone()).await {
+            Some(parts) => hash.update(parts),
+            None => hash.update(&body),
+        }
         Ok(Some(Idempotency { key: key.to_owned(), request_hash: hex::encode(hash.finalize()) }))
     }
 }

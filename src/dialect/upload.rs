@@ -4,6 +4,7 @@ use std::convert::Infallible;
 
 use bytes::Bytes;
 use futures_util::stream;
+use sha2::{Digest as _, Sha256};
 
 use super::{Answer, Call, file_name};
 
@@ -61,4 +62,29 @@ async fn find(body: Bytes, boundary: String, name: &str) -> Result<File, UploadF
         }
     }
     found.ok_or(if other { UploadFault::Misnamed } else { UploadFault::Missing })
+}
+
+/// What tells these parts from others, whatever stands between them; none where the body is no
+/// multipart.
+pub async fn digest(call: &Call, body: Bytes) -> Option<[u8; 32]> {
+    let boundary =
+        call.header("content-type").and_then(|text| multer::parse_boundary(text).ok())?;
+    let whole = stream::iter([Ok::<_, Infallible>(body)]);
+    let mut parts = multer::Multipart::new(whole, boundary);
+    let mut hash = Sha256::new();
+    while let Some(part) = parts.next_field().await.ok()? {
+        let headers = part.headers().clone();
+        let mut lines: Vec<_> =
+            headers.iter().map(|(name, value)| (name.as_str(), value)).collect();
+        lines.sort_unstable();
+        let lines = lines.into_iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]);
+        let content = part.bytes().await.ok()?;
+        for bytes in lines.chain([&content[..]]) {
+            hash.update(bytes.len().to_be_bytes());
+            hash.update(bytes);
+        }
+        // No line is as long as that: another part begins.
+        hash.update(usize::MAX.to_be_bytes());
+    }
+    Some(hash.finalize().into())
 }

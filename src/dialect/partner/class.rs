@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 use super::auth::{admit, partner_id};
 use super::instant::{self, instant};
 use super::invite;
+use super::json::Json;
 use super::request::{body, filter, ids, named, null_clears, paged, remove, slice};
-use super::validate::{BodyFields, RequestFaults, choice, text, truth, whole};
+use super::validate::{BodyFields, RequestFaults, beyond, choice, text, truth, whole};
 use crate::app::OsEntropy;
 use crate::config::PartnerRules;
 use crate::dialect::{Answer, Call, Refusal};
@@ -56,6 +57,7 @@ pub async fn create(call: &Call) -> Result<Answer, Refusal> {
     let mut faults = RequestFaults::default();
     let actor = admit(call, &mut faults).await?;
     let course_id = faults.query_value(call, "course_id", whole);
+    LargeIds::note(call, &body);
     let edit = BodyFields::of(&body, false, &mut faults).map(|new| decode(new.of_new(&["name"])));
     let (actor, edit) = faults.refuse_or(actor.zip(edit))?;
     let partner_id = partner_id(&actor);
@@ -83,6 +85,7 @@ pub async fn delete(call: &Call) -> Result<Answer, Refusal> {
 /// `PATCH /partner/{partner_id}/classes/{class_id}`, "강의 수정".
 pub async fn patch(call: &Call) -> Result<Answer, Refusal> {
     let body = body(call)?;
+    LargeIds::note(call, &body);
     let (actor, id, edit) = named(call, "class_id", |faults| {
         let fields = BodyFields::of(&body, null_clears(call), faults)?;
         Some(ClassEdit { rules: rules(call), ..decode(fields) })
@@ -127,6 +130,37 @@ fn decode(mut fields: BodyFields<'_>) -> ClassEdit {
         primary_model_id: fields.field("primary_model_id", whole),
         allowed_model_ids: fields.numbers("allowed_model_ids"),
         ..ClassEdit::default()
+    }
+}
+
+/// Ids of models that have more than 64 bits, as they were sent.
+pub struct LargeIds(Vec<String>);
+
+impl LargeIds {
+    /// Notes them for whoever refuses them.
+    fn note(call: &Call, body: &Json) {
+        let allowed = match body.get("allowed_model_ids") {
+            Some(Json::List(items)) => items.as_slice(),
+            _ => &[],
+        };
+        let ids = body.get("primary_model_id").into_iter().chain(allowed);
+        let mut large: Vec<String> = ids.filter_map(beyond).collect();
+        // By their worth: what is longer is further from zero.
+        large.sort_unstable_by(|a, b| (a.len(), a).cmp(&(b.len(), b)));
+        large.dedup();
+        if !large.is_empty() {
+            call.note(Self(large));
+        }
+    }
+
+    /// `ids`, ascending and with commas, with these in the place of the numbers that they were read as.
+    pub fn among(&self, ids: &str) -> String {
+        let ends = [i64::MIN.to_string(), i64::MAX.to_string()];
+        let others = ids.split(", ").filter(|id| !ends.iter().any(|end| end == id));
+        let (below, above): (Vec<&str>, Vec<&str>) =
+            self.0.iter().map(String::as_str).partition(|id| id.starts_with('-'));
+        let all: Vec<&str> = below.into_iter().rev().chain(others).chain(above).collect();
+        all.join(", ")
     }
 }
 

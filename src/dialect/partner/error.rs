@@ -2,23 +2,29 @@
 
 use http::HeaderMap;
 
+use super::class::LargeIds;
+use super::student::NullForText;
 use crate::dialect::{Answer, Call, Malformed, ONCE};
 use crate::domain::error::{Error, FieldError};
 use crate::domain::kind::Kind;
 use crate::domain::teaching::class::UNKNOWN_MODELS;
+use crate::domain::teaching::membership::{UNKNOWN_CLASS, UNKNOWN_STUDENT};
 
 /// What the framework says of a body that it cannot read at all.
 pub const UNREADABLE: &str = "There was an error parsing the body";
 /// What the vendor's database says of a text with NUL.
 pub const NUL: &str = "A string literal cannot contain NUL (0x00) characters.";
 
+/// What the vendor says where a student's e-mail address or person is another's, or nobody's.
+const STUDENT_CONFLICT: &str = "student conflict within partner";
+
 /// What stands in the way, as decisions call it, and what the vendor says of it.
 const CONFLICTS: [(&str, &str); 5] = [
     ("course_key", "course_key already exists"),
     ("content_item_id", "course is in use"),
     ("code", "code already exists"),
-    ("student", "student conflict within partner"),
-    ("student_id", "student conflict within partner"),
+    ("student", STUDENT_CONFLICT),
+    ("student_id", "already enrolled"),
 ];
 
 /// An answer of the dialect.
@@ -41,7 +47,7 @@ fn failed() -> Answer {
 }
 
 /// Words a refusal.
-pub fn reject(_call: &Call, error: &Error) -> Answer {
+pub fn reject(call: &Call, error: &Error) -> Answer {
     match error {
         Error::Unauthenticated | Error::Replayed => unauthorized(),
         Error::Denied(_) => detail(403, "forbidden"),
@@ -51,7 +57,9 @@ pub fn reject(_call: &Call, error: &Error) -> Answer {
         Error::NotFound(Kind::Student) => detail(404, "student not found"),
         Error::NotFound(Kind::Membership) => detail(404, "enrollment not found"),
         Error::NotFound(_) => detail(404, "Not Found"),
-        Error::Invalid(errors) => errors.first().map_or_else(failed, broken_rule),
+        Error::Invalid(errors) => {
+            errors.first().map_or_else(failed, |error| broken_rule(call, error))
+        }
         Error::Conflict(with) => {
             let is_it = |(name, _): &&(&str, _)| with.iter().any(|with| with == name);
             let words = CONFLICTS.iter().find(is_it);
@@ -68,11 +76,21 @@ pub fn reject(_call: &Call, error: &Error) -> Answer {
 }
 
 /// The vendor names one broken rule at a time.
-fn broken_rule(error: &FieldError) -> Answer {
+fn broken_rule(call: &Call, error: &FieldError) -> Answer {
     match error.code {
+        UNKNOWN_CLASS => detail(404, "Class not found"),
+        UNKNOWN_STUDENT => detail(404, "student not found"),
+        "user_not_found" => detail(409, STUDENT_CONFLICT),
+        "full_name_required" if call.noted::<NullForText>().is_some() => {
+            detail(409, STUDENT_CONFLICT)
+        }
         "nul" => detail(400, NUL),
         "unknown_model" => {
             let ids = error.detail.strip_prefix(UNKNOWN_MODELS).unwrap_or_default();
+            let ids = match call.noted::<LargeIds>() {
+                Some(large) => large.among(ids),
+                None => ids.to_owned(),
+            };
             let text = "model_catalog 에 존재하지 않는 모델 id 가 포함되어 있습니다";
             detail(400, &format!("{text}: [{ids}]"))
         }

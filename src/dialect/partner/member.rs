@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::instant::{self, instant};
-use super::request::{Slice, body, ids, named, null_clears, page, paged, remove, slice, submit};
+use super::request::{body, filter, ids, named, paged, remove, slice, submit};
 use super::student;
 use super::validate::{BodyFields, RequestFaults, choice, whole};
 use crate::dialect::{Answer, Call, Refusal};
@@ -16,30 +16,20 @@ use crate::domain::teaching::class::Class;
 use crate::domain::teaching::join::Enroll;
 use crate::domain::teaching::membership::{Membership, MembershipEdit, MembershipStatus};
 use crate::domain::teaching::student::Student;
+use crate::domain::time::Instant;
 
-/// The status to filter by, alone in a list.
-pub fn status(faults: &mut RequestFaults, call: &Call) -> Option<MembershipStatus> {
-    faults.query_value(call, "status", choice)
-}
-
-/// Which page of the memberships in which state.
-fn page_of(call: &Call, faults: &mut RequestFaults) -> Option<(Option<MembershipStatus>, Slice)> {
-    let status = status(faults, call);
-    Some((status, slice(call, faults, 50, 100)?))
-}
-
-/// The memberships of what `column` names.
-fn list(account_id: i64, column: &'static str, id: i64, status: Option<MembershipStatus>) -> List {
-    let list = List::of::<Membership>(account_id).is(column, id).among("status", status.as_slice());
-    list.newest_by(&["enrolled_at"])
+/// The memberships of what `column` names, as far as their state is asked for.
+fn list(call: &Call, account_id: i64, column: &'static str, id: i64) -> Result<List, Answer> {
+    let list = List::of::<Membership>(account_id).is(column, id);
+    Ok(list.is_given("status", filter(call, "status")?).newest_by(&["enrolled_at"]))
 }
 
 /// `GET /partner/{partner_id}/classes/{class_id}/enrollments`.
 pub async fn of_class(call: &Call) -> Result<Answer, Refusal> {
-    let (actor, class_id, (status, slice)) =
-        named(call, "class_id", |faults| page_of(call, faults)).await?;
+    let (actor, class_id, slice) =
+        named(call, "class_id", |faults| slice(call, faults, 50, 100)).await?;
     call.read(|facts| command::read::<Class>(&actor, class_id, facts)).await?;
-    let list = list(actor.account_id, "class_id", class_id, status);
+    let list = list(call, actor.account_id, "class_id", class_id)?;
     let (ids, total) = ids(call, list, slice).await?;
     let items = call.read(|facts| {
         let members = facts.find_all::<Membership>(actor.account_id, &ids)?;
@@ -59,13 +49,15 @@ pub async fn of_class(call: &Call) -> Result<Answer, Refusal> {
     Ok(Answer::json(200, &paged(&items.await?, total, slice)))
 }
 
-/// `GET /partner/{partner_id}/student/{student_id}/enrollments`.
+/// `GET /partner/{partner_id}/student/{student_id}/enrollments`: a plain array.
 pub async fn of_student(call: &Call) -> Result<Answer, Refusal> {
-    let (actor, student_id, (status, slice)) =
-        named(call, "student_id", |faults| page_of(call, faults)).await?;
+    let (actor, student_id, slice) =
+        named(call, "student_id", |faults| slice(call, faults, 200, 500)).await?;
     call.read(|facts| command::read::<Student>(&actor, student_id, facts)).await?;
-    let list = list(actor.account_id, "student_id", student_id, status);
-    page(call, actor.account_id, list, slice, encode).await
+    let list = list(call, actor.account_id, "student_id", student_id)?;
+    let ids = call.app.store.list(&list.page(slice.limit, slice.offset)).await?;
+    let found = call.read(|facts| facts.find_all(actor.account_id, &ids)).await?;
+    Ok(Answer::json(200, &found.iter().map(encode).collect::<Vec<_>>()))
 }
 
 /// `POST /partner/{partner_id}/student/{student_id}/enrollments`.
@@ -78,6 +70,9 @@ pub async fn create(call: &Call) -> Result<Answer, Refusal> {
         let student_id = fields.required("student_id", whole);
         let code = fields.field("invite_code_id", whole);
         let status = fields.field("status", choice);
+        // Both are read and not used.
+        fields.field("enrolled_at", instant);
+        fields.field("completed_at", instant);
         student_id?;
         Some((class_id?, code, status))
     })
@@ -94,42 +89,55 @@ pub async fn create(call: &Call) -> Result<Answer, Refusal> {
     submit(call, actor, command, 201, encode).await
 }
 
-/// `PATCH /partner/{partner_id}/student/enrollments/{enrollment_id}`.
+/// `PATCH /partner/{partner_id}/student/enrollments/{enrollment_id}`: null clears what may be without
+/// a value, in plain JSON too.
 pub async fn patch(call: &Call) -> Result<Answer, Refusal> {
     let body = body(call)?;
-    edit(call, |faults| {
-        BodyFields::of(&body, null_clears(call), faults).map(|mut fields| MembershipEdit {
+    let decode = |faults: &mut RequestFaults| {
+        BodyFields::of(&body, true, faults).map(|mut fields| MembershipEdit {
+            class_id: fields.field("class_id", whole),
+            student_id: fields.field("student_id", whole),
+            invite_code_id: fields.field("invite_code_id", whole),
             status: fields.field("status", choice),
+            enrolled_at: fields.field("enrolled_at", instant),
             completed_at: fields.field("completed_at", instant),
-            ..MembershipEdit::default()
+            roster: None,
         })
-    })
-    .await
+    };
+    edit(call, decode, |edit, _| edit).await
 }
 
-/// `POST /partner/{partner_id}/student/enrollments/{enrollment_id}/complete`.
+/// `POST /partner/{partner_id}/student/enrollments/{enrollment_id}/complete`: now, however often.
 pub async fn complete(call: &Call) -> Result<Answer, Refusal> {
     call.body()?;
-    edit(call, |_| Some(with_status(MembershipStatus::Completed))).await
+    let now = Instant::from(call.at);
+    let edit_of = |(), member: &Membership| MembershipEdit {
+        status: Patch::Value(MembershipStatus::Completed),
+        completed_at: Patch::Value(now.max(member.enrolled_at)),
+        ..MembershipEdit::default()
+    };
+    edit(call, |_| Some(()), edit_of).await
 }
 
 /// `POST /partner/{partner_id}/student/enrollments/{enrollment_id}/drop`.
 pub async fn drop(call: &Call) -> Result<Answer, Refusal> {
     call.body()?;
-    edit(call, |_| Some(with_status(MembershipStatus::Dropped))).await
+    let edit_of = |(), _: &Membership| MembershipEdit {
+        status: Patch::Value(MembershipStatus::Dropped),
+        ..MembershipEdit::default()
+    };
+    edit(call, |_| Some(()), edit_of).await
 }
 
-fn with_status(status: MembershipStatus) -> MembershipEdit {
-    MembershipEdit { status: Patch::Value(status), ..MembershipEdit::default() }
-}
-
-async fn edit(
+async fn edit<T>(
     call: &Call,
-    decode: impl FnOnce(&mut RequestFaults) -> Option<MembershipEdit>,
+    decode: impl FnOnce(&mut RequestFaults) -> Option<T>,
+    edit_of: impl FnOnce(T, &Membership) -> MembershipEdit,
 ) -> Result<Answer, Refusal> {
-    let (actor, id, edit) = named(call, "enrollment_id", decode).await?;
+    let (actor, id, wanted) = named(call, "enrollment_id", decode).await?;
     let member = call.read(|facts| command::read::<Membership>(&actor, id, facts)).await?;
-    let edit = MembershipEdit { class_id: Some(member.record.class_id), ..edit };
+    let edit = edit_of(wanted, &member.record);
+    let edit = MembershipEdit { roster: Some(member.record.class_id), ..edit };
     let command = Edit::<Membership> { key: Key::Int(id), edit, expected: call.expected() };
     submit(call, actor, command, 200, encode).await
 }

@@ -4,6 +4,7 @@
 mod auth;
 mod class;
 mod course;
+mod email;
 mod error;
 mod instant;
 mod invite;

@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::auth::{admit, public_account};
 use super::instant;
-use super::request::{Slice, filter, number, page, paged};
-use super::validate::{RequestFaults, choice, truth};
+use super::request::{Slice, any_filter, filter, number, page, paged};
+use super::validate::{RequestFaults, truth};
 use crate::dialect::{Answer, Call, Refusal};
 use crate::domain::list::List;
 use crate::domain::record::Stored;
@@ -19,52 +19,45 @@ const SIZE_MAX: i64 = 200;
 /// `GET /models`: what anybody may see of the catalogue.
 pub async fn list_public(call: &Call) -> Result<Answer, Refusal> {
     let mut faults = RequestFaults::default();
-    let wanted = Wanted::of(call, &mut faults);
-    let is_active_only = faults.query_value(call, "only_active", truth).unwrap_or(true);
-    let wanted = faults.refuse_or(wanted)?;
+    let slice = slice(call, &mut faults);
+    let is_active = faults.query_value(call, "only_active", truth).unwrap_or(true);
+    let slice = faults.refuse_or(slice)?;
     let account_id = public_account(call).await?;
-    let list = wanted.list(call, account_id)?.is_given("is_active", is_active_only.then_some(1));
-    page(call, account_id, list, wanted.slice, encode).await
+    page(call, account_id, list_of(call, account_id, is_active)?, slice, encode).await
 }
 
 /// `GET /partner/{partner_id}/catalog/models`.
 pub async fn list(call: &Call) -> Result<Answer, Refusal> {
     let mut faults = RequestFaults::default();
     let actor = admit(call, &mut faults).await?;
-    let wanted = Wanted::of(call, &mut faults);
+    let slice = slice(call, &mut faults);
     let is_available_only = faults.query_value(call, "only_available", truth).unwrap_or(false);
-    let (actor, wanted) = faults.refuse_or(actor.zip(wanted))?;
-    let list = wanted.list(call, actor.account_id)?;
+    let (actor, slice) = faults.refuse_or(actor.zip(slice))?;
+    let list = list_of(call, actor.account_id, true)?;
     if is_available_only {
         // No organisation keeps a provider's key here, so no model is available in that sense.
-        return Ok(Answer::json(200, &paged(&[], 0, wanted.slice)));
+        return Ok(Answer::json(200, &paged(&[], 0, slice)));
     }
-    page(call, actor.account_id, list, wanted.slice, encode).await
+    page(call, actor.account_id, list, slice, encode).await
 }
 
-/// What a list is asked for.
-struct Wanted {
-    slice: Slice,
-    modality: Modality,
+fn slice(call: &Call, faults: &mut RequestFaults) -> Option<Slice> {
+    let page = number(call, faults, "page", 1, 1, None);
+    let size = number(call, faults, "size", SIZE, 1, Some(SIZE_MAX));
+    let (page, limit) = page.zip(size)?;
+    Some(Slice { offset: (page - 1).saturating_mul(limit), limit, page })
 }
 
-impl Wanted {
-    fn of(call: &Call, faults: &mut RequestFaults) -> Option<Self> {
-        let page = number(call, faults, "page", 1, 1, None);
-        let size = number(call, faults, "size", SIZE, 1, Some(SIZE_MAX));
-        let modality = faults.query_value(call, "modality", choice);
-        let (page, size) = page.zip(size)?;
-        let slice = Slice { offset: (page - 1).saturating_mul(size), limit: size };
-        Some(Self { slice, modality: modality.unwrap_or_default() })
-    }
-
-    fn list(&self, call: &Call, account_id: i64) -> Result<List, Refusal> {
-        Ok(List::of::<Model>(account_id)
-            .is("modality", self.modality.name())
-            .is_given("provider", filter(call, "provider")?)
-            .found("search_key", filter(call, "q")?.map(|part| part.to_lowercase()))
-            .by(&["provider", "model_name"]))
-    }
+/// Those that may be chosen, or those that may not. Where nothing is said, they talk.
+fn list_of(call: &Call, account_id: i64, is_active: bool) -> Result<List, Refusal> {
+    let provider = any_filter(call, "provider")?;
+    let modality = any_filter(call, "modality")?;
+    Ok(List::of::<Model>(account_id)
+        .is("is_active", i64::from(is_active))
+        .is("modality", modality.unwrap_or_else(|| Modality::default().name().to_owned()))
+        .is_given("provider", provider)
+        .found("search_key", filter(call, "q")?.map(|part| part.to_lowercase()))
+        .by(&["provider", "model_name"]))
 }
 
 /// A model, its keys in the vendor's order.

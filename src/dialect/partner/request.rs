@@ -21,6 +21,8 @@ pub struct Slice {
     pub offset: i64,
     /// Rows at the most.
     pub limit: i64,
+    /// Which page that is, from 1.
+    pub page: i64,
 }
 
 /// Reads the body, which the vendor's framework does before it asks who calls. A body of another
@@ -73,7 +75,9 @@ pub async fn named<T>(
 ) -> Result<(Actor, i64, T), Refusal> {
     let mut faults = RequestFaults::default();
     let actor = admit(call, &mut faults).await?;
-    let id = faults.path(name, call.parameter(name), Some(1));
+    // Of these two any number may be asked for.
+    let least = (!matches!(name, "student_id" | "enrollment_id")).then_some(1);
+    let id = faults.path(name, call.parameter(name), least);
     let rest = decode(&mut faults);
     let (actor, (id, rest)) = faults.refuse_or(actor.zip(id.zip(rest)))?;
     Ok((actor, id, rest))
@@ -116,7 +120,15 @@ pub async fn remove<C: Command>(
 /// # Errors
 /// 400 for one that no database could keep.
 pub fn filter(call: &Call, name: &str) -> Result<Option<String>, Answer> {
-    match query(call, name).filter(|text| !text.is_empty()) {
+    Ok(any_filter(call, name)?.filter(|text| !text.is_empty()))
+}
+
+/// The same where an empty text is one to filter by.
+///
+/// # Errors
+/// As [`filter`].
+pub fn any_filter(call: &Call, name: &str) -> Result<Option<String>, Answer> {
+    match query(call, name) {
         Some(text) if text.contains('\0') => Err(detail(400, NUL)),
         text => Ok(text),
     }
@@ -126,7 +138,10 @@ pub fn filter(call: &Call, name: &str) -> Result<Option<String>, Answer> {
 pub fn slice(call: &Call, faults: &mut RequestFaults, limit: i64, limit_max: i64) -> Option<Slice> {
     let limit = number(call, faults, "limit", limit, 1, Some(limit_max));
     let offset = number(call, faults, "offset", 0, 0, None);
-    limit.zip(offset).map(|(limit, offset)| Slice { offset, limit })
+    limit.zip(offset).map(|(limit, offset)| {
+        let page = (offset / limit).saturating_add(1);
+        Slice { offset, limit, page }
+    })
 }
 
 /// A whole number in the query, within bounds; `default`, if absent.
@@ -146,8 +161,7 @@ pub fn number(
 
 /// The vendor's page object.
 pub fn paged(items: &[Value], total: i64, slice: Slice) -> Value {
-    let page = (slice.offset / slice.limit).saturating_add(1);
-    json!({"items": items, "total": total, "page": page, "size": slice.limit})
+    json!({"items": items, "total": total, "page": slice.page, "size": slice.limit})
 }
 
 /// A page of an account's list, as the vendor's page object.

@@ -3,14 +3,15 @@
 use serde_json::{Value, json};
 
 use super::auth::{admit, partner_id};
+use super::email::email;
 use super::instant;
 use super::request::{body, filter, named, remove, slice, submit};
 use super::validate::{BodyFields, RequestFaults, choice, text, whole};
 use crate::dialect::{Answer, Call, Refusal};
 use crate::domain::command::{self, Delete, Edit};
+use crate::domain::learning::course::search_form;
 use crate::domain::list::List;
 use crate::domain::patch::Patch;
-use crate::domain::people::person::fold;
 use crate::domain::record::{Key, Stored};
 use crate::domain::teaching::student::{Student, StudentEdit, StudentStatus};
 
@@ -18,13 +19,12 @@ use crate::domain::teaching::student::{Student, StudentEdit, StudentStatus};
 pub async fn list(call: &Call) -> Result<Answer, Refusal> {
     let mut faults = RequestFaults::default();
     let actor = admit(call, &mut faults).await?;
-    let status: Option<StudentStatus> = faults.query_value(call, "status", choice);
     let slice = slice(call, &mut faults, 200, 500);
     let (actor, slice) = faults.refuse_or(actor.zip(slice))?;
-    let search = filter(call, "q")?.map(|text| fold(&text));
+    let search = filter(call, "q")?.map(|text| search_form(&text));
     let list = List::of::<Student>(actor.account_id)
         .is("partner_id", partner_id(&actor))
-        .among("status", status.as_slice())
+        .is_given("status", filter(call, "status")?)
         .found("search_key", search)
         .newest()
         .page(slice.limit, slice.offset);
@@ -40,18 +40,30 @@ pub async fn get(call: &Call) -> Result<Answer, Refusal> {
     Ok(Answer::json(200, &encode(&student)).etag(student.meta.version))
 }
 
-/// `PATCH /partner/{partner_id}/student/{student_id}`: null clears, in plain JSON too.
+/// Null was sent for what the vendor's database does not keep without a value, and speaks of as of
+/// what another student has.
+#[derive(Clone, Copy, Debug)]
+pub struct NullForText;
+
+/// `PATCH /partner/{partner_id}/student/{student_id}`: null is a value, in plain JSON too.
 pub async fn patch(call: &Call) -> Result<Answer, Refusal> {
     let body = body(call)?;
     edit(call, |faults| {
-        BodyFields::of(&body, true, faults).map(|mut fields| StudentEdit {
+        let mut fields = BodyFields::of(&body, true, faults)?;
+        let mut edit = StudentEdit {
             full_name: fields.field("full_name", text),
-            email: fields.field("email", text),
+            email: fields.field("email", email),
             status: fields.field("status", choice),
             primary_contact: fields.field("primary_contact", text),
             notes: fields.field("notes", text),
             person_id: fields.field("user_id", whole),
-        })
+        };
+        if edit.full_name == Patch::Null || edit.status == Patch::Null {
+            // No student is without a name: refused where that comes to be asked.
+            edit.full_name = Patch::Null;
+            call.note(NullForText);
+        }
+        Some(edit)
     })
     .await
 }
@@ -92,12 +104,12 @@ pub fn encode(student: &Stored<Student>) -> Value {
     json!({
         "id": student.id(),
         "partner_id": record.partner_id,
-        "user_id": record.person_id,
         "full_name": record.full_name,
         "email": record.email,
         "status": record.status,
         "joined_at": instant::format(meta.created_at.into()),
         "primary_contact": record.primary_contact,
         "notes": record.notes,
+        "user_id": record.person_id,
     })
 }

@@ -3,9 +3,9 @@
 use serde_json::json;
 
 use super::auth::{User, signed_in};
-use super::error::detail;
-use super::request::{body, ids, paged, slice};
-use super::validate::{BodyFields, RequestFaults, text};
+use super::error::{NUL, detail};
+use super::request::{Slice, body, ids, paged, slice};
+use super::validate::{BodyFields, RequestFaults, choice, text};
 use super::{instant, member};
 use crate::dialect::call::DRY_RUN;
 use crate::dialect::{Answer, Call, Refusal};
@@ -14,6 +14,7 @@ use crate::domain::kind::Kind;
 use crate::domain::learning::course::Course;
 use crate::domain::list::List;
 use crate::domain::people::account::Account;
+use crate::domain::people::person::Person;
 use crate::domain::people::throttle::Guesser;
 use crate::domain::record::{Key, Stored};
 use crate::domain::teaching::class::Class;
@@ -22,6 +23,7 @@ use crate::domain::teaching::join::{Opens, Redeem};
 use crate::domain::teaching::membership::MembershipStatus::{Active, Completed};
 use crate::domain::teaching::membership::{Leave, Membership};
 use crate::domain::teaching::partner::Partner;
+use crate::domain::teaching::student::Student;
 
 /// `POST /user/class/invites/redeem`.
 pub async fn redeem(call: &Call) -> Result<Answer, Refusal> {
@@ -35,6 +37,9 @@ pub async fn redeem(call: &Call) -> Result<Answer, Refusal> {
         return Err(detail(400, "dry_run_not_supported").into());
     }
     let code = normalise(&code).ok_or_else(|| detail(400, "invalid_code_format"))?;
+    if code.contains('\0') {
+        return Err(detail(400, NUL).into());
+    }
     let actor = user.actor();
     let account_id = actor.account_id;
     let command = Redeem {
@@ -60,7 +65,7 @@ pub async fn redeem(call: &Call) -> Result<Answer, Refusal> {
 pub async fn classes(call: &Call) -> Result<Answer, Refusal> {
     let User { person, .. } = signed_in(call).await?;
     let mut faults = RequestFaults::default();
-    let status = member::status(&mut faults, call);
+    let status = faults.query_value(call, "status", choice);
     let slice = slice(call, &mut faults, 50, 100);
     let slice = faults.refuse_or(slice)?;
     let account_id = person.meta.account_id;
@@ -69,6 +74,12 @@ pub async fn classes(call: &Call) -> Result<Answer, Refusal> {
         .among("status", status.as_ref().map_or(&[Active, Completed], std::slice::from_ref))
         .newest_by(&["enrolled_at"]);
     let (ids, total) = ids(call, list, slice).await?;
+    let is_student = call.read(|facts| {
+        Ok(!facts.select::<Student>(account_id, "person_id", person.id())?.is_empty())
+    });
+    // To the vendor, nobody's student has one page.
+    let page = if is_student.await? { slice.page } else { 1 };
+    let slice = Slice { page, ..slice };
     let views = call.read(|facts| views(account_id, &ids, facts)).await?;
     let items: Vec<_> = views.iter().map(View::encode).collect();
     Ok(Answer::json(200, &paged(&items, total, slice)))
@@ -79,14 +90,13 @@ struct View {
     member: Stored<Membership>,
     class: Stored<Class>,
     course_title: Option<String>,
-    org_name: String,
+    org_name: Option<String>,
     teacher_name: Option<String>,
 }
 
 /// The views of memberships, loaded kind by kind.
 fn views(account_id: i64, ids: &[i64], facts: &Facts) -> Known<Vec<View>> {
     let account = facts.find::<Account>(account_id, account_id)?;
-    let org_name = account.map(|account| account.record.name.clone()).unwrap_or_default();
     let members = facts.find_all::<Membership>(account_id, ids)?;
     let named = members.iter().flat_map(|member| {
         let Membership { class_id, partner_id, .. } = *member.record;
@@ -106,16 +116,27 @@ fn views(account_id: i64, ids: &[i64], facts: &Facts) -> Known<Vec<View>> {
             Some(id) => facts.find::<Course>(account_id, id)?,
             None => None,
         };
-        let partner = facts.find::<Partner>(account_id, member.record.partner_id)?;
+        // The organisation is the course's: a class without a course has none.
+        let org_name = course.as_ref().and(account.as_ref());
         views.push(View {
+            org_name: org_name.map(|account| account.record.name.clone()),
             course_title: course.map(|course| course.record.title.clone()),
-            teacher_name: partner.map(|partner| partner.record.full_name.clone()),
-            org_name: org_name.clone(),
+            teacher_name: teacher_name(account_id, member.record.partner_id, facts)?,
             member,
             class,
         });
     }
     Ok(views)
+}
+
+/// The partner's name, or else the e-mail address.
+fn teacher_name(account_id: i64, partner_id: i64, facts: &Facts) -> Known<Option<String>> {
+    let Some(partner) = facts.find::<Partner>(account_id, partner_id)? else { return Ok(None) };
+    if !partner.record.full_name.trim().is_empty() {
+        return Ok(Some(partner.record.full_name.clone()));
+    }
+    let person = facts.find::<Person>(account_id, partner.record.person_id)?;
+    Ok(person.and_then(|person| person.record.email.clone()))
 }
 
 impl View {
@@ -146,10 +167,10 @@ impl View {
 pub async fn leave(call: &Call) -> Result<Answer, Refusal> {
     let user = signed_in(call).await?;
     let mut faults = RequestFaults::default();
-    let id = faults.path("enrollment_id", call.parameter("enrollment_id"), Some(1));
+    let id = faults.path("enrollment_id", call.parameter("enrollment_id"), None);
     let id = faults.refuse_or(id)?;
     // There is nothing to say in it; but one that is too long is no request.
     call.body()?;
-    let command = Leave { id, person_id: user.person.id() };
+    let command = Leave { id, person_id: user.person.id(), expected: call.expected() };
     Ok(call.submit(user.actor(), command, |_, _| Ok(Answer::empty(204))).await?)
 }

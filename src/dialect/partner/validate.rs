@@ -39,6 +39,11 @@ impl ValueFault {
         Self { kind, message: format!("{message}{error}").into(), context }
     }
 
+    /// A fault whose words are made of `context`, a JSON object.
+    pub const fn explained(kind: &'static str, message: String, context: String) -> Self {
+        Self { kind, message: Cow::Owned(message), context: Some(context) }
+    }
+
     /// A value outside a bound.
     fn bound(kind: &'static str, words: &str, name: &str, bound: i64) -> Self {
         Self {
@@ -352,6 +357,22 @@ pub fn whole(value: &Json) -> Result<i64, ValueFault> {
         Json::Float(number) => whole_of_float(*number),
         Json::Text(text) => whole_of_text(text),
         _ => Err(ValueFault::new("int_type", "Input should be a valid integer")),
+    }
+}
+
+/// The digits of a whole number that was read as an end of 64 bits, as it was sent.
+pub fn beyond(value: &Json) -> Option<String> {
+    whole(value).ok().filter(|number| matches!(*number, i64::MIN | i64::MAX))?;
+    match value {
+        Json::Int(number) => Some(number.to_string()),
+        Json::BigInt(digits) => Some(digits.clone()),
+        Json::Text(text) => {
+            let (whole, _) = text.split_once('.').unwrap_or((text, ""));
+            let digits: String = whole.chars().filter(char::is_ascii_digit).collect();
+            let sign = if whole.trim_start().starts_with('-') { "-" } else { "" };
+            Some(format!("{sign}{}", digits.trim_start_matches('0')))
+        }
+        _ => None,
     }
 }
 

@@ -211,6 +211,21 @@ impl Record for Credential {
     }
 }
 
+/// Gives out what a credential opens, which is in the envelope: of the records, nothing changes.
+#[derive(Debug)]
+pub struct Admit {
+    /// Which one.
+    pub credential_id: i64,
+}
+
+impl Command for Admit {
+    fn decide(&self, _: &mut Context<'_>, facts: &mut Facts) -> Known<Decision> {
+        let found = facts.document(Kind::Credential, &Key::Int(self.credential_id))?;
+        let subject = Some(found.ok_or(Error::NotFound(Kind::Credential))?);
+        Ok(Decision { subject, ..Decision::default() })
+    }
+}
+
 /// Ends a session, with all of its tokens, before its time: one of them was used twice.
 #[derive(Debug)]
 pub struct EndSession {

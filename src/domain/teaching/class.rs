@@ -247,9 +247,9 @@ impl Class {
         }
         if changed.any(&["start_at", "end_at"])
             && let (Some(start), Some(end)) = (self.start_at, self.end_at)
-            && end <= start
+            && end < start
         {
-            refuse("end_at", "end_at_not_after_start_at", "end_at is not after start_at");
+            refuse("end_at", "end_at_not_after_start_at", "end_at is before start_at");
         }
     }
 

@@ -118,8 +118,13 @@ impl Command for Redeem {
         if let Some(membership) = &dropped
             && membership.record.status != MembershipStatus::Dropped
         {
-            let subject = facts.document(Kind::Membership, &membership.meta.key)?;
-            return Ok(Decision { subject, ..Decision::default() });
+            // It is there already, and says by which code from now on, where it said by none.
+            let before = document(membership, facts)?;
+            let invite_code_id = membership.record.invite_code_id.or(Some(code.id()));
+            let named = Membership { invite_code_id, ..Membership::clone(&membership.record) };
+            let write = command::amend(Arc::clone(&before), named, context, facts)?;
+            let subject = Some(before).filter(|_| write.is_none());
+            return Ok(Decision { subject, writes: Vec::from_iter(write), ..Decision::default() });
         }
         if class.record.status == ClassStatus::Ended {
             return Err(refusal("class_ended").into());
@@ -307,18 +312,17 @@ impl Join {
     ) -> Known<Write> {
         let class = &self.class;
         if let Some(old) = &self.dropped {
-            let mut membership = Membership {
+            let membership = Membership {
                 status: self.status,
                 invite_code_id,
                 completed_at: None,
                 ..Membership::clone(&old.record)
             };
-            membership.note_edit(&old.record, context.at);
             let before = document(old, facts)?;
             let write = command::amend(before, membership, context, facts)?;
             return write.ok_or_else(|| Error::internal("nobody came back").into());
         }
-        let mut membership = Membership {
+        let membership = Membership {
             partner_id: class.record.partner_id,
             class_id: class.id(),
             student_id,
@@ -327,7 +331,6 @@ impl Join {
             enrolled_at: context.at.into(),
             completed_at: None,
         };
-        membership.note_edit(&Membership::default(), context.at);
         command::make(membership, context, facts)
     }
 }

@@ -1,13 +1,13 @@
 //! A student's membership of a class. (The partner API calls it enrollment; that word is taken by
 //! what a learner owes, [`crate::domain::learning::enrollment`].)
 
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::class::Class;
+use super::invite_code::InviteCode;
 use super::student::Student;
 use crate::domain::access::Place;
-use crate::domain::command::{self, Command, Context, Decision};
+use crate::domain::command::{self, Command, Context, Decision, Expected};
 use crate::domain::error::{Error, FieldError, FieldErrors};
 use crate::domain::facts::{Count, Facts, Known, Need};
 use crate::domain::kind::Kind;
@@ -54,16 +54,24 @@ pub struct Membership {
 }
 
 edit! {
-    /// An edit of a membership. Class and student are fixed.
+    /// An edit of a membership. Whose it is is fixed.
     MembershipEdit for Membership {
+        class_id: i64 => keeps,
+        student_id: i64 => keeps,
         invite_code_id: i64 => clears,
-        status: MembershipStatus => or(MembershipStatus::Active),
+        status: MembershipStatus => keeps,
+        enrolled_at: Instant => keeps,
         completed_at: Instant => clears,
     } beside {
-        /// The class, for the edit to have its members to itself.
-        class_id: Option<i64>,
+        /// The class as it was, for the edit to have its members to itself.
+        roster: Option<i64>,
     }
 }
+
+/// The code of a class that the partner does not have.
+pub const UNKNOWN_CLASS: &str = "unknown_class";
+/// The code of a student that the partner does not have.
+pub const UNKNOWN_STUDENT: &str = "unknown_student";
 
 fn active_in(class_id: i64) -> Count {
     let is = vec![("class_id", class_id.into()), ("status", Key::from("active"))];
@@ -115,36 +123,58 @@ impl Record for Membership {
     type Edit = MembershipEdit;
 
     fn edit_needs(edit: &MembershipEdit) -> Vec<Need> {
-        edit.class_id.map(roster_needs).into_iter().flatten().collect()
-    }
-
-    /// Who finishes has finished now, where nothing else is said.
-    fn note_edit(&mut self, before: &Self, at: Timestamp) {
-        let was_completed = before.status == MembershipStatus::Completed;
-        if self.status == MembershipStatus::Completed
-            && !was_completed
-            && self.completed_at == before.completed_at
-        {
-            self.completed_at = Some(Instant::from(at).max(self.enrolled_at));
-        }
+        let class_id = edit.class_id.value().copied().or(edit.roster);
+        class_id.map(roster_needs).into_iter().flatten().collect()
     }
 
     fn place(&self, _: &Meta, _: &mut Facts) -> Known<Place> {
         Ok(Place::Partner(self.partner_id))
     }
 
-    /// However a membership comes to be active, there has to be room.
+    /// Class, student and code are the partner's own; and however a membership comes to be active in a
+    /// class, there has to be room.
     fn validate(&self, meta: &Meta, changed: &Changed, facts: &mut Facts) -> Known<FieldErrors> {
         let mut errors = Vec::new();
+        let account_id = meta.account_id;
+        // A new one comes from a command that has seen to that.
+        let is_moved = |field| meta.version > 0 && changed.has(field);
+        if is_moved("class_id")
+            && facts
+                .find::<Class>(account_id, self.class_id)?
+                .is_none_or(|class| class.record.partner_id != self.partner_id)
+        {
+            errors.push(FieldError::new(
+                "class_id",
+                UNKNOWN_CLASS,
+                "the partner has no such class",
+            ));
+        }
+        if is_moved("student_id")
+            && facts
+                .find::<Student>(account_id, self.student_id)?
+                .is_none_or(|student| student.record.partner_id != self.partner_id)
+        {
+            let detail = "the partner has no such student";
+            errors.push(FieldError::new("student_id", UNKNOWN_STUDENT, detail));
+        }
+        if is_moved("invite_code_id")
+            && let Some(id) = self.invite_code_id
+            && facts
+                .find::<InviteCode>(account_id, id)?
+                .is_none_or(|code| code.record.partner_id != self.partner_id)
+        {
+            let detail = "the partner has no such code";
+            errors.push(FieldError::new("invite_code_id", "invite_code_not_found", detail));
+        }
         if changed.any(&["completed_at", "enrolled_at"]) {
             let enrolled = ("enrolled_at", Some(self.enrolled_at));
             let completed = ("completed_at", self.completed_at);
             let code = "completed_at_before_enrolled_at";
             errors.extend(FieldError::backwards(enrolled, completed, code));
         }
-        if changed.has("status")
+        if changed.any(&["status", "class_id"])
             && self.status == MembershipStatus::Active
-            && let Some(class) = facts.find::<Class>(meta.account_id, self.class_id)?
+            && let Some(class) = facts.find::<Class>(account_id, self.class_id)?
             && !has_room(&class.record, self.class_id, &meta.key, facts)?
         {
             errors.push(FieldError::new("class_id", "class_full", "the class is full"));
@@ -160,6 +190,8 @@ pub struct Leave {
     pub id: i64,
     /// Whose it must be.
     pub person_id: i64,
+    /// From what.
+    pub expected: Expected,
 }
 
 impl Command for Leave {
@@ -176,6 +208,7 @@ impl Command for Leave {
         }
         let before = facts.document(Kind::Membership, &membership.meta.key)?;
         let before = before.ok_or(Error::NotFound(Kind::Membership))?;
+        self.expected.check(&before, facts)?;
         Ok(Decision { writes: vec![command::end(before, context)], ..Decision::default() })
     }
 }

@@ -17,6 +17,7 @@ on_both_stores!(
     listed,
     a_club_without_designs,
     uploaded,
+    uploaded_again_with_another_boundary,
     named,
     on_its_side,
     no_pictures,
@@ -211,6 +212,39 @@ async fn uploaded(server: Server) {
         design["badgeDesign"]["layout_json"][0]["src"].clone()
     };
     assert_eq!(src(&again.json()["badgeDesignId"]).await, src(&json!(ids[0])).await);
+    server.assert_sound().await;
+}
+
+/// Whoever sends the same parts again draws another boundary, as every program does.
+async fn uploaded_again_with_another_boundary(server: Server) {
+    let send = |boundary: &str, head: &str, bytes: &[u8]| {
+        let head = format!("--{boundary}\r\n{head}\r\n\r\n");
+        let body = [head.as_bytes(), bytes, format!("\r\n--{boundary}--\r\n").as_bytes()].concat();
+        let request = server.request("POST", BADGES).bearer(KEY).header("idempotency-key", "k");
+        let media_type = format!("multipart/form-data; boundary=\"{boundary}\"");
+        request.header("content-type", media_type).body(body).send()
+    };
+    let disposition = |name: &str| {
+        format!("Content-Disposition: form-data; name=\"badge_image\"; filename=\"{name}\"")
+    };
+    let png = picture(ImageFormat::Png, 32, 1);
+    let head = format!("{}\r\nContent-Type: image/png", disposition("badge.png"));
+    let first = send("one", &head, &png).await;
+    assert_eq!(first.status, 201, "{}", first.text());
+    let swapped = format!("content-type: image/png\r\n{}", disposition("badge.png"));
+    for (boundary, head) in [("one", &head), ("two", &head), ("--- three", &swapped)] {
+        let again = send(boundary, head, &png).await;
+        assert_eq!((again.status, again.text()), (201, first.text()), "{boundary}");
+    }
+    let total = get(&server, BADGES).send().await.json()["badgeDesigns"].as_array().map(Vec::len);
+    // Another picture, another name: another request.
+    let other = picture(ImageFormat::Png, 32, 2);
+    let renamed = format!("{}\r\nContent-Type: image/png", disposition("other.png"));
+    for (head, bytes) in [(&head, &other), (&renamed, &png)] {
+        assert_eq!(send("one", head, bytes).await.status, 422);
+    }
+    let after = get(&server, BADGES).send().await.json()["badgeDesigns"].as_array().map(Vec::len);
+    assert_eq!(after, total);
     server.assert_sound().await;
 }
 

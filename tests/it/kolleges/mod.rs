@@ -192,6 +192,8 @@ async fn nothing_is_half_written(server: Server) {
     assert_edited(&edit(&server, &json!({"course_begin_at": "2025-07-01"})).send().await);
     assert_bad_request(&edit(&server, &json!({"course_end_at": "2025-06-30"})).send().await);
     assert_edited(&edit(&server, &json!({"course_end_at": "2025-07-01"})).send().await);
+    let at_once = json!({"course_begin_at": "2025-05-01", "course_end_at": "2025-05-01"});
+    assert_edited(&edit(&server, &at_once).send().await);
 
     // The documented sample that sends an issue body to the edit route.
     let issue = json!({"achievementFormId": 482, "mode": "email", "users": [{"name": "홍길동"}]});

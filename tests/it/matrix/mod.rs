@@ -8,6 +8,7 @@ mod kolleges;
 mod ncloud;
 mod partner;
 mod solapi;
+mod stale;
 
 use serde_json::{Value, json};
 
@@ -179,7 +180,7 @@ async fn run(server: &Server, edit: Edit) {
                 let reply = denied(server, &body).send().await;
                 // Some vendors look at the body before they look at who may.
                 let is_judged_first =
-                    matches!(outcome, Refused) && [400, 422].contains(&reply.status);
+                    matches!(outcome, Refused) && [400, 404, 409, 422].contains(&reply.status);
                 assert!(
                     reply.status == *status || is_judged_first,
                     "{about}, {who}: {}",
@@ -191,7 +192,11 @@ async fn run(server: &Server, edit: Edit) {
             let after = newest(server, edit.record).await;
             match outcome {
                 Refused => {
-                    assert!([400, 422].contains(&reply.status), "{about}: {}", reply.text());
+                    assert!(
+                        [400, 404, 409, 422].contains(&reply.status),
+                        "{about}: {}",
+                        reply.text()
+                    );
                     assert_eq!(after, before, "{about}");
                 }
                 Kept => {

@@ -12,7 +12,12 @@ use crate::support::{Request, Server, on_both_stores};
 
 on_both_stores!(applications, applications_v1);
 
-fn signed(server: &Server, (key, secret): (&str, &str), target: &str, body: &Value) -> Request {
+pub(super) fn signed(
+    server: &Server,
+    (key, secret): (&str, &str),
+    target: &str,
+    body: &Value,
+) -> Request {
     let timestamp = server.clock.now().as_millisecond();
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
     mac.update(format!("PUT {target}\n{timestamp}\n{key}").as_bytes());
@@ -24,7 +29,8 @@ fn signed(server: &Server, (key, secret): (&str, &str), target: &str, body: &Val
         .json(body)
 }
 
-const MANAGER: (&str, &str) = ("EXAMPLEACCESSKEY0001", "exampleSecretKeyDoNotUse0123456789abcd");
+pub(super) const MANAGER: (&str, &str) =
+    ("EXAMPLEACCESSKEY0001", "exampleSecretKeyDoNotUse0123456789abcd");
 const OTHER: (&str, &str) = ("EXAMPLEACCESSKEY0002", "exampleSecretKeyDoNotUse0123456789abcd2");
 const VIEWER: (&str, &str) = ("EXAMPLEACCESSKEY0003", "exampleSecretKeyDoNotUse0123456789abcd3");
 const IMPOSTOR: (&str, &str) = ("EXAMPLEACCESSKEY0001", "exampleSecretKeyDoNotUse0123456789abcX");
@@ -209,7 +215,7 @@ fn consent_fields(required: &Outcome) -> Vec<Field> {
     ]
 }
 
-fn application_base() -> Value {
+pub(super) fn application_base() -> Value {
     json!({
         "name": "portal", "applicationType": "web", "applicationUrl": "https://a.example/",
         "description": "처음", "mbrLoginAllow": "ALLOW", "protocol": "OAUTH2",

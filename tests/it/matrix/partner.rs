@@ -6,7 +6,7 @@ use super::Outcome::{Becomes, Kept, Refused};
 use super::{Edit, Field, Outcome, Sender, run};
 use crate::support::{Request, Server, on_both_stores};
 
-on_both_stores!(classes, classes_by_merge_patch, invite_codes, students);
+on_both_stores!(classes, classes_by_merge_patch, invite_codes, students, memberships);
 
 fn class_base() -> Value {
     json!({
@@ -246,7 +246,7 @@ async fn students(server: Server) {
                 "/status",
                 "status",
                 Kept,
-                Becomes(json!("active")),
+                Refused,
                 (json!("archived"), Becomes(json!("archived"))),
                 json!("gone"),
             ),
@@ -259,6 +259,76 @@ async fn students(server: Server) {
                 Becomes(Value::Null),
                 (json!(90), Becomes(json!(90))),
                 json!(102),
+            ),
+        ],
+    };
+    run(&server, edit).await;
+}
+
+fn membership_by(server: &Server, token: &str, body: &Value) -> Request {
+    server.request("PATCH", "/partner/7/student/enrollments/1").bearer(token).json(body)
+}
+
+async fn memberships(server: Server) {
+    let redeem = server.request("POST", "/user/class/invites/redeem").bearer("demo-student-token");
+    assert_eq!(redeem.json(&json!({"code": "ABC234"})).send().await.json()["id"], 1);
+    // Another class and another student of the partner's.
+    let class = server.request("POST", "/partner/7/classes").bearer("demo-partner-token");
+    let class = class.json(&json!({"name": "b"})).send().await.json();
+    let code = class["invite_codes"][0]["code"].clone();
+    let redeem = server.request("POST", "/user/class/invites/redeem").bearer("demo-partner-token");
+    let other = redeem.json(&json!({"code": code})).send().await.json();
+    let target = format!("/partner/7/student/enrollments/{}", other["id"]);
+    let gone = server.request("DELETE", &target).bearer("demo-partner-token").send().await;
+    assert_eq!(gone.status, 204);
+    let field = |name: &'static str, null, value: Value, invalid| {
+        Field::new(
+            match name {
+                "class_id" => "/class_id",
+                "student_id" => "/student_id",
+                "invite_code_id" => "/invite_code_id",
+                "status" => "/status",
+                "enrolled_at" => "/enrolled_at",
+                _ => "/completed_at",
+            },
+            name,
+            Kept,
+            null,
+            (value.clone(), Becomes(value)),
+            invalid,
+        )
+    };
+    let edit = Edit {
+        dialect: "partner",
+        record: "membership/1",
+        base: json!({
+            "class_id": 11, "student_id": 1, "invite_code_id": 21, "status": "inactive",
+            "enrolled_at": "2026-01-01T00:00:00Z", "completed_at": "2026-02-01T00:00:00Z",
+        }),
+        allowed: |server, body| membership_by(server, "demo-partner-token", body),
+        denied: vec![
+            ("another partner", 403, |server, body| {
+                membership_by(server, "demo-partner-other-token", body)
+            }),
+            ("the student", 403, |server, body| membership_by(server, "demo-student-token", body)),
+            ("nobody", 401, |server, body| membership_by(server, "demo-nobodys-token", body)),
+        ],
+        fields: vec![
+            field("class_id", Kept, class["id"].clone(), json!(12)),
+            field("student_id", Kept, other["student_id"].clone(), json!(999)),
+            field(
+                "invite_code_id",
+                Becomes(Value::Null),
+                class["invite_codes"][0]["id"].clone(),
+                json!(22),
+            ),
+            field("status", Kept, json!("dropped"), json!("gone")),
+            field("enrolled_at", Kept, json!("2026-01-02T00:00:00Z"), json!("2026-02-02")),
+            field(
+                "completed_at",
+                Becomes(Value::Null),
+                json!("2026-01-01T00:00:00Z"),
+                json!("2025-12-31"),
             ),
         ],
     };

@@ -76,7 +76,7 @@ async fn rules(server: Server) {
             "end_at_not_after_start_at",
         ),
         (
-            json!({"start_at": "2026-03-02T00:00:00Z", "end_at": "2026-03-02T09:00:00+09:00"}),
+            json!({"start_at": "2026-03-02T00:00:00.000001Z", "end_at": "2026-03-02T09:00:00+09:00"}),
             "end_at_not_after_start_at",
         ),
         (
@@ -87,6 +87,13 @@ async fn rules(server: Server) {
             json!({"primary_model_id": 99}),
             "model_catalog 에 존재하지 않는 모델 id 가 포함되어 있습니다: [99]",
         ),
+        // Numbers of any length are named as they were sent, by their worth.
+        (
+            json!({"primary_model_id": "-099999999999999999999", "allowed_model_ids":
+                [i64::MAX, "+1_0000000000000000000.0", u64::MAX, 99, "-99999999999999999999"]}),
+            "model_catalog 에 존재하지 않는 모델 id 가 포함되어 있습니다: [-99999999999999999999, 99, \
+             9223372036854775807, 10000000000000000000, 18446744073709551615]",
+        ),
     ] {
         assert_detail(&edit(&server, &body).send().await, 400, detail);
         assert_eq!(read(&server, CLASS).await, before, "{body}");
@@ -94,10 +101,11 @@ async fn rules(server: Server) {
     // An interval is judged with what is stored, and only by an edit that touches it.
     let start = json!({"start_at": "2026-03-02"});
     assert_eq!(edit(&server, &start).send().await.status, 200);
-    let reply = edit(&server, &json!({"end_at": "2026-03-02T00:00:00Z"})).send().await;
+    let reply = edit(&server, &json!({"end_at": "2026-03-01T23:59:59.999999Z"})).send().await;
     assert_detail(&reply, 400, "end_at_not_after_start_at");
-    let reply = edit(&server, &json!({"end_at": "2026-03-02T00:00:00.000001Z"})).send().await;
-    assert_eq!(reply.json()["end_at"], "2026-03-02T00:00:00.000001Z");
+    // The vendor's own sample ends when it begins.
+    let reply = edit(&server, &json!({"end_at": "2026-03-02T00:00:00Z"})).send().await;
+    assert_eq!(reply.json()["end_at"], "2026-03-02T00:00:00Z");
     // More ids than a decision could ask for one by one.
     let many: Vec<_> = (1..=1000).collect();
     let reply = edit(&server, &json!({"allowed_model_ids": many})).send().await;

@@ -29,7 +29,8 @@ on_both_stores!(
     redeeming_twice_counts_once,
     a_class_that_is_full_or_over,
     who_dropped_out_comes_back,
-    what_comes_back_as_finished_was_finished_when_it_was,
+    no_status_moves_a_date,
+    who_is_in_names_the_code,
     one_commit_has_all_that_follows,
     leaving_keeps_what_was_learned,
     guessing_is_limited,
@@ -213,7 +214,7 @@ async fn a_deleted_class_takes_all_along(server: Server) {
     let students = read(&server, "/partner/7/student").await;
     assert_eq!(students.as_array().map(Vec::len), Some(3));
     let target = format!("/partner/7/student/{}/enrollments", students[0]["id"]);
-    assert_eq!(read(&server, &target).await["total"], 0);
+    assert_eq!(read(&server, &target).await, json!([]));
     server.assert_sound().await;
 }
 
@@ -349,7 +350,7 @@ async fn vectors_of_redeeming(server: Server) {
         json!({"items": [{
             "enrollment_id": enrollment["id"], "class_id": 11, "class_title": "AI 101",
             "primary_model_id": null, "allowed_model_ids": [], "course_title": null,
-            "org_name": "Sandbox Academy", "teacher_name": "이도윤", "class_start_at": null,
+            "org_name": null, "teacher_name": "이도윤", "class_start_at": null,
             "class_end_at": null, "enrollment_status": "active",
             "enrolled_at": "2026-04-23T09:15:30Z", "completed_at": null, "last_activity_at": null,
         }], "total": 1, "page": 1, "size": 50})
@@ -461,7 +462,7 @@ async fn a_class_that_is_full_or_over(server: Server) {
     server.assert_sound().await;
 }
 
-async fn what_comes_back_as_finished_was_finished_when_it_was(server: Server) {
+async fn no_status_moves_a_date(server: Server) {
     let first = redeem(&server, STUDENT, "ABC234").send().await.json();
     let target = format!("/partner/7/student/enrollments/{}", first["id"]);
     let finish = async || {
@@ -479,22 +480,39 @@ async fn what_comes_back_as_finished_was_finished_when_it_was(server: Server) {
         assert_eq!(reply.status, 200, "{}", reply.text());
         reply.json()["after"].clone()
     };
+    assert_eq!(patch(json!({"status": "completed"})).await["completed_at"], Value::Null);
     assert_eq!(finish().await, "2026-04-23T09:15:30Z");
     server.clock.advance(SignedDuration::from_hours(1));
-    // The status alone comes back, and says nothing of when.
-    patch(json!({"status": "active"})).await;
+    assert_eq!(patch(json!({"status": "active"})).await["completed_at"], "2026-04-23T09:15:30Z");
     assert_eq!(undo_newest().await, json!({"status": "completed"}));
-    patch(json!({"status": "dropped"})).await;
+    let reply = server.request("POST", &format!("{target}/drop")).bearer(TOKEN).send().await;
+    assert_eq!(reply.json()["completed_at"], "2026-04-23T09:15:30Z");
     assert_eq!(undo_newest().await, json!({"status": "completed"}));
-    // Who finishes anew has finished anew.
-    patch(json!({"status": "active"})).await;
+    // Whoever finishes has finished now, however often.
     assert_eq!(finish().await, "2026-04-23T10:15:30Z");
-    patch(json!({"status": "active", "completed_at": null})).await;
     server.clock.advance(SignedDuration::from_hours(1));
-    let done = patch(json!({"status": "completed", "completed_at": null})).await;
-    assert_eq!(done["completed_at"], "2026-04-23T11:15:30Z");
-    let again = patch(json!({"status": "completed"})).await;
-    assert_eq!(again["completed_at"], "2026-04-23T11:15:30Z");
+    assert_eq!(finish().await, "2026-04-23T11:15:30Z");
+    assert_eq!(undo_newest().await["completed_at"], "2026-04-23T10:15:30Z");
+    // Nobody has finished before beginning.
+    patch(json!({"completed_at": null, "enrolled_at": "2026-05-01"})).await;
+    assert_eq!(finish().await, "2026-05-01T00:00:00Z");
+    server.assert_sound().await;
+}
+
+/// Who is in already says from then on by which code.
+async fn who_is_in_names_the_code(server: Server) {
+    let first = redeem(&server, STUDENT, "ABC234").send().await.json();
+    let target = format!("/partner/7/student/enrollments/{}", first["id"]);
+    let forget = json!({"invite_code_id": null});
+    let reply = server.request("PATCH", &target).bearer(TOKEN).json(&forget).send().await;
+    assert_eq!(reply.json()["invite_code_id"], Value::Null);
+    assert_eq!(redeem(&server, STUDENT, "ABC234").send().await.json(), first);
+    let code = post(&server, CODES, &json!({"code": "ABC235"})).send().await;
+    assert_eq!(code.status, 201);
+    assert_eq!(redeem(&server, STUDENT, "ABC235").send().await.json(), first, "one is enough");
+    let used = read(&server, CODES).await["items"].as_array().unwrap().clone();
+    let used: Vec<_> = used.iter().map(|code| code["used_count"].clone()).collect();
+    assert_eq!(used, [json!(0), json!(1)], "nobody new came");
     server.assert_sound().await;
 }
 
@@ -694,9 +712,12 @@ async fn a_crowd_fills_a_class(server: Server) {
 
 async fn a_code_that_looks_alike_opens_nothing(server: Server) {
     // Cyrillic and full-width letters that look like the code's, and what folds into six letters.
-    for code in ["АВС234", "ＡＢＣ２３４", "ABC23４", "abc\u{0}34", "ßßß"] {
+    for code in ["АВС234", "ＡＢＣ２３４", "ABC23４", "ßßß"] {
         let reply = redeem(&server, STUDENT, code).send().await;
         assert_detail(&reply, 400, "invalid_or_expired_code");
     }
+    let nul = "A string literal cannot contain NUL (0x00) characters.";
+    assert_detail(&redeem(&server, STUDENT, "abc\u{0}34").send().await, 400, nul);
+    assert_detail(&redeem(&server, STUDENT, "\u{0}").send().await, 400, "invalid_code_format");
     assert_eq!(read(&server, CODES).await["items"][0]["used_count"], 0);
 }

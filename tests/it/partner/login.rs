@@ -28,6 +28,8 @@ on_both_stores!(
     tokens_end,
     a_new_password_ends_every_session,
     a_spent_token_that_comes_again_ends_its_family,
+    a_refresh_that_comes_again_at_once_gets_its_answer,
+    a_login_under_a_key_is_one_login,
     strangers_keep_nobody_out_who_is_known,
     a_person_is_known_by_a_password_for_some_time,
     a_crowd_at_one_address_keeps_no_other_out,
@@ -74,7 +76,8 @@ async fn tokens_open_what_the_person_may(server: Server) {
     for (body, fields) in [
         ("{}", vec!["email", "password"]),
         (r#"{"email":1,"password":null}"#, vec!["email", "password"]),
-        (r#"{"email":"a"}"#, vec!["password"]),
+        (r#"{"email":"a"}"#, vec!["email", "password"]),
+        (r#"{"email":"a@b.co"}"#, vec!["password"]),
     ] {
         let reply = server.request("POST", "/user/login").body(body).send().await;
         let detail = reply.json()["detail"].clone();
@@ -95,8 +98,9 @@ async fn wrong_passwords(server: Server) {
     };
     wrong(EMAIL, "").await;
     wrong("nobody@example.com", PASSWORD).await;
-    wrong("", PASSWORD).await;
-    wrong("a\u{0}b", PASSWORD).await;
+    for none in ["", "a\u{0}b@example.com"] {
+        assert_eq!(login(&server, none, PASSWORD).await.status, 422, "no address is nobody's");
+    }
     // Somebody without a password cannot sign in with any.
     wrong("seoyeon@example.com", "").await;
     for _ in 0..9 {
@@ -210,8 +214,6 @@ async fn tokens_end(server: Server) {
     let next = refresh(&server, &body["refresh_token"]).await;
     let token = access(&next);
     assert_eq!(get(&server, &token, CLASS).await.status, 200);
-    let again = refresh(&server, &body["refresh_token"]).await;
-    assert_detail(&again, 401, "invalid refresh token");
     let next = next.json();
     // Revoking the credential of all logins ends them.
     let credential = {
@@ -313,6 +315,79 @@ async fn a_spent_token_that_comes_again_ends_its_family(server: Server) {
     server.clock.advance(jiff::SignedDuration::from_hours(29 * 24));
     let last = refresh(&server, &third.json()["refresh_token"]).await;
     assert_detail(&last, 401, "invalid refresh token");
+    server.assert_sound().await;
+}
+
+async fn a_refresh_that_comes_again_at_once_gets_its_answer(server: Server) {
+    let first = login(&server, EMAIL, PASSWORD).await.json();
+    let spent = &first["refresh_token"];
+    // Together, too: whoever of them was first.
+    let replies = join_all((0..4).map(|_| refresh(&server, spent))).await;
+    let next = replies[0].text();
+    for reply in &replies {
+        access(reply);
+        assert_eq!(reply.text(), next);
+    }
+    let next = replies[0].json();
+    server.clock.advance(jiff::SignedDuration::from_secs(60));
+    let body = json!({"refresh_token": spent});
+    for key in ["a", "b"] {
+        let again = server.request("POST", "/user/refresh").json(&body);
+        let again = again.header("idempotency-key", key).send().await;
+        assert_eq!((again.status, again.json()), (200, next.clone()), "whatever the key");
+    }
+    let bad = server.request("POST", "/user/refresh").json(&body).header("idempotency-key", "");
+    assert_detail(&bad.send().await, 400, "invalid_idempotency_key");
+    // Another that was refreshed in its turn had its answer.
+    let other = login(&server, EMAIL, PASSWORD).await.json();
+    let second = refresh(&server, &other["refresh_token"]).await.json();
+    access(&refresh(&server, &second["refresh_token"]).await);
+    let late = refresh(&server, &other["refresh_token"]).await;
+    assert_detail(&late, 401, "invalid refresh token");
+    // And here it is too late.
+    server.clock.advance(jiff::SignedDuration::from_micros(1));
+    assert_detail(&refresh(&server, spent).await, 401, "invalid refresh token");
+    let token = next["access_token"].as_str().unwrap();
+    assert_detail(&get(&server, token, CLASS).await, 401, "unauthorized");
+    let end = refresh(&server, &next["refresh_token"]).await;
+    assert_detail(&end, 401, "invalid refresh token");
+    server.assert_sound().await;
+}
+
+async fn a_login_under_a_key_is_one_login(server: Server) {
+    let sign_in = |password: &str, key: &str| {
+        let body = json!({"email": EMAIL, "password": password});
+        server.request("POST", "/user/login").json(&body).header("idempotency-key", key).send()
+    };
+    let first = sign_in(PASSWORD, "k").await;
+    assert_eq!(get(&server, &access(&first), CLASS).await.status, 200);
+    let again = join_all((0..3).map(|_| sign_in(PASSWORD, "k"))).await;
+    for reply in &again {
+        assert_eq!((reply.status, reply.text()), (200, first.text()));
+    }
+    assert_ne!(access(&sign_in(PASSWORD, "other").await), access(&first));
+    assert_ne!(access(&login(&server, EMAIL, PASSWORD).await), access(&first));
+    // A key is nobody's password, and another request's is no login's.
+    assert_detail(&sign_in("demo-guess", "k").await, 401, "invalid credentials");
+    let name = server.request("PATCH", CLASS).bearer(&access(&first)).json(&json!({"name": "b"}));
+    let reused = name.clone().header("idempotency-key", "k").send().await;
+    assert_detail(&reused, 422, "idempotency_key_reused");
+    assert_eq!(name.header("idempotency-key", "edit").send().await.status, 200);
+    assert_detail(&sign_in(PASSWORD, "edit").await, 422, "idempotency_key_reused");
+    assert_detail(&sign_in(PASSWORD, "").await, 400, "invalid_idempotency_key");
+    // Nothing that opens anything is kept with the key.
+    let credential = {
+        let found = server.app.store.read(|facts| facts.select::<Credential>(3, "person_id", 101));
+        found.await.unwrap().iter().find(|c| c.record.label == "logins").expect("one").id()
+    };
+    let kept = server.app.store.read(|facts| facts.answer(credential, "k")).await.unwrap();
+    let kept = format!("{:?}", kept.expect("an answer"));
+    for token in ["access_token", "refresh_token"] {
+        assert!(!kept.contains(first.json()[token].as_str().unwrap()));
+    }
+    // The next day it is another login.
+    server.clock.advance(jiff::SignedDuration::from_hours(24));
+    assert_ne!(access(&sign_in(PASSWORD, "k").await), access(&first));
     server.assert_sound().await;
 }
 

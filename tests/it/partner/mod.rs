@@ -9,6 +9,7 @@ mod join;
 mod login;
 mod nodes;
 mod student;
+mod vectors;
 
 use serde_json::{Map, Value, json};
 
@@ -134,8 +135,9 @@ async fn who_may(server: Server) {
         let reply = send(&other, &nobodys, body).await;
         let items = reply.json()["detail"].as_array().cloned().unwrap();
         assert_eq!(reply.status, 422);
-        assert_eq!(items.len(), 2);
-        assert_eq!(items[0], items[1]);
+        // In one place, or in two.
+        let places = if nobodys.contains("/course") { 1 } else { 2 };
+        assert_eq!(items, vec![items[0].clone(); places]);
         assert_eq!(items[0]["loc"], json!(["path", "partner_id"]));
         // What is no JSON is refused before anybody asks who calls.
         if !body.is_empty() {
