@@ -122,7 +122,7 @@ async fn a_stale_tag_stops_every_edit_and_every_deletion(server: Server) {
         changes.json()["items"][0].clone()
     };
     let before = newest().await;
-    let all = WIRES.iter().flat_map(|wire| wire.documented());
+    let all = WIRES.iter().flat_map(haksa::dialect::Wire::documented);
     let mut count = 0;
     for (path, route) in all.filter(|(_, route)| route.method != Method::GET) {
         if route.method == Method::POST && NEW.contains(&&*path) {

@@ -61,8 +61,8 @@ async fn models_are_listed(server: Server) {
     }
     let second = list("?page=2&size=2").await;
     assert_eq!((names(&second), &second["page"]), (vec!["demo-small", "demo-vision"], &json!(2)));
-    let last = list("?page=9223372036854775807").await;
-    assert_eq!((names(&last).len(), &last["page"]), (0, &json!(i64::MAX)), "as asked");
+    let furthest = list("?page=9223372036854775807").await;
+    assert_eq!((names(&furthest).len(), &furthest["page"]), (0, &json!(i64::MAX)), "as asked");
     assert_eq!(list("?only_available=1").await["total"], 0, "nobody keeps a provider's key here");
     let reply = get(&server, TOKEN, &format!("{MODELS}?size=201&modality=smell&page=0")).await;
     assert_eq!(
