@@ -15,7 +15,7 @@ READY_MEDIAN_S, READY_WORST_S = 0.5, 5.0
 
 
 def run(trial):
-    cycles = 8 if trial.is_quick else 100
+    cycles = 4 if trial.is_quick else 100
     server = trial.server().seed().start()
     numbers, loads, ready, resent = itertools.count(1), [], [], 0
     chance = random.Random(1)

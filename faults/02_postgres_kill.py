@@ -60,7 +60,7 @@ def outage(trial, server, numbers, turn):
 
 
 def run(trial):
-    cycles, outages = (3, 1) if trial.is_quick else (20, 3)
+    cycles, outages = (2, 1) if trial.is_quick else (20, 3)
     server = trial.server().seed().start()
     numbers, loads, ready, resent = itertools.count(1), [], [], 0
     chance = random.Random(2)

@@ -80,7 +80,7 @@ def look(trial, point, files, wanted, is_restart):
 
 
 def run(trial):
-    wanted_points = 30 if trial.is_quick else 200
+    wanted_points = 20 if trial.is_quick else 200
     server, notes = record(trial)
     chance = random.Random(3)
     answers = [index for index, note in enumerate(notes) if power.answered(note)]

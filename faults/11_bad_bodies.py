@@ -87,8 +87,7 @@ def bodies(method, path, media_types):
     if path == "/partner/{partner_id}/student/{student_id}/enrollments":
         return [json_body('"class_id":{n},"student_id":{t}', lambda: "11", lambda: '"1"')]
     if path == "/partner/{partner_id}/student/enrollments/{enrollment_id}":
-        plain = json_body('"completed_at":{n},"status":{t}', lambda: '"2127-01-01"', lambda: '"completed"')
-        return [plain, Body(MERGE_PATCH, plain.pattern, plain.number, plain.text, plain.repeat)]
+        return [json_body('"completed_at":{n},"status":{t}', lambda: '"2127-01-01"', lambda: '"completed"')]
     if path == "/haksa/v1/models":
         return [json_body('"provider":{t},"model_name":{t},"default_pricing":{n}', lambda: "{}")]
     if path == "/haksa/v1/models/{id}":

@@ -9,6 +9,7 @@ mod alone;
 mod doubt;
 mod evaluate;
 mod job;
+mod kept;
 mod meter;
 mod naming;
 mod queue;
@@ -40,6 +41,7 @@ use doubt::AGAIN;
 use evaluate::{Evaluated, evaluate};
 use job::Ask;
 pub use job::{Hold, Job};
+use kept::{answered, kept_length};
 pub use meter::{Meter, Room};
 pub use naming::Link;
 pub use queue::{Jobs, Look, Next, Part, WeakQueue, When};
@@ -74,8 +76,6 @@ const LARGE: Rules = Rules {
 };
 /// How often a command may come back for more facts before that is taken for a fault of its own.
 const ROUNDS_MAX: u32 = 64;
-/// The length of an answer that an idempotency key keeps in any case, bytes.
-const KEPT_MAX: u64 = 64 << 10;
 /// How long an idempotency key is remembered.
 const KEY_LIFE: jiff::SignedDuration = jiff::SignedDuration::from_hours(24);
 
@@ -766,32 +766,6 @@ impl Batch {
         for job in self.into_jobs() {
             job.refuse(error.clone());
         }
-    }
-}
-
-/// What is kept of an answer for its idempotency key, bytes.
-fn kept_length(envelope: &Envelope, outcome: &Outcome, answer: Option<&Answer>) -> u64 {
-    let kept = answer.filter(|answer| may_be_kept(answer, outcome));
-    match kept.filter(|_| envelope.idempotency.is_some()) {
-        Some(answer) => length(answer),
-        None => 0,
-    }
-}
-
-fn length(answer: &Answer) -> u64 {
-    u64::try_from(answer.body.len()).unwrap_or(u64::MAX)
-}
-
-/// True for an answer that an idempotency key keeps: it takes little, or no more than what was done.
-fn may_be_kept(answer: &Answer, outcome: &Outcome) -> bool {
-    length(answer) <= KEPT_MAX.max(outcome.bytes)
-}
-
-/// What an idempotency key keeps of an answer.
-fn answered(answer: Option<&Answer>, outcome: &Outcome) -> Answered {
-    match answer.filter(|answer| may_be_kept(answer, outcome)).cloned() {
-        Some(Answer { status, headers, body }) => Answered::Whole { status, headers, body },
-        None => Answered::Of(outcome.subject.meta.kind, outcome.subject.meta.key.clone()),
     }
 }
 

@@ -56,7 +56,7 @@ type Records = HashMap<(Kind, Key), Option<Arc<Document>>>;
 type Selections = HashMap<Selector, Arc<[Key]>>;
 
 /// Changes loaded in one round of a walk back through a record's history.
-const STRIDE_MIN: i64 = 100;
+const STRIDE_MIN: i64 = 8;
 /// The most of them.
 const STRIDE_MAX: i64 = 10_000;
 

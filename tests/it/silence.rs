@@ -53,10 +53,15 @@ async fn a_silent_network_is_told_soon_and_forgotten_soon() {
         let read = server.request("GET", ONE).bearer("demo-kolleges-key");
         let list = server.request("GET", "/open-api/achievements").bearer("demo-kolleges-key");
         let mut asked = vec![edit(&server, 2), read, list];
-        // What that says is seen a moment later.
         asked.extend((0..24 * round).map(|_| server.request("GET", "/readyz")));
         for reply in join_all(asked.into_iter().map(in_time)).await {
             assert_eq!(reply.status, 503, "round {round}: {}", reply.text());
+        }
+        // A probe has seen it three seconds later.
+        let since = Instant::now();
+        while server.request("GET", "/readyz").send().await.status == 200 {
+            assert!(since.elapsed() < Duration::from_secs(4), "{:?}", since.elapsed());
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
     // Who asks for that waits for nobody.
