@@ -5,6 +5,7 @@ docs/compatibility/partner.md. It is what Haksa is compared with, so nothing in 
 """
 
 import secrets
+import unicodedata
 from datetime import date, datetime, timezone
 from enum import Enum
 from typing import Literal, Optional
@@ -805,6 +806,8 @@ async def patch_student(body: StudentUpdate, partner_id: int = Path(...), studen
     changed = {name: value for name, value in sent.items() if student[name] != value}
     if "full_name" in changed and not changed["full_name"].strip():
         refuse("full_name_required")
+    if any(unicodedata.category(letter) == "Cc" for letter in changed.get("full_name", "")):
+        refuse("full_name_control_character")
     if changed.get("user_id") is not None and changed["user_id"] not in {101, 91, 90}:
         conflict()
     for other in students.values():
