@@ -14,6 +14,8 @@ import mailbox
 import re
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 LINE_MAX = 78
 # What a mail has no part in: that nothing handed it on, and that no network was asked.
@@ -66,16 +68,19 @@ def judged(path):
 
 
 def main(paths):
-    count, found = 0, []
-    for path in paths:
-        verdicts = list(judged(path))
-        mails = len(mailbox.mbox(path))
-        assert len(verdicts) == mails, f"{path}: {mails} mails, {len(verdicts)} verdicts"
-        count += mails
-        for score, broken in verdicts:
-            broken -= OF_NO_MEANING
-            if broken or score >= 5:
-                found.append(f"{path}: score {score}, {' '.join(sorted(broken))}")
+    found = []
+    # In one box: the filter takes seconds to start. A server that was sent nothing has left an empty one.
+    with tempfile.NamedTemporaryFile(suffix=".mbox") as box:
+        for path in paths:
+            box.write(Path(path).read_bytes())
+        box.flush()
+        count = len(mailbox.mbox(box.name))
+        verdicts = list(judged(box.name)) if count else []
+    assert len(verdicts) == count, f"{count} mails, {len(verdicts)} verdicts"
+    for index, (score, broken) in enumerate(verdicts):
+        broken -= OF_NO_MEANING
+        if broken or score >= 5:
+            found.append(f"mail {index}: score {score}, {' '.join(sorted(broken))}")
     print(f"{count} mails", *found, sep="\n")
     return 1 if found or not count else 0
 

@@ -181,7 +181,8 @@ async fn what_cannot_be_read_holds_up_nobody(server: Server) {
     }
     // They stay what they were, and are tried again.
     let ids = format!("id <= {}", spoilt[119]);
-    let mended = json!({"recipient": "good@example.com", "reference": "x", "body": "x"});
+    let mended =
+        json!({"recipient": "good@example.com", "reference": "an-earlier-message", "body": "x"});
     let mended = format!("UPDATE message SET body = '{mended}' WHERE {ids}");
     server.spoil(&mended).await;
     soon(&mut mails, 120).await;
@@ -591,7 +592,7 @@ async fn no_name_ends_a_line_on_its_own(server: Server) {
     config.mail.template = Some(file);
     let name = "a\r.\rMAIL FROM:<b@c.example>\r";
     for words in ["ASCII", "한글"] {
-        let body = json!({"body": format!("Dear {words}\r.\rMAIL FROM:<b@c.example>\r\n"), "reference": "x",
+        let body = json!({"body": format!("Dear {words}\r.\rMAIL FROM:<b@c.example>\r\n"), "reference": "an-earlier-message",
             "recipient": "hong@example.com", "recipient_name": name, "subject": name});
         let id = announce(&server, Channel::Email, &["hong@example.com"]).await[0];
         let body = body.to_string().replace('\'', "''");
