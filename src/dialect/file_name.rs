@@ -9,6 +9,8 @@ use encoding_rs::{EUC_KR, Encoding, UTF_8};
 use percent_encoding::percent_decode;
 use unicode_normalization::UnicodeNormalization as _;
 
+use crate::domain::text::escapes;
+
 /// Characters of a name at the most.
 const NAME_MAX: usize = 100;
 
@@ -151,13 +153,9 @@ fn in_words(value: &[u8]) -> Option<String> {
 /// A name that was percent-encoded, as for an address or a form; none for one in which every `%` is
 /// itself. Browsers write so a quotation mark and line ends alone.
 fn escaped(text: &str) -> Option<String> {
-    let is_escape = |after: &str| {
-        let digits = after.as_bytes().get(..2);
-        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
-    };
-    let mut escapes = text.split('%').skip(1).peekable();
+    let mut escapes = escapes(text).peekable();
     escapes.peek()?;
-    if !escapes.all(is_escape) {
+    if !escapes.all(|is_whole| is_whole) {
         return None;
     }
     // A blank is a plus to those who encode forms, and never both to one.

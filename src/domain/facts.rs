@@ -265,10 +265,15 @@ impl Facts {
     /// # Errors
     /// Those of `f`.
     pub fn word<T>(&mut self, f: impl FnOnce(&mut Self) -> Known<T>) -> Known<T> {
+        /// Ends it however `f` ends: what panics is caught, and others are decided by the same facts.
+        struct Wording<'a>(&'a mut Facts);
+        impl Drop for Wording<'_> {
+            fn drop(&mut self) {
+                self.0.is_wording = false;
+            }
+        }
         self.is_wording = true;
-        let worded = f(self);
-        self.is_wording = false;
-        worded
+        f(Wording(self).0)
     }
 
     /// To be asked before the records of a kind that name `to` in a column are shown.

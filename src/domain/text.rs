@@ -6,6 +6,14 @@ use serde_json::Value;
 use super::error::FieldError;
 use crate::sabotage::Protection;
 
+/// Of each `%` in a text: whether it begins an encoded byte (RFC 3986 section 2.1).
+pub fn escapes(text: &str) -> impl Iterator<Item = bool> {
+    // What stands before the first belongs to none.
+    text.split('%').skip(1).map(|after| {
+        after.as_bytes().get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    })
+}
+
 /// Characters of a name, a title, a code, and of whatever stands in an index, at the most.
 pub const NAME_MAX: usize = 255;
 /// Characters of an e-mail address at the most (RFC 5321 section 4.5.3.1).

@@ -31,6 +31,7 @@ use crate::domain::error::Error;
 use crate::domain::facts::{Facts, Known, Need, Stop};
 use crate::domain::kind::Kind;
 use crate::domain::record::{Document, Key, Meta};
+use crate::domain::text::escapes;
 use crate::pipeline::{Blame, Queues, Room};
 use crate::seats::{SeatRules, Seats};
 
@@ -570,15 +571,12 @@ pub fn sqlite_path(address: &str) -> Result<Option<&Path>, OpenError> {
 
 /// Why a path may not be the one that is meant: it is written as other programs have it.
 fn misleading(path: &str) -> Option<&'static str> {
-    let is_escape = |after: &str| {
-        after.as_bytes().get(..2).is_some_and(|two| two.iter().all(u8::is_ascii_hexdigit))
-    };
     let is_quote = |c: char| matches!(c, '"' | '\'' | '`');
     if path.starts_with("//") {
         Some("no `//` comes before it")
     } else if path.contains('?') {
         Some("no settings come behind it after a `?`")
-    } else if path.split('%').skip(1).any(is_escape) {
+    } else if escapes(path).any(|is_whole| is_whole) {
         Some("its letters are not written like `%20`")
     } else if path.starts_with(char::is_whitespace) {
         Some("no blank comes before it")

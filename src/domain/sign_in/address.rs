@@ -4,6 +4,8 @@
 
 use url::{Host, Url};
 
+use crate::domain::text::escapes;
+
 /// A site's address at the most, characters.
 const SITE_MAX: usize = 1000;
 /// Schemes that run or show what they carry, wrap another address, or lead into the browser or the
@@ -27,8 +29,9 @@ const HOST_SCHEMES: [&str; 5] = ["http", "https", "ftp", "ws", "wss"];
 /// and no character that would have to be encoded.
 pub(super) fn absolute_uri(text: &str) -> Option<Url> {
     let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&byte);
-    let is_written_out =
-        text.bytes().all(is_plain) && has_whole_escapes(text) && !has_brackets_outside_host(text);
+    let is_written_out = text.bytes().all(is_plain)
+        && escapes(text).all(|is_whole| is_whole)
+        && !has_brackets_outside_host(text);
     let url = is_written_out.then(|| Url::parse(text).ok())??;
     let is_whole = match url.scheme() {
         scheme if HOST_SCHEMES.contains(&scheme) => names_host(text, scheme),
@@ -68,13 +71,6 @@ fn names_host(text: &str, scheme: &str) -> bool {
     text.get(scheme.len()..)
         .and_then(|rest| rest.strip_prefix("://"))
         .is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/'))
-}
-
-/// True when each `%` begins an encoded byte (RFC 3986 section 2.1).
-fn has_whole_escapes(text: &str) -> bool {
-    text.split('%').skip(1).all(|after| {
-        after.as_bytes().get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
-    })
 }
 
 /// True for brackets anywhere but around an IP address (RFC 3986 section 3.2.2); within the host the
